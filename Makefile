@@ -1,0 +1,59 @@
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: demo test check format samples goldens bench clean
+
+demo: .venv/demo.stamp
+	@mkdir -p demo
+	@$(BIN)/patchcli extract -v --no-progress sample_images/noisy.png -s 8 --stride 1 -o demo/noisy.npz --overwrite
+	@$(BIN)/python examples/denoise.py demo/noisy.npz demo/clean.npz
+	@$(BIN)/patchcli merge -v --no-progress demo/clean.npz -o demo/clean.png --cover demo/cover.png --overwrite
+	@$(BIN)/patchcli crop -v sample_images/scene.png --normalized-box 0.0 -0.7 0.8 0.1 --size 400x300 -o demo/crop.png --overwrite
+	@echo "Look at demo/clean.png beside sample_images/noisy.png, at demo/cover.png and at demo/crop.png."
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+check: .venv/check.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+format: .venv/check.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+samples: .venv/demo.stamp
+	$(BIN)/python tools/make_samples.py
+
+goldens: .venv/demo.stamp
+	$(BIN)/python tools/make_goldens.py
+
+bench: .venv/check.stamp .venv/peers.stamp
+	$(BIN)/python -m benchmarks
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/test.stamp: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+.venv/check.stamp: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[check]'
+	@touch $@
+
+# patchify pins numpy < 2 and EMPatches opencv, which comparing needs neither of
+.venv/peers.stamp: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[peers]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps patchify empatches
+	@touch $@
+
+clean:
+	rm -rf .venv demo benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,56 @@
+"""Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
+
+The same as the command line, for arrays: see `Grid`, `view`, `extract`, `merge`, `crop`, `read_stack`, `write_stack`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from patchcli.errors import PatchcliError
+    from patchcli.grid import Grid
+    from patchcli.mean import merge
+    from patchcli.patches import extract, view
+    from patchcli.resample import crop
+    from patchcli.stack import Meta, Source, Stack, read_stack, write_stack
+
+_HOME = {
+    "Grid": "grid",
+    "Meta": "stack",
+    "PatchcliError": "errors",
+    "Source": "stack",
+    "Stack": "stack",
+    "crop": "resample",
+    "extract": "patches",
+    "merge": "mean",
+    "read_stack": "stack",
+    "view": "patches",
+    "write_stack": "stack",
+}
+
+__all__ = [
+    "Grid",
+    "Meta",
+    "PatchcliError",
+    "Source",
+    "Stack",
+    "__version__",
+    "crop",
+    "extract",
+    "merge",
+    "read_stack",
+    "view",
+    "write_stack",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the command line's help needs no numpy."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,6 @@
+"""``python -m patchcli``."""
+
+from patchcli.cli import main
+
+if __name__ == "__main__":
+    main()

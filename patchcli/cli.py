@@ -1,0 +1,139 @@
+"""The command line's entry: commands imported when called, and the one boundary where errors become exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from patchcli import __version__
+from patchcli.errors import OutputError, PatchcliError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+COMMANDS = {
+    "extract": "Cut images into patch stacks.",
+    "merge": "Rebuild images from patch stacks.",
+    "crop": "Crop a box of images, sampled as PyTorch does.",
+}
+FAILED, USAGE, STOPPED, READER_GONE = 1, 2, 3, 141
+SETTINGS = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PATCHCLI"}
+
+
+class _Commands(click.Group):
+    """Commands by name; help reads their one-line descriptions from a table, so that it imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        import importlib
+
+        command: click.Command = getattr(importlib.import_module(f"patchcli.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings=SETTINGS)
+@click.version_option(__version__, message="patchcli %(version)s")
+def cli() -> None:
+    """Cut images into overlapping patches, rebuild images from processed ones, crop boxes.
+
+    Sizes are W or WxH in pixels, coordinates x before y. Every command has its own --help.
+    """
+
+
+class _Signalled(BaseException):
+    """A signal that ends the run, on its way up through everything that cleans up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _on_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Signalled(number)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and end the process with its exit code, or by the signal that stopped it."""
+    _occupy_standard_streams()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+            signal.signal(number, _on_signal)
+    try:
+        code = run(list(sys.argv[1:] if arguments is None else arguments))
+    except _Signalled as stop:
+        signal.signal(stop.number, signal.SIG_DFL)
+        os.kill(os.getpid(), stop.number)
+        code = 128 + stop.number
+    _leave(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; its exit code. Errors that a file, a disk or a user can cause become one line each."""
+    try:
+        code = _invoke(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except click.ClickException as error:
+        return _fail(USAGE, error.format_message())
+    except UsageError as error:
+        return _fail(USAGE, str(error))
+    except OutputError as error:
+        return _fail(STOPPED, str(error))
+    except PatchcliError as error:
+        return _fail(FAILED, str(error))
+    except BrokenPipeError:
+        return READER_GONE
+    except OSError as error:  # of standard output: everything else names its file before it comes here
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        return _fail(STOPPED, f"standard output: cannot be written: {(error.strerror or str(error)).lower()}")
+    return code
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Click's own main, without what it does about errors."""
+    try:
+        with cli.make_context("patchcli", arguments) as ctx:
+            result: Any = cli.invoke(ctx)
+            return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+
+
+def _fail(code: int, message: str) -> int:
+    click.echo(f"patchcli: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _occupy_standard_streams() -> None:
+    """Open the null device where a standard stream is closed, so that no output file gets its number."""
+    while True:
+        number = os.open(os.devnull, os.O_RDWR)
+        if number > 2:  # noqa: PLR2004
+            os.close(number)
+            return
+
+
+def _leave(code: int) -> NoReturn:
+    """End without a second word on a standard output that is gone."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)

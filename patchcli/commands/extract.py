@@ -1,0 +1,67 @@
+"""``patchcli extract``: images to patch stacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from patchcli import jobs, options, runner
+from patchcli.errors import PatchcliError, UsageError
+from patchcli.grid import EDGES, stride_from_overlap
+from patchcli.patches import PAD_MODES
+
+
+@click.command(short_help="Cut images into patch stacks.")
+@options.batch_options
+@click.option("-s", "--patch-size", type=options.Size(), required=True, help="Size of a patch.")
+@click.option("--stride", type=options.Size(), help="Steps from patch to patch; default: the patch size.")
+@click.option("--overlap", metavar="N|N%|a/b", help="Pixels that neighbours share, or an exact part of the patch size.")
+@click.option("--offset", type=options.Point(), default="0,0", show_default=True, help="Corner of the first patch.")
+@click.option(
+    "--edge", type=click.Choice(tuple(EDGES)), default="shift", show_default=True, help="What happens at the far sides."
+)
+@click.option("--margin", type=click.IntRange(min=0), default=0, show_default=True, help="Pixels added on all four sides.")
+@click.option(
+    "--pad-mode", type=click.Choice(PAD_MODES), default="reflect", show_default=True, help="How margin and padding are filled."
+)
+@click.option("--pad-value", type=float, default=0.0, show_default=True, help="The value for --pad-mode constant.")
+@options.reading_options
+@click.pass_context
+def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
+    r"""Cut each image into overlapping patches and write them, with where each one lay, as a stack file (.npz).
+
+    \b
+    patchcli extract photo.png -s 8 --stride 1 -o photo.npz
+    patchcli extract photos/*.jpg -s 64 --overlap 25% -d stacks
+    """
+    options.need_inputs(ctx, given["inputs"])
+    settings = _settings(given)
+    tasks = options.place_tasks(given, lambda path: f"{path}.npz")
+    ctx.exit(runner.run(tasks, lambda task, tick: jobs.extract_one(task, settings, tick), options.make_voice(given)))
+
+
+def _settings(given: dict[str, Any]) -> jobs.ExtractSettings:
+    return jobs.ExtractSettings(
+        given["patch_size"],
+        _stride(given),
+        given["offset"],
+        given["edge"],
+        given["margin"],
+        given["pad_mode"],
+        given["pad_value"],
+        options.reading_of(given),
+        given["overwrite"],
+    )
+
+
+def _stride(given: dict[str, Any]) -> tuple[int, int]:
+    patch, stride, overlap = given["patch_size"], given["stride"], given["overlap"]
+    if overlap is None:
+        return stride or patch  # type: ignore[no-any-return]
+    if stride is not None:
+        raise UsageError("--stride and --overlap exclude each other")
+    try:
+        return stride_from_overlap(patch[0], overlap), stride_from_overlap(patch[1], overlap)
+    except PatchcliError as error:
+        raise UsageError(str(error)) from None

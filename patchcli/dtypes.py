@@ -1,0 +1,89 @@
+"""Bring values into a dtype without a silent change: exact scalars, rounding and saturation, widths that sums need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REAL_KINDS = "biuf"
+
+
+def check_real(dtype: np.dtype[Any], what: str) -> None:
+    """Refuse a dtype that is not bool, integer or real float."""
+    if dtype.kind not in REAL_KINDS or dtype.itemsize > 8:  # noqa: PLR2004
+        raise PatchcliError(f"{what} has dtype {dtype}; allowed are bool, integers and floats of at most 64 bits")
+
+
+def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Smallest and largest value of a bool or integer dtype.
+
+    >>> limits(np.dtype("i1")), limits(np.dtype("?"))
+    ((-128, 127), (0, 1))
+    """
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def sum_dtype(dtype: np.dtype[Any], terms: int) -> np.dtype[Any]:
+    """The narrowest dtype in which ``terms`` values of ``dtype`` add up exactly; float64 for floats.
+
+    >>> sum_dtype(np.dtype("u1"), 257), sum_dtype(np.dtype("u1"), 258)
+    (dtype('uint16'), dtype('uint32'))
+    """
+    if dtype.kind == "f":
+        return np.dtype(np.float64)
+    low, high = limits(dtype)
+    kind = "i" if low else "u"
+    for size in (2, 4, 8):
+        least, most = limits(np.dtype(f"{kind}{size}"))
+        if high * terms <= most and low * terms >= least:
+            return np.dtype(f"{kind}{size}")
+    raise PatchcliError(f"{terms} patches of {dtype} on one pixel add up to more than 64 bits")
+
+
+def exact_scalar(value: float, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401  a scalar of a dtype known at run time
+    """``value`` as a scalar of ``dtype``; an error where an integer or bool dtype cannot hold it."""
+    if dtype.kind == "f":
+        return dtype.type(value)
+    low, high = limits(dtype)
+    if not low <= value <= high or value != int(value):
+        raise PatchcliError(f"value {value:g} does not fit dtype {dtype}; allowed are whole numbers from {low} to {high}")
+    return dtype.type(int(value))
+
+
+def convert(values: NDArray[Any], out: NDArray[Any]) -> int:
+    """Write real values into ``out``, rounded to nearest, ties to even, and saturated where it holds integers.
+
+    Returns:
+        How many values were saturated.
+
+    Raises:
+        PatchcliError: NaN or infinity for integers; values beyond the range of a float dtype.
+    """
+    if out.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            np.copyto(out, values, casting="unsafe")
+        if out.itemsize < values.itemsize and values.dtype.kind == "f":
+            large = int(np.count_nonzero(np.isinf(out) & np.isfinite(values)))
+            if large:
+                raise PatchcliError(f"{large} values are too large for {out.dtype}, which ends at {np.finfo(out.dtype).max:g}")
+        return 0
+    whole = np.rint(values) if values.dtype.kind == "f" else values
+    low, high = limits(out.dtype)
+    # high + 1 is a power of two and low is one or 0: exact as floats, where high itself may not be
+    below, above = whole < low, (whole >= float(high + 1) if whole.dtype.kind == "f" else whole > high)
+    if whole.dtype.kind == "f" and not np.isfinite(whole).all():
+        bad = int(np.count_nonzero(~np.isfinite(whole)))
+        raise PatchcliError(f"{bad} values are NaN or infinite, which {out.dtype} cannot hold")
+    with np.errstate(invalid="ignore"):
+        np.copyto(out, whole, casting="unsafe")
+    out[below], out[above] = low, high
+    return int(np.count_nonzero(below)) + int(np.count_nonzero(above))

@@ -1,0 +1,19 @@
+"""The errors that a file, a disk or a user can cause.
+
+Each one is a single sentence: what is wrong, what was got, what is allowed. Inner code states the fact; the job that
+knows the file puts its name in front, once.
+"""
+
+from __future__ import annotations
+
+
+class PatchcliError(ValueError):
+    """An input, a stack or an argument that cannot be used. The command line answers with exit code 1."""
+
+
+class UsageError(PatchcliError):
+    """A call that can never work, whatever the files hold. Nothing was read or written; exit code 2."""
+
+
+class OutputError(PatchcliError):
+    """An output that cannot be written (disk full, no permission). The run stops; exit code 3."""

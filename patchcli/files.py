@@ -1,0 +1,167 @@
+"""How files are opened and how an output comes to exist: only whole, under its name at once, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from patchcli.errors import OutputError, PatchcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STREAM = "-"
+MAX_NAME = 200
+
+
+def reason(error: OSError) -> str:
+    """What the system says of a failure, in lower case, without the number."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def open_input(path: str) -> BinaryIO:
+    """Open a regular file for reading, or standard input for ``-`` (from a pipe: by way of an unnamed temporary file).
+
+    Raises:
+        PatchcliError: no such file, a directory, a FIFO or a device, no permission.
+    """
+    if path == STREAM:
+        return _standard_input()
+    try:
+        # O_NONBLOCK: a FIFO put in the place of a file must not block for ever
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise PatchcliError(f"cannot be read: {reason(error)}") from None
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        what = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
+        raise PatchcliError(f"is {what}; allowed are regular files, and - for standard input")
+    return os.fdopen(number, "rb")
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise PatchcliError("is closed: nothing can be read from standard input")
+    source = sys.stdin.buffer
+    try:
+        if stat.S_ISREG(os.fstat(source.fileno()).st_mode) and source.tell() == 0:
+            return os.fdopen(os.dup(source.fileno()), "rb")
+    except (OSError, ValueError):
+        pass  # no file below it; copy
+    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller, who closes it
+    try:
+        shutil.copyfileobj(source, spool, 1 << 20)
+        spool.seek(0)
+    except OSError as error:
+        spool.close()
+        raise PatchcliError(f"cannot be read: {reason(error)}") from None
+    return spool
+
+
+def is_special(path: str) -> bool:
+    """Whether a path is standard output, a device or a FIFO: written to, never replaced."""
+    if path == STREAM:
+        return True
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open an output for writing; what was written appears under its name when the block ends without an exception.
+
+    A regular file is written beside its place, flushed to disk and renamed; its folder is made if missing. Standard output
+    (``-``), devices and FIFOs are written to directly.
+
+    Raises:
+        OutputError: the disk is full, the place is not writable, or the output exists and ``overwrite`` is false.
+        BrokenPipeError: the reader of a pipe went away.
+    """
+    try:
+        with _special(path) if is_special(path) else _beside(os.path.realpath(path), overwrite=overwrite) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
+
+
+def name_of(path: str, stream: str = "standard output") -> str:
+    """How a path is called in messages."""
+    return stream if path == STREAM else path
+
+
+@contextlib.contextmanager
+def _special(path: str) -> Iterator[BinaryIO]:
+    if path != STREAM:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with open(path, "wb") as special:
+            yield special
+        return
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    number, temporary = tempfile.mkstemp(prefix=f".{name[:MAX_NAME]}.", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(number, "w+b") as file:
+            _usual_mode(number, path)
+            yield file
+            file.flush()
+            os.fsync(number)
+        if not overwrite and os.path.lexists(path):  # it came into being meanwhile
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _flush_folder(folder)
+
+
+def _usual_mode(number: int, path: str) -> None:
+    """Give a temporary file, private by default, the mode of the file it replaces or what any new file has."""
+    if not hasattr(os, "fchmod"):
+        return
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        mask = os.umask(0o077)
+        os.umask(mask)
+        mode = 0o666 & ~mask
+    os.fchmod(number, mode)
+
+
+def _flush_folder(folder: str) -> None:
+    """Make the new name as durable as the data, where the system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None]:
+    """``(name, size, mtime_ns)`` of an open input, the name without its folder; of standard input nothing is kept."""
+    if path == STREAM:
+        return None, None, None
+    status = os.fstat(file.fileno())
+    return os.path.basename(path), status.st_size, status.st_mtime_ns

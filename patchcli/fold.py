@@ -1,0 +1,177 @@
+"""Rebuild an image: add overlapping patches up, divide by how many lie on each pixel.
+
+Kernels: arrays in, arrays out. Two ways to add, chosen by what is known of the order of the patches:
+
+- `fold_rows` takes whole patch rows of a grid in order. Patches ``k, k+n, k+2n, ...`` of a row, ``n = ceil(w/stride)``, do
+  not overlap. Their rows, each one item, are laid side by side into a strip as wide as the image, and the strip is added
+  in one long vector operation; n strips make the patch row, and patch rows are then added to the image, again in long pieces.
+- `fold_at` takes patches anywhere, in any order, repeated or missing, in sets that don't overlap: the pixels below a set are
+  gathered, added to, and scattered back, a patch row an item. It touches only the pixels it changes, at several times the
+  cost a pixel.
+
+Integers are added as integers wide enough to be exact, so no order can change a result. Floats are added in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchcli.dtypes import sum_dtype
+from patchcli.patches import row_windows, runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from patchcli.grid import Block, Grid, Pair
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Patches ``index`` of a patch row, which don't overlap, and their first columns, ``step`` apart (0: irregular)."""
+
+    index: slice
+    columns: NDArray[np.int64]
+    step: int
+
+
+def _plan_passes(starts: NDArray[np.int64], width: int) -> list[_Pass]:
+    """Split the patches of a row, at increasing ``starts``, into passes without overlap.
+
+    Intervals of one length, sorted, that lie at most ``n`` deep on a point don't overlap when n apart in the list. A lone
+    shifted patch at the end gets a pass of its own, so that it does not break the even steps of the others.
+    """
+    found = runs(starts)
+    lone_end = len(found) == 2 and found[1].count == 1  # noqa: PLR2004
+    parts = [run.index for run in found] if lone_end else [slice(0, len(starts))]
+    passes = []
+    for part in parts:
+        own = starts[part]
+        behind = np.searchsorted(own, own + width)  # for each patch, the first that no longer touches it
+        depth = int((behind - np.arange(len(own))).max())
+        for group in range(depth):
+            columns = own[group::depth]
+            steps = np.diff(columns)
+            step = int(steps[0]) if len(steps) and (steps == steps[0]).all() else 0
+            passes.append(_Pass(slice(part.start + group, part.stop, depth), columns, step))
+    return passes
+
+
+class RowFolder:
+    """Adds blocks of whole patch rows, in order, to the sums of a padded image.
+
+    Args:
+        grid: where the patches lie.
+        channels: ``C``, 1 for patches without a channel axis; a patch row is then ``w*C`` neighbouring values.
+        dtype: of the patches, native byte order.
+    """
+
+    def __init__(self, grid: Grid, channels: int, dtype: np.dtype[Any]) -> None:
+        self.grid, self.channels, self.dtype = grid, channels, dtype
+        self.width = grid.patch[1] * channels
+        self._passes: dict[tuple[int, int], list[_Pass]] = {}
+
+    def passes(self, columns: slice) -> list[_Pass]:
+        """The passes over patch columns ``columns``, planned once."""
+        key = columns.start, columns.stop
+        if key not in self._passes:
+            starts = self.grid.columns.starts[columns]
+            self._passes[key] = _plan_passes((starts - starts[0]) * self.channels, self.width)
+        return self._passes[key]
+
+    def add(self, sums: NDArray[Any], patches: NDArray[Any], block: Block) -> None:
+        """Add ``patches``, C-contiguous ``(block.count, h, w[, C])``, to ``sums``, C-contiguous ``(H', W' * C)``."""
+        starts = self.grid.columns.starts[block.columns] * self.channels
+        left, span = int(starts[0]), int(starts[-1] - starts[0]) + self.width
+        shape = (block.rows.stop - block.rows.start, len(starts), self.grid.patch[0], self.width)
+        strips = self._fold_columns(patches.reshape(shape), self.passes(block.columns), span)
+        self._fold_strips(sums, left, strips, block.rows)
+
+    def _fold_columns(self, patches: NDArray[Any], passes: list[_Pass], span: int) -> NDArray[Any]:
+        """``(rows, m, h, width)`` to strips ``(rows, h, span)``: each patch row with its overlaps added up."""
+        rows, _, height, width = patches.shape
+        size = self.dtype.itemsize
+        sums = np.zeros((rows, height, span), sum_dtype(self.dtype, len(passes)))
+        strip = np.empty((rows, height, span), self.dtype)
+        items = patches.view(f"V{width * size}")[..., 0].transpose(0, 2, 1)
+        windows: NDArray[np.void] = np.ndarray(
+            (rows, height, span - width + 1), items.dtype, strip, strides=(*strip.strides[:2], size)
+        )
+        for one in passes:
+            first, last = int(one.columns[0]), int(one.columns[-1]) + width
+            if len(one.columns) == 1:
+                piece = sums[:, :, first:last]
+                np.add(piece, patches[:, one.index.start], out=piece)
+                continue
+            if one.step == width:
+                strip[:, :, :first] = 0
+                strip[:, :, last:] = 0
+            else:
+                strip.fill(0)
+            # The strip is added whole: one aligned run of memory is several times as fast as rows of it.
+            columns = slice(first, last - width + 1, one.step) if one.step else one.columns
+            windows[:, :, columns] = items[:, :, one.index]
+            np.add(sums, strip, out=sums)
+        return sums
+
+    def _fold_strips(self, sums: NDArray[Any], left: int, strips: NDArray[Any], rows: slice) -> None:
+        """Add strips ``(rows, h, span)`` to ``sums`` ``(H', W' * C)``, from column ``left`` on.
+
+        Slices of ``stride`` lines of neighbouring patch rows lie one below the other. The lowest slice goes first: then
+        the patch rows reach each line in increasing order, whichever blocks they came in, and float sums are the same.
+        """
+        _, height, span = strips.shape
+        line, size = sums.strides
+        for run in runs(self.grid.rows.starts[rows]):
+            step = run.step if run.count > 1 else height
+            for top in range((height - 1) // step * step, -1, -step):
+                part = strips[run.index, top : top + step]
+                target: NDArray[Any] = np.ndarray(
+                    (run.count, part.shape[1], span),
+                    sums.dtype,
+                    sums,
+                    offset=(run.start + top) * line + left * size,
+                    strides=(step * line, line, size),
+                )
+                np.add(target, part, out=target)
+
+
+def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64]) -> None:
+    """Add patches anywhere, in any order: ``patches[i]`` at ``(row, column)`` = ``starts[i]`` of ``sums``.
+
+    Args:
+        sums: C-contiguous ``(H, W[, C])``, changed in place.
+        patches: ``(n, h, w[, C])``.
+        starts: ``(n, 2)``, every patch inside ``sums``; starts may repeat.
+    """
+    height, width = patches.shape[1:3]
+    # In a lattice of cells as large as a patch, patches of different cells with the same parities don't touch.
+    row, column = starts[:, 0] // height, starts[:, 1] // width
+    cell = row * (sums.shape[1] // width + 1) + column
+    order = np.argsort(cell, kind="stable")
+    ordered = cell[order]
+    rank = np.empty_like(cell)
+    rank[order] = np.arange(len(cell)) - np.searchsorted(ordered, ordered)
+    group = rank * 4 + (row & 1) * 2 + (column & 1)
+    order = np.argsort(group, kind="stable")
+    windows = row_windows(sums, width)
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        lines, columns = starts[members, :1] + np.arange(height), starts[members, 1:]
+        below = windows[lines, columns]
+        pixels: NDArray[Any] = np.ndarray((len(members), *patches.shape[1:]), sums.dtype, below)
+        pixels += patches[members]
+        windows[lines, columns] = below
+
+
+def cover_at(counts: NDArray[np.int64], patch: Pair) -> NDArray[np.int64]:
+    """Cover from ``counts`` ``(H, W)``, how many patches start at each pixel: a box sum by two running sums."""
+    cover = counts
+    for axis, size in enumerate(patch):
+        total = np.cumsum(cover, axis=axis)
+        cover = total.copy()
+        late, early = [slice(None)] * 2, [slice(None)] * 2
+        late[axis], early[axis] = slice(size, None), slice(None, -size)
+        cover[tuple(late)] -= total[tuple(early)]
+    return cover

@@ -1,0 +1,338 @@
+"""Image files: which are read, what is known before decoding, which dtype and channels each format holds.
+
+The one module that uses image libraries, and they are imported when a file needs them. A depth is kept or refused, never
+halved. Only files are handed to a library, never names, and only formats of `FORMATS`, told by content.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+MAX_PIXELS = 178_956_970  # the number from which Pillow refuses an image
+SNIFF = 32
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
+ORIENTATION = 274
+MODES = ("1", "L", "LA", "I;16", "I;16B", "P", "RGB", "RGBA")  # of Pillow
+PNG_DEPTH, PNG_COLOUR = 24, 25  # bytes of a PNG file that hold them
+
+
+class _Opened(NamedTuple):
+    """An image whose header was read: its size, and how to decode it and its EXIF orientation, 1 to 8."""
+
+    height: int
+    width: int
+    decode: Callable[[], tuple[NDArray[Any], int]]
+
+
+class Format(NamedTuple):
+    """A file format: how to tell it, open it, write it, and how many channels of which dtypes it holds."""
+
+    matches: Callable[[bytes], bool]
+    open: Callable[[BinaryIO, int], _Opened]
+    write: Callable[[BinaryIO, NDArray[Any]], None] | None
+    holds: dict[str, range]
+    suffixes: tuple[str, ...]
+    lossless: bool = True
+
+
+def _open_pillow(file: BinaryIO, page: int) -> _Opened:
+    import imageio.v3 as iio
+    import PIL.Image
+
+    PIL.Image.MAX_IMAGE_PIXELS = None  # read() has its own limit, without the warning below it
+    opened = iio.imopen(file, "r", plugin="pillow")
+    shape = opened.properties(index=0).shape
+
+    def decode() -> tuple[NDArray[Any], int]:
+        try:
+            about = opened.metadata(index=page, exclude_applied=False)
+        except EOFError:
+            raise PatchcliError(f"has no page {page}; pages count from 0") from None
+        if about["mode"] not in MODES:
+            raise PatchcliError(
+                f"has colour mode {about['mode']}; allowed are gray and RGB, with or without alpha: convert it first"
+            )
+        clear = about["mode"] == "P" and "transparency" in about
+        pixels = opened.read(index=page, mode="RGBA") if clear else opened.read(index=page)
+        file.seek(0)
+        start = file.read(SNIFF)
+        if start.startswith(b"\x89PNG") and start[PNG_DEPTH] == 16 and start[PNG_COLOUR] != 0:  # noqa: PLR2004
+            import imagecodecs  # Pillow halves the depth of 16-bit colour
+
+            file.seek(0)
+            pixels = imagecodecs.png_decode(file.read())
+        return np.asarray(pixels), int(about.get("Orientation", 1))
+
+    return _Opened(shape[0], shape[1], decode)
+
+
+def _open_tiff(file: BinaryIO, page: int) -> _Opened:
+    import logging
+
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there before it raises
+    pages = tifffile.TiffFile(file).pages
+    try:
+        one = pages[page]
+    except IndexError:
+        raise PatchcliError(f"has no page {page}; it has {len(pages)}, counted from 0") from None
+    if not isinstance(one, tifffile.TiffPage) or one.dtype is None:
+        raise PatchcliError(f"has a page {page} with samples of a kind that no dtype holds")
+    axes = one.axes
+    if axes not in ("YX", "YXS", "SYX"):
+        raise PatchcliError(f"has a page {page} with axes {axes}; allowed are rows, columns and samples")
+    kinds = tifffile.PHOTOMETRIC
+    other = [kinds.PALETTE, kinds.SEPARATED, kinds.CIELAB]
+    if one.compression not in (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG):
+        other.append(kinds.YCBCR)  # which only the JPEG decoder turns into RGB
+    if one.photometric in other:
+        kind = kinds(one.photometric).name
+        raise PatchcliError(f"has colours of kind {kind}; allowed are gray and RGB, with or without alpha: convert it first")
+
+    def decode() -> tuple[NDArray[Any], int]:
+        pixels = np.asarray(one.asarray())
+        if axes == "SYX":
+            pixels = np.moveaxis(pixels, 0, -1)
+        if one.photometric == kinds.MINISWHITE and pixels.dtype.kind in "bu":
+            pixels = np.invert(pixels)
+        tag = one.tags.get(ORIENTATION)
+        return pixels, int(tag.value) if tag else 1
+
+    return _Opened(one.imagelength, one.imagewidth, decode)
+
+
+def _open_netpbm(file: BinaryIO, page: int) -> _Opened:
+    import netpbmfile
+
+    if page:
+        raise PatchcliError(f"has no page {page}; it has 1, counted from 0")
+    image = netpbmfile.NetpbmFile(file)
+    return _Opened(image.height, image.width, lambda: (np.asarray(image.asarray(copy=True)), 1))
+
+
+def _write_pillow(plugin_format: str, **options: Any) -> Callable[[BinaryIO, NDArray[Any]], None]:  # noqa: ANN401
+    def write(file: BinaryIO, image: NDArray[Any]) -> None:
+        import imageio.v3 as iio
+
+        data = iio.imwrite("<bytes>", image, extension=f".{plugin_format}", plugin="pillow", is_batch=False, **options)
+        file.write(data)
+
+    return write
+
+
+def _write_png(file: BinaryIO, image: NDArray[Any]) -> None:
+    if image.dtype == np.uint16 and image.ndim == 3:  # noqa: PLR2004
+        import imagecodecs
+
+        file.write(imagecodecs.png_encode(image))
+    else:
+        _write_pillow("png")(file, image)
+
+
+def _write_tiff(file: BinaryIO, image: NDArray[Any]) -> None:
+    import tifffile
+
+    samples = image.shape[2] if image.ndim == 3 else 1  # noqa: PLR2004
+    colour = samples in (3, 4)
+    extra = {2: 1, 4: 1}.get(samples, samples - 1)
+    tifffile.imwrite(
+        file,
+        image,
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if samples > 1 else None,
+        extrasamples=(["unassalpha"] if samples in (2, 4) else ["unspecified"] * extra) if samples not in (1, 3) else None,
+        metadata=None,
+        software=None,
+        byteorder="<",
+    )
+
+
+def _write_netpbm(kind: str) -> Callable[[BinaryIO, NDArray[Any]], None]:
+    def write(file: BinaryIO, image: NDArray[Any]) -> None:
+        import io
+
+        import netpbmfile
+
+        held = io.BytesIO()
+        netpbmfile.imwrite(held, image, magicnumber=kind, maxval=np.iinfo(image.dtype).max)  # type: ignore[arg-type]
+        file.write(held.getbuffer())
+
+    return write
+
+
+def _write_npy(file: BinaryIO, image: NDArray[Any]) -> None:
+    np.lib.format.write_array(file, image, version=(1, 0), allow_pickle=False)
+
+
+def _starts(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(starts)
+
+
+def _no_open(_file: BinaryIO, _page: int) -> _Opened:
+    raise PatchcliError("is a numpy array; allowed are image files")
+
+
+REAL = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+ONE, THREE, MANY = range(1, 2), range(3, 4), range(1, 1 << 16)
+TO_FOUR = range(1, 5)
+FORMATS: dict[str, Format] = {
+    "png": Format(_starts(b"\x89PNG\r\n\x1a\n"), _open_pillow, _write_png, {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR}, (".png",)),
+    "tiff": Format(
+        _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _open_tiff, _write_tiff, dict.fromkeys(REAL[1:], MANY), (".tif", ".tiff")
+    ),
+    "jpeg": Format(
+        _starts(b"\xff\xd8\xff"),
+        _open_pillow,
+        _write_pillow("jpeg", quality=95, subsampling=0),
+        {"u1": range(1, 4, 2)},
+        (".jpg", ".jpeg"),
+        lossless=False,
+    ),
+    "webp": Format(
+        lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+        _open_pillow,
+        _write_pillow("webp", lossless=True, exact=True),
+        {"u1": range(3, 5)},
+        (".webp",),
+    ),
+    "bmp": Format(_starts(b"BM"), _open_pillow, _write_pillow("bmp"), {"u1": range(1, 4, 2)}, (".bmp",)),
+    "pgm": Format(_starts(b"P2", b"P5"), _open_netpbm, _write_netpbm("P5"), {"u1": ONE, "u2": ONE}, (".pgm",)),
+    "ppm": Format(_starts(b"P3", b"P6"), _open_netpbm, _write_netpbm("P6"), {"u1": THREE, "u2": THREE}, (".ppm",)),
+    "gif": Format(_starts(b"GIF87a", b"GIF89a"), _open_pillow, None, {}, (".gif",), lossless=False),
+    "npy": Format(_starts(b"\x93NUMPY"), _no_open, _write_npy, dict.fromkeys(REAL, MANY), (".npy",)),
+}
+READABLE = tuple(name for name in FORMATS if name != "npy")
+WRITABLE = tuple(name for name, held in FORMATS.items() if held.write)
+
+
+def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[Any], bool]:
+    """Decode one image.
+
+    Args:
+        file: an open binary file that can seek; image libraries may close it.
+        page: which page or frame, from 0.
+        rotate: turn the image as its EXIF orientation says.
+        max_pixels: refuse larger images before decoding them; 0 for no limit.
+
+    Returns:
+        ``(image, rotated)``: a C-contiguous array ``(H, W)`` or ``(H, W, C)`` in the dtype of the file, native byte order,
+        and whether it was turned.
+
+    Raises:
+        PatchcliError: no image of a known format, a damaged or too large one.
+    """
+    file.seek(0)
+    head = file.read(SNIFF)
+    name = next((name for name, known in FORMATS.items() if known.matches(head)), None)
+    if name is None:
+        got = f"starts with {head[:8]!r}" if head else "is empty"
+        raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
+    file.seek(0)
+    opened = _guarded(name, lambda: FORMATS[name].open(file, page))
+    if max_pixels and opened.height * opened.width > max_pixels:
+        raise PatchcliError(
+            f"has {opened.height * opened.width} pixels (width={opened.width} height={opened.height}); "
+            f"allowed are {max_pixels}, or more with --max-pixels"
+        )
+    pixels, orientation = _guarded(name, opened.decode)
+    if pixels.shape[:2] != (opened.height, opened.width) or pixels.ndim not in (2, 3):
+        raise PatchcliError(f"decoded to shape {pixels.shape} where its header says {(opened.height, opened.width)}")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
+        pixels = pixels[:, :, 0]
+    turned = rotate and orientation in TURNS
+    if turned:
+        pixels = TURNS[orientation](pixels)
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), turned
+
+
+def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the call returns
+    """Run an image library; what it raises on a damaged file (a dozen types, down to plain Exception) becomes one sentence."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return call()
+    except (PatchcliError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        said = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {said}") from None
+
+
+# What EXIF orientation n asks for; 1 is upright. https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, tag 274
+TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: image[::-1].swapaxes(0, 1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: image.swapaxes(0, 1)[::-1],
+}
+
+
+def to_gray(image: NDArray[Any]) -> NDArray[Any]:
+    """Luma of an image ``(H, W, C)``, alpha dropped, in its dtype ``(H, W)``; a gray one is returned as it is.
+
+    BT.601 weights over the values as they are stored; integers are rounded to nearest, ties to even.
+    """
+    if image.ndim == 2:  # noqa: PLR2004
+        return image
+    if image.shape[2] < 3:  # noqa: PLR2004
+        return np.ascontiguousarray(image[:, :, 0])
+    if image.shape[2] > 4:  # noqa: PLR2004
+        raise PatchcliError(f"has {image.shape[2]} channels; allowed for gray are 1 to 4")
+    luma = sum(weight * image[:, :, channel].astype(np.float64) for channel, weight in enumerate(LUMA))
+    return (np.rint(luma) if image.dtype.kind in "iu" else np.asarray(luma)).astype(image.dtype)
+
+
+def format_of(path: str, name: str | None = None) -> str:
+    """The format that a path's suffix stands for, or ``name`` itself if given.
+
+    Raises:
+        PatchcliError: a suffix of no format that can be written.
+    """
+    if name is not None:
+        return name
+    suffix = os.path.splitext(path)[1].lower()
+    for known in WRITABLE:
+        if suffix in FORMATS[known].suffixes:
+            return known
+    allowed = ", ".join(suffix for known in WRITABLE for suffix in FORMATS[known].suffixes)
+    raise PatchcliError(f"{path}: suffix is {suffix!r}; allowed for images are {allowed}")
+
+
+def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Check that a format keeps images of this shape ``(H, W[, C])`` and dtype exactly (JPEG: but for its loss).
+
+    Raises:
+        PatchcliError: it would not; the sentence says which formats would.
+    """
+    channels = shape[2] if len(shape) == 3 else 1  # noqa: PLR2004
+    code = f"{dtype.kind}{dtype.itemsize}"
+    able = [known for known in WRITABLE if channels in FORMATS[known].holds.get(code, ())]
+    if name in able:
+        return
+    raise PatchcliError(
+        f"{name.upper()} cannot hold {dtype} with {channels} channel{'s' * (channels > 1)}; "
+        f"allowed are {', '.join(able)}, or another --dtype"
+    )
+
+
+def write(file: BinaryIO, image: NDArray[Any], name: str) -> None:
+    """Encode an image ``(H, W[, C])`` in a format of `WRITABLE`, which `check_holds` said can hold it."""
+    writer = FORMATS[name].write
+    assert writer is not None
+    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")))

@@ -1,0 +1,267 @@
+"""Merge by mean: the sums of `fold` over the cover, rounded into a dtype."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli.dtypes import check_real, convert, exact_scalar, limits, sum_dtype
+from patchcli.errors import PatchcliError
+from patchcli.fold import RowFolder, cover_at, fold_at
+from patchcli.patches import blocks, pixel_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from patchcli.grid import Block, Grid
+
+CHUNK_PATCHES = 1 << 14  # patches folded at once where they lie anywhere; fixed, as the order of float sums depends on it
+CHUNK_BYTES = 1 << 22  # and the bytes they may have
+LINES_BYTES = 1 << 19  # sums divided at once
+HALF = 32  # 64-bit integers are added as two halves of this many bits
+
+
+class Merged(NamedTuple):
+    """An image and what was noticed while it was made: pixels that no patch covers, values cut to fit the dtype."""
+
+    image: NDArray[Any]
+    cover: NDArray[np.int64]
+    uncovered: int
+    saturated: int
+
+
+def chunk_patches(patch_bytes: int) -> int:
+    """How many patches to hand to `MeanFold.add_at` at once."""
+    return max(1, min(CHUNK_PATCHES, CHUNK_BYTES // patch_bytes))
+
+
+class MeanFold:
+    """Sums and cover of one image, filled block by block, then divided.
+
+    Args:
+        grid: where the patches lie.
+        dtype: of the patches: any real dtype.
+        channels: ``()`` or ``(C,)``, the shape behind ``(N, h, w)``.
+        scattered: None if all patches of the grid come in order, through `add_rows`; else how many come through `add_at`.
+    """
+
+    def __init__(self, grid: Grid, dtype: np.dtype[Any], channels: tuple[int, ...], scattered: int | None = None) -> None:
+        self.grid, self.dtype, self.channels = grid, dtype.newbyteorder("="), channels
+        self._scattered = scattered is not None
+        self._starts_at = np.zeros(grid.padded if self._scattered else (0, 0), np.int64)
+        terms = int(grid.rows.padded_cover().max() * grid.columns.padded_cover().max()) if scattered is None else scattered
+        self._parts = [self.dtype]
+        if self.dtype.kind in "iu" and self.dtype.itemsize * 8 > HALF:
+            self._parts = [np.dtype(f"{self.dtype.kind}4"), np.dtype("u4")]
+        self._sums = [np.zeros((*grid.padded, *channels), sum_dtype(part, terms)) for part in self._parts]
+        width = channels[0] if channels else 1
+        self._folders = [RowFolder(grid, width, part) for part in self._parts]
+        self._limit = math.inf if self.dtype.kind == "f" else max(map(abs, limits(self.dtype))) * terms
+
+    def _split(self, patches: NDArray[Any]) -> list[NDArray[Any]]:
+        """Patches as the parts that are added: themselves, or high and low halves, ``high * 2**32 + low``."""
+        patches = np.ascontiguousarray(patches, self.dtype)
+        if len(self._parts) == 1:
+            return [patches]
+        high, low = self._parts
+        return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
+
+    def add_rows(self, patches: NDArray[Any], block: Block) -> None:
+        """Add the patches ``(block.count, h, w[, C])`` of the next block of the grid."""
+        for sums, folder, part in zip(self._sums, self._folders, self._split(patches), strict=True):
+            folder.add(sums.reshape(len(sums), -1), part, block)
+
+    def add_at(self, patches: NDArray[Any], origins: NDArray[np.int64]) -> None:
+        """Add patches ``(n, h, w[, C])`` at ``origins`` ``(n, 2)``, which lie inside the grid's padded image."""
+        starts = origins + self.grid.margin
+        np.add.at(self._starts_at, (starts[:, 0], starts[:, 1]), 1)
+        for sums, part in zip(self._sums, self._split(patches), strict=True):
+            fold_at(sums, part, starts)
+
+    def cover(self) -> NDArray[np.int64]:
+        """How many patches lie on each image pixel, int64 ``(H, W)``."""
+        if not self._scattered:
+            return self.grid.cover()
+        height, width, margin = *self.grid.image, self.grid.margin
+        return cover_at(self._starts_at, self.grid.patch)[margin : margin + height, margin : margin + width]
+
+    def finish(
+        self,
+        dtype: np.dtype[Any] | None = None,
+        *,
+        fill: float | None = None,
+        trim: bool = False,
+        allow_nonfinite: bool = False,
+    ) -> Merged:
+        """Divide the sums by the cover.
+
+        Args:
+            dtype: of the image; that of the patches if not given.
+            fill: value for pixels that no patch covers.
+            trim: cut the image to the smallest box that holds all covered pixels.
+            allow_nonfinite: let NaN and infinity through to a float image.
+
+        Raises:
+            PatchcliError: pixels without cover and neither ``fill`` nor ``trim``, values that are not finite or too large.
+        """
+        target = self.dtype if dtype is None else dtype
+        cover = self.cover()
+        height, width, margin = *self.grid.image, self.grid.margin
+        box = _covered_box(cover) if trim else (slice(0, height), slice(0, width))
+        cover = cover[box]
+        uncovered = cover.size - int(np.count_nonzero(cover))
+        if uncovered and fill is None:
+            raise PatchcliError(
+                f"{uncovered} of {cover.size} pixels are covered by no patch; give them a value with --fill"
+                + ("" if trim else " or cut the border off with --trim")
+            )
+        image = np.empty((*cover.shape, *self.channels), target)
+        inner = tuple(slice(margin + part.start, margin + part.stop) for part in box)
+        saturated, nonfinite = self._divide_all([part[inner] for part in self._sums], cover, image)
+        if nonfinite and (not allow_nonfinite or target.kind != "f"):
+            raise PatchcliError(
+                f"{nonfinite} values of the image would be NaN or infinite; allowed are patches of finite values"
+                + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
+            )
+        if uncovered:
+            assert fill is not None
+            image[cover == 0] = exact_scalar(fill, target)
+        return Merged(image, cover, uncovered, saturated)
+
+    def _divide_all(self, sums: list[NDArray[Any]], cover: NDArray[np.int64], image: NDArray[Any]) -> tuple[int, int]:
+        """Divide line by line into ``image``; how many values were saturated and how many are not finite."""
+        lines = max(1, LINES_BYTES // sums[0][0].nbytes)
+        saturated = nonfinite = 0
+        for top in range(0, len(image), lines):
+            these = slice(top, top + lines)
+            counts = np.maximum(cover[these], 1)
+            mean = self._mean(
+                [part[these] for part in sums], counts.reshape(*counts.shape, *([1] * len(self.channels))), image.dtype
+            )
+            if mean.dtype.kind == "f" and self.dtype.kind == "f":
+                lost = ~np.isfinite(mean)
+                nonfinite += int(np.count_nonzero(lost))
+                if image.dtype.kind != "f":
+                    mean[lost] = 0  # counted; the caller refuses
+            if image.dtype == self.dtype:
+                np.copyto(image[these], mean, casting="unsafe")  # a mean lies between the values that it is of
+            else:
+                saturated += convert(mean, image[these])
+        return saturated, nonfinite
+
+    def _mean(self, sums: list[NDArray[Any]], counts: NDArray[np.int64], target: np.dtype[Any]) -> NDArray[Any]:
+        """Mean in a dtype from which ``target`` follows by one rounding: whole numbers for integers of integers, else float64."""
+        if self.dtype.kind != "f" and target.kind != "f":
+            return self._whole_mean(sums, counts)
+        total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
+        mean: NDArray[np.float64] = np.divide(total, counts, dtype=np.float64)
+        return mean
+
+    def _whole_mean(self, sums: list[NDArray[Any]], counts: NDArray[np.int64]) -> NDArray[Any]:
+        """Mean of integers, rounded to nearest, ties to even.
+
+        If |sum| < 2**m for a float of m mantissa bits, the float quotient rounds as the true one does: half-way points that
+        don't equal it are at least 1 / (2 count) away, which is more than the quotient's error.
+        """
+        for floating in (np.float32, np.float64):
+            if self._limit < 2.0 ** np.finfo(floating).nmant:
+                mean = np.divide(sums[0], counts.astype(floating), dtype=floating)
+                rounded: NDArray[Any] = np.rint(mean, out=mean)
+                return rounded
+        return _rounded_mean(sums, counts, self.dtype)
+
+
+def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Exact integer mean, ties to even, of sums or of high and low half sums, in a 64-bit integer dtype like ``dtype``."""
+    wide = np.dtype(f"{dtype.kind}8")
+    divisor = counts.astype(wide)
+    quotient, rest = np.divmod(sums[0].astype(wide), divisor)
+    if len(sums) > 1:
+        # rest < count < 2**31 and low half sum < count * 2**32: the sum of both stays below 2**63
+        low, rest = np.divmod((rest << HALF) + sums[1].astype(wide), divisor)
+        quotient = (quotient << HALF) + low
+    up = (2 * rest > divisor) | ((2 * rest == divisor) & (quotient % 2 == 1))
+    quotient += up.astype(wide)
+    return quotient
+
+
+def _covered_box(cover: NDArray[np.int64]) -> tuple[slice, slice]:
+    """The smallest box that holds every covered pixel."""
+    spans = [np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return rows, columns
+
+
+def merge(
+    patches: ArrayLike,
+    grid: Grid,
+    *,
+    origins: ArrayLike | None = None,
+    dtype: DTypeLike | None = None,
+    fill: float | None = None,
+) -> NDArray[Any]:
+    """Rebuild an image from patches: the mean of all patches that lie on a pixel.
+
+    Args:
+        patches: ``(N, h, w)`` or ``(N, h, w, C)``, any real dtype.
+        grid: the grid that they were cut with.
+        origins: ``(N, 2)`` (row, column) of each patch in the image, in any order, some missing or repeated; all those of
+            the grid, in order, if not given.
+        dtype: of the image; that of the patches if not given. Integers are rounded to nearest, ties to even, and saturated.
+        fill: value for pixels that no patch covers; without it they are an error.
+
+    Returns:
+        A new array ``(H, W[, C])``. Means of integers are exact before rounding, whatever the order; floats are added in
+        float64.
+
+    Raises:
+        PatchcliError: patches that don't belong to the grid, uncovered pixels, values that are not finite.
+
+    >>> image = np.arange(12).reshape(3, 4)
+    >>> from patchcli import Grid, extract
+    >>> grid = Grid((3, 4), 2, stride=1)
+    >>> bool((merge(extract(image, grid)[0], grid) == image).all())
+    True
+    """
+    stack = np.asarray(patches)
+    places = None if origins is None else np.asarray(origins, np.int64)
+    check_stack(stack.shape, stack.dtype, grid, grid.count if places is None else len(places))
+    fold = MeanFold(grid, stack.dtype, stack.shape[3:], None if places is None else len(places))
+    if places is None:
+        for block in blocks(grid, pixel_bytes(stack[0])):
+            fold.add_rows(stack[block.first : block.first + block.count], block)
+    else:
+        check_origins(places, grid)
+        step = chunk_patches(stack[0].nbytes)
+        for first in range(0, len(stack), step):
+            fold.add_at(stack[first : first + step], places[first : first + step])
+    return fold.finish(stack.dtype if dtype is None else np.dtype(dtype), fill=fill).image
+
+
+def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:
+    """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid."""
+    height, width = grid.patch
+    check_real(dtype, "stack of patches")
+    if len(shape) not in (3, 4) or shape[1:3] != grid.patch or 0 in shape:
+        raise PatchcliError(
+            f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "
+            f"as patches of width={width} height={height} were recorded"
+        )
+    if shape[0] != count:
+        raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")
+
+
+def check_origins(origins: NDArray[np.int64], grid: Grid) -> None:
+    """Check that every origin ``(row, column)`` puts a patch inside the (padded) image of the grid."""
+    if origins.ndim != 2 or origins.shape[1] != 2:  # noqa: PLR2004
+        raise PatchcliError(f"origins have shape {origins.shape}; expected (N, 2)")
+    last = np.subtract(grid.padded, grid.patch) - grid.margin
+    outside = np.flatnonzero(((origins < -grid.margin) | (origins > last)).any(axis=1))
+    if len(outside):
+        row, column = origins[outside[0]].tolist()
+        raise PatchcliError(
+            f"patch {outside[0]} has its origin at x={column} y={row}; allowed are x from {-grid.margin} to {last[1]} and "
+            f"y from {-grid.margin} to {last[0]}"
+        )

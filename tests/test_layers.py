@@ -1,0 +1,108 @@
+"""Imports point down: this table is the map of the program."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import patchcli
+
+PACKAGE = Path(patchcli.__file__).parent
+KERNELS = {"errors", "dtypes", "grid"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "dtypes": {"errors"},
+    "grid": {"errors"},
+    "patches": KERNELS,
+    "fold": KERNELS | {"patches"},
+    "mean": KERNELS | {"patches", "fold"},
+    "resample": KERNELS | {"patches"},
+    "files": {"errors"},
+    "npz": {"errors"},
+    "stack": KERNELS | {"patches", "files", "npz"},
+    "images": {"errors"},
+    "jobs": KERNELS | {"patches", "fold", "mean", "resample", "files", "stack", "images"},
+    "runner": {"errors", "files", "jobs"},
+    "options": {"errors", "files", "images", "jobs", "runner"},
+    "commands.extract": {"errors", "grid", "patches", "jobs", "runner", "options"},
+    "commands.merge": {"errors", "images", "jobs", "runner", "options"},
+    "commands.crop": {"errors", "images", "resample", "jobs", "runner", "options"},
+    "commands": set(),
+    "cli": {"errors", ""},
+    "__main__": {"cli"},
+    "": {"errors", "grid", "mean", "patches", "resample", "stack"},
+}
+OUTSIDE = {
+    "click": {"options", "cli", "commands.extract", "commands.merge", "commands.crop"},
+    "tqdm": {"runner"},
+    "imageio": {"images"},
+    "PIL": {"images"},
+    "tifffile": {"images"},
+    "imagecodecs": {"images"},
+    "netpbmfile": {"images"},
+    "zipfile": {"npz"},
+    "tempfile": {"files"},
+}
+
+
+def modules() -> dict[str, Path]:
+    paths = {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")}
+    return {name.removesuffix("__init__").rstrip("."): path for name, path in paths.items() if name != "__main__"} | {
+        "__main__": PACKAGE / "__main__.py"
+    }
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "patchcli":
+            own = modules()
+            names |= {f"patchcli.{alias.name}" if alias.name in own else "patchcli" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    return names
+
+
+def test_imports_point_down() -> None:
+    assert set(modules()) == set(MAY_IMPORT)
+    for name, path in modules().items():
+        own = {found.removeprefix("patchcli").lstrip(".") for found in imported(path) if found.split(".")[0] == "patchcli"}
+        if name == "stack":
+            own.discard("")  # the program's version
+        assert own <= MAY_IMPORT[name], f"{name} imports {own - MAY_IMPORT[name]}"
+
+
+def test_libraries_stay_in_their_module() -> None:
+    for name, path in modules().items():
+        for found in imported(path):
+            library = found.split(".")[0]
+            assert name in OUTSIDE.get(library, {name}), f"{name} imports {library}"
+
+
+def test_python_use_needs_neither_click_nor_an_image_library() -> None:
+    program = (
+        "import sys, numpy as np, patchcli\n"
+        "grid = patchcli.Grid((8, 8), 3, 1)\n"
+        "patches, origins = patchcli.extract(np.eye(8), grid)\n"
+        "patchcli.merge(patches, grid, origins=origins); patchcli.crop(np.eye(8), (-1, -1, 1, 1), 4)\n"
+        "print(sorted(set(sys.modules) & {'click', 'imageio', 'PIL', 'tifffile', 'imagecodecs', 'tqdm'}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_help_imports_no_numpy() -> None:
+    program = (
+        "import sys\nfrom patchcli import cli\ncode = cli.run(['--help'])\n"
+        "assert code == 0\nassert not {'numpy', 'patchcli.options'} & set(sys.modules), sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+
+def test_public_names_exist() -> None:
+    for name in patchcli.__all__:
+        assert getattr(patchcli, name) is not None

@@ -1,0 +1,40 @@
+"""Write the golden stack files of the version in force. A golden file, once published, is never written again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import patchcli
+from patchcli.stack import VERSION
+
+FOLDER = Path(__file__).parent.parent / "tests" / "golden" / f"v{VERSION}"
+RNG = np.random.Generator(np.random.PCG64(1))
+GRIDS = {
+    "gray8_shift": ("u1", (), patchcli.Grid((11, 13), 4, 3)),
+    "rgb16_pad_margin": ("u2", (3,), patchcli.Grid((9, 8), (3, 5), (2, 4), edge="pad", margin=2)),
+    "float_even": ("f4", (), patchcli.Grid((10, 17), 5, 4, edge="even")),
+    "rgba8_overlap": ("u1", (4,), patchcli.Grid((6, 7), 2, 1)),
+    "bool_shift": ("?", (), patchcli.Grid((6, 7), 3)),
+}
+
+
+def main() -> None:
+    """Write what is missing; say what is there already."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, (dtype, channels, grid) in GRIDS.items():
+        path = FOLDER / f"{name}.npz"
+        if path.exists():
+            print(f"{path.name} exists and stays as it is", file=sys.stderr)
+            continue
+        image = RNG.integers(0, 2 if dtype == "?" else 256, (*grid.image, *channels)).astype(dtype)
+        patches, origins = patchcli.extract(image, grid, pad_mode="symmetric")
+        meta = patchcli.Meta(grid, channels, image.dtype, "symmetric", 0, patchcli.Source(f"{name}.png", 1, 2, 0, rotated=False))
+        np.save(path.with_suffix(".npy"), image)
+        patchcli.write_stack(path, patchcli.Stack(patches, origins, meta))
+
+
+if __name__ == "__main__":
+    main()
