@@ -6,6 +6,7 @@ halved. Only files are handed to a library, never names, and only formats of `FO
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -82,7 +83,8 @@ def _open_tiff(file: BinaryIO, page: int) -> _Opened:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there before it raises
-    pages = tifffile.TiffFile(file).pages
+    # a name, because it takes that of an unnamed file, a number, for a path
+    pages = tifffile.TiffFile(tifffile.FileHandle(file, name="image")).pages
     try:
         one = pages[page]
     except IndexError:
@@ -146,8 +148,9 @@ def _write_tiff(file: BinaryIO, image: NDArray[Any]) -> None:
     samples = image.shape[2] if image.ndim == 3 else 1  # noqa: PLR2004
     colour = samples in (3, 4)
     extra = {2: 1, 4: 1}.get(samples, samples - 1)
+    held = io.BytesIO()
     tifffile.imwrite(
-        file,
+        held,
         image,
         photometric="rgb" if colour else "minisblack",
         planarconfig="contig" if samples > 1 else None,
@@ -156,12 +159,11 @@ def _write_tiff(file: BinaryIO, image: NDArray[Any]) -> None:
         software=None,
         byteorder="<",
     )
+    file.write(held.getbuffer())
 
 
 def _write_netpbm(kind: str) -> Callable[[BinaryIO, NDArray[Any]], None]:
     def write(file: BinaryIO, image: NDArray[Any]) -> None:
-        import io
-
         import netpbmfile
 
         held = io.BytesIO()
