@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens bench clean
+.PHONY: demo test check format samples goldens manual bench clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -27,6 +27,9 @@ format: .venv/check.stamp
 
 samples: .venv/demo.stamp
 	$(BIN)/python tools/make_samples.py
+
+manual: .venv/demo.stamp
+	$(BIN)/python tools/make_manual.py
 
 goldens: .venv/demo.stamp
 	$(BIN)/python tools/make_goldens.py

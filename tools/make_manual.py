@@ -1,0 +1,27 @@
+"""Write ``docs/commands.md``, every command with every option, from the program itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from patchcli.cli import SETTINGS, cli
+
+MANUAL = Path(__file__).parent.parent / "docs" / "commands.md"
+
+
+def text() -> str:
+    """The manual as the program describes itself."""
+    parts = ["# Commands", "", "Written by `make manual` from the program's own help.", ""]
+    for name in cli.list_commands(click.Context(cli)):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        parent = click.Context(cli, info_name="patchcli", **SETTINGS)
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=110, max_content_width=110)
+        parts += [f"## patchcli {name}", "", "```text", command.get_help(context), "```", ""]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    MANUAL.write_text(text())
