@@ -23,7 +23,7 @@ COMMANDS = {
     "crop": "Crop a box of images, sampled as PyTorch does.",
 }
 FAILED, USAGE, STOPPED, READER_GONE = 1, 2, 3, 141
-SETTINGS = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PATCHCLI"}
+HELP_NAMES = ["-h", "--help"]
 
 
 class _Commands(click.Group):
@@ -45,7 +45,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=_Commands, context_settings=SETTINGS)
+@click.command(cls=_Commands, context_settings={"help_option_names": HELP_NAMES, "auto_envvar_prefix": "PATCHCLI"})
 @click.version_option(__version__, message="patchcli %(version)s")
 def cli() -> None:
     """Cut images into overlapping patches, rebuild images from processed ones, crop boxes.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from patchcli.cli import SETTINGS, cli
+from patchcli.cli import HELP_NAMES, cli
 
 MANUAL = Path(__file__).parent.parent / "docs" / "commands.md"
 
@@ -16,8 +16,9 @@ def text() -> str:
     parts = ["# Commands", "", "Written by `make manual` from the program's own help.", ""]
     for name in cli.list_commands(click.Context(cli)):
         command = cli.get_command(click.Context(cli), name)
-        assert command is not None
-        parent = click.Context(cli, info_name="patchcli", **SETTINGS)
+        if command is None:
+            continue
+        parent = click.Context(cli, info_name="patchcli", help_option_names=HELP_NAMES)
         context = click.Context(command, info_name=name, parent=parent, terminal_width=110, max_content_width=110)
         parts += [f"## patchcli {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(parts)

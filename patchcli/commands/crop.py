@@ -42,7 +42,7 @@ from patchcli.resample import OUTSIDE, RESAMPLING
 @options.image_format_option
 @click.pass_context
 def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
-    r"""Crop a box of each image and sample it at a size, exactly as affine_grid and grid_sample of PyTorch do.
+    """Crop a box of each image and sample it at a size, exactly as affine_grid and grid_sample of PyTorch do.
 
     \b
     patchcli crop photo.png --box 100 50 64 64 -o crop.png

@@ -29,7 +29,7 @@ from patchcli.patches import PAD_MODES
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
-    r"""Cut each image into overlapping patches and write them, with where each one lay, as a stack file (.npz).
+    """Cut each image into overlapping patches and write them, with where each one lay, as a stack file (.npz).
 
     \b
     patchcli extract photo.png -s 8 --stride 1 -o photo.npz

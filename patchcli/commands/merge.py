@@ -43,7 +43,7 @@ DTYPES = (
 @options.max_pixels_option
 @click.pass_context
 def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
-    r"""Rebuild each image as the mean of all patches that lie on a pixel. The stack knows how it was cut.
+    """Rebuild each image as the mean of all patches that lie on a pixel. The stack knows how it was cut.
 
     \b
     patchcli merge photo.npz -o back.png
