@@ -1,10 +1,10 @@
-"""Rebuild an image: add overlapping patches up, divide by how many lie on each pixel.
+"""Rebuild an image: add overlapping patches up.
 
 Kernels: arrays in, arrays out. Two ways to add, chosen by what is known of the order of the patches:
 
-- `fold_rows` takes whole patch rows of a grid in order. Patches ``k, k+n, k+2n, ...`` of a row, ``n = ceil(w/stride)``, do
-  not overlap. Their rows, each one item, are laid side by side into a strip as wide as the image, and the strip is added
-  in one long vector operation; n strips make the patch row, and patch rows are then added to the image, again in long pieces.
+- `RowFolder` takes whole patch rows of a grid in order. Patches ``k, k+n, k+2n, ...`` of a row, ``n = ceil(w/stride)``, do not
+  overlap, so that n passes add up the patch row, each in long vector operations; patch rows are then added to the image, again
+  in long pieces.
 - `fold_at` takes patches anywhere, in any order, repeated or missing, in sets that don't overlap: the pixels below a set are
   gathered, added to, and scattered back, a patch row an item. It touches only the pixels it changes, at several times the
   cost a pixel.
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.grid import Block, Grid, Pair
+
+
+NARROW_BYTES = 32  # a row of a patch of fewer bytes is copied before it is added
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def _plan_passes(starts: NDArray[np.int64], width: int) -> list[_Pass]:
         for group in range(depth):
             columns = own[group::depth]
             steps = np.diff(columns)
-            step = int(steps[0]) if len(steps) and (steps == steps[0]).all() else 0
+            step = int(steps[0]) if len(steps) else width
+            step = step if (steps == step).all() else 0
             passes.append(_Pass(slice(part.start + group, part.stop, depth), columns, step))
     return passes
 
@@ -73,7 +77,7 @@ class RowFolder:
         self.width = grid.patch[1] * channels
         self._passes: dict[tuple[int, int], list[_Pass]] = {}
 
-    def passes(self, columns: slice) -> list[_Pass]:
+    def _plan(self, columns: slice) -> list[_Pass]:
         """The passes over patch columns ``columns``, planned once."""
         key = columns.start, columns.stop
         if key not in self._passes:
@@ -81,50 +85,37 @@ class RowFolder:
             self._passes[key] = _plan_passes((starts - starts[0]) * self.channels, self.width)
         return self._passes[key]
 
-    def add(self, sums: NDArray[Any], patches: NDArray[Any], block: Block) -> None:
-        """Add ``patches``, C-contiguous ``(block.count, h, w[, C])``, to ``sums``, C-contiguous ``(H', W' * C)``."""
-        starts = self.grid.columns.starts[block.columns] * self.channels
-        left, span = int(starts[0]), int(starts[-1] - starts[0]) + self.width
-        shape = (block.rows.stop - block.rows.start, len(starts), self.grid.patch[0], self.width)
-        strips = self._fold_columns(patches.reshape(shape), self.passes(block.columns), span)
-        self._fold_strips(sums, left, strips, block.rows)
-
-    def _fold_columns(self, patches: NDArray[Any], passes: list[_Pass], span: int) -> NDArray[Any]:
-        """``(rows, m, h, width)`` to strips ``(rows, h, span)``: each patch row with its overlaps added up."""
-        rows, _, height, width = patches.shape
-        size = self.dtype.itemsize
+    def fold_columns(self, patches: NDArray[Any], block: Block) -> NDArray[Any]:
+        """Patches C-contiguous ``(block.count, h, w[, C])`` to strips ``(rows, h, span)``: patch rows, overlaps added up."""
+        starts = self.grid.columns.starts[block.columns]
+        span = int(starts[-1] - starts[0]) * self.channels + self.width
+        rows, height = block.rows.stop - block.rows.start, self.grid.patch[0]
+        pixels = patches.reshape(rows, len(starts), height, self.width)
+        passes = self._plan(block.columns)
         sums = np.zeros((rows, height, span), sum_dtype(self.dtype, len(passes)))
-        strip = np.empty((rows, height, span), self.dtype)
-        items = patches.view(f"V{width * size}")[..., 0].transpose(0, 2, 1)
-        windows: NDArray[np.void] = np.ndarray(
-            (rows, height, span - width + 1), items.dtype, strip, strides=(*strip.strides[:2], size)
-        )
+        strip = np.empty((0, 0, 0), self.dtype)
         for one in passes:
-            first, last = int(one.columns[0]), int(one.columns[-1]) + width
-            if len(one.columns) == 1:
-                piece = sums[:, :, first:last]
-                np.add(piece, patches[:, one.index.start], out=piece)
-                continue
-            if one.step == width:
-                strip[:, :, :first] = 0
-                strip[:, :, last:] = 0
+            # Rows of patches this narrow are added sooner once they lie side by side: the loops are longer.
+            narrow = self.width * self.dtype.itemsize < NARROW_BYTES and len(one.columns) > 1
+            if narrow or not one.step:
+                strip = np.empty_like(sums, self.dtype) if strip.size == 0 else strip
+                _lay(strip, pixels, one)
+                np.add(sums, strip, out=sums)  # all of it: one run of memory is several times as fast as rows of it
             else:
-                strip.fill(0)
-            # The strip is added whole: one aligned run of memory is several times as fast as rows of it.
-            columns = slice(first, last - width + 1, one.step) if one.step else one.columns
-            windows[:, :, columns] = items[:, :, one.index]
-            np.add(sums, strip, out=sums)
+                below = _places(sums, one, self.width)
+                np.add(below, pixels[:, one.index].transpose(0, 2, 1, 3), out=below)
         return sums
 
-    def _fold_strips(self, sums: NDArray[Any], left: int, strips: NDArray[Any], rows: slice) -> None:
-        """Add strips ``(rows, h, span)`` to ``sums`` ``(H', W' * C)``, from column ``left`` on.
+    def fold_rows(self, sums: NDArray[Any], strips: NDArray[Any], block: Block) -> None:
+        """Add strips ``(rows, h, span)`` to ``sums``, C-contiguous ``(H', W' * C)``.
 
         Slices of ``stride`` lines of neighbouring patch rows lie one below the other. The lowest slice goes first: then
         the patch rows reach each line in increasing order, whichever blocks they came in, and float sums are the same.
         """
         _, height, span = strips.shape
+        left = int(self.grid.columns.starts[block.columns.start]) * self.channels
         line, size = sums.strides
-        for run in runs(self.grid.rows.starts[rows]):
+        for run in runs(self.grid.rows.starts[block.rows]):
             step = run.step if run.count > 1 else height
             for top in range((height - 1) // step * step, -1, -step):
                 part = strips[run.index, top : top + step]
@@ -136,6 +127,34 @@ class RowFolder:
                     strides=(step * line, line, size),
                 )
                 np.add(target, part, out=target)
+
+
+def _places(strips: NDArray[Any], one: _Pass, width: int) -> NDArray[Any]:
+    """The values of strips ``(rows, h, span)`` that a pass with even steps covers: a view ``(rows, h, m, width)``."""
+    size = strips.itemsize
+    return np.ndarray(
+        (*strips.shape[:2], len(one.columns), width),
+        strips.dtype,
+        strips,
+        offset=int(one.columns[0]) * size,
+        strides=(*strips.strides[:2], one.step * size, size),
+    )
+
+
+def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: _Pass) -> None:
+    """Lay the patches of a pass side by side, each row an item, and 0 between them; ``pixels`` are ``(rows, m, h, width)``."""
+    width = pixels.shape[-1]
+    first, last = int(one.columns[0]), int(one.columns[-1]) + width
+    if one.step == width:
+        strip[:, :, :first] = 0
+        strip[:, :, last:] = 0
+    else:
+        strip.fill(0)
+    items = pixels.view(f"V{width * pixels.itemsize}")[..., 0].transpose(0, 2, 1)
+    windows: NDArray[np.void] = np.ndarray(
+        (*strip.shape[:2], strip.shape[2] - width + 1), items.dtype, strip, strides=(*strip.strides[:2], strip.itemsize)
+    )
+    windows[:, :, slice(first, last - width + 1, one.step) if one.step else one.columns] = items[:, :, one.index]
 
 
 def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64]) -> None:

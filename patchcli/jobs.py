@@ -13,7 +13,8 @@ from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
 from patchcli.mean import MeanFold, check_origins, check_stack, chunk_patches
-from patchcli.patches import blocks, gather, pad, pixel_bytes
+from patchcli.parallel import ahead, usable_threads
+from patchcli.patches import blocks, channels_of, gather, pad
 from patchcli.resample import crop
 from patchcli.stack import Meta, Source, StackReader, pieces, write_pieces
 
@@ -132,13 +133,11 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
 
 
 def _cut(padded: NDArray[Any], grid: Grid, tick: Tick) -> Iterator[NDArray[Any]]:
-    """All patches of a padded image, block by block, in one reused array."""
-    buffer = np.empty((0, *grid.patch, *padded.shape[2:]), padded.dtype)
-    for block in blocks(grid, pixel_bytes(padded)):
-        if len(buffer) < block.count:
-            buffer = np.empty((block.count, *buffer.shape[1:]), buffer.dtype)
-        gather(padded, grid, block, buffer[: block.count])
-        yield buffer[: block.count]
+    """All patches of a padded image, block by block, each a new array."""
+    for block in blocks(grid, channels_of(padded), padded.itemsize):
+        part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
+        gather(padded, grid, block, part)
+        yield part
         tick(block.count, grid.count)
 
 
@@ -158,7 +157,7 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
     merged = fold.finish(dtype, fill=settings.fill, trim=settings.trim, allow_nonfinite=settings.allow_nonfinite)
     with contextlib.ExitStack() as outputs:
         if settings.cover is not None:
-            cover = _cover_image(merged.cover)
+            cover = _cover_image(merged.cover.dense())
             cover_format = images.format_of(settings.cover)
             images.check_holds(cover_format, cover.shape, cover.dtype)
             file = outputs.enter_context(files.create(settings.cover, overwrite=settings.overwrite))
@@ -169,8 +168,8 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
     notes = f"image of width={width} height={height}"
     if merged.saturated:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
-    if merged.uncovered:
-        notes += f", {merged.uncovered} pixels filled"
+    if merged.cover.uncovered:
+        notes += f", {merged.cover.uncovered} pixels filled"
     return notes
 
 
@@ -189,19 +188,19 @@ def _fold(reader: StackReader, settings: MergeSettings, tick: Tick) -> MeanFold:
     count = grid.count if origins is None else len(origins)
     stream = reader.patches()
     check_stack(stream.shape, stream.dtype, grid, count)
-    pixel = stream.dtype.itemsize * math.prod(stream.shape[3:])
+    channels = math.prod(stream.shape[3:])
     if origins is None:
         fold = MeanFold(grid, stream.dtype, stream.shape[3:])
-        plan = list(blocks(grid, pixel))
-        for block, patches in zip(plan, pieces(stream, (block.count for block in plan)), strict=True):
-            fold.add_rows(patches, block)
+        plan = list(blocks(grid, channels, stream.dtype.itemsize))
+        read = ahead(pieces(stream, (block.count for block in plan)))
+        for block in fold.add_rows(zip(plan, read, strict=True), min(usable_threads(), len(plan))):
             tick(block.count, count)
         return fold
     check_origins(origins, grid)
     fold = MeanFold(grid, stream.dtype, stream.shape[3:], scattered=count)
-    step = chunk_patches(pixel * math.prod(grid.patch))
+    step = chunk_patches(stream.dtype.itemsize * channels * math.prod(grid.patch))
     firsts = range(0, count, step)
-    for first, patches in zip(firsts, pieces(stream, (min(step, count - first) for first in firsts)), strict=True):
+    for first, patches in zip(firsts, ahead(pieces(stream, (min(step, count - first) for first in firsts))), strict=True):
         fold.add_at(patches, origins[first : first + step])
         tick(len(patches), count)
     return fold

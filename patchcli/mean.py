@@ -10,25 +10,70 @@ import numpy as np
 from patchcli.dtypes import check_real, convert, exact_scalar, limits, sum_dtype
 from patchcli.errors import PatchcliError
 from patchcli.fold import RowFolder, cover_at, fold_at
-from patchcli.patches import blocks, pixel_bytes
+from patchcli.parallel import map_in_order, usable_threads
+from patchcli.patches import BLOCK_VALUES, blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from patchcli.grid import Block, Grid
 
 CHUNK_PATCHES = 1 << 14  # patches folded at once where they lie anywhere; fixed, as the order of float sums depends on it
 CHUNK_BYTES = 1 << 22  # and the bytes they may have
-LINES_BYTES = 1 << 19  # sums divided at once
 HALF = 32  # 64-bit integers are added as two halves of this many bits
 
 
+class Cover(NamedTuple):
+    """How many patches lie on each pixel: ``rows * columns``, of shapes ``(H, 1)`` and ``(1, W)`` or ``(H, W)`` and ``(1, 1)``."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(H, W)``."""
+        return self.rows.shape[0], max(self.rows.shape[1], self.columns.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def uncovered(self) -> int:
+        """Number of pixels that no patch covers."""
+        return self.size - int(np.count_nonzero(self.rows)) * int(np.count_nonzero(self.columns))
+
+    def dense(self) -> NDArray[np.int64]:
+        """The product, int64 ``(H, W)``."""
+        return self.rows * self.columns
+
+    def lines(self, these: slice) -> NDArray[np.int64]:
+        """Some lines of the product, 1 for 0, to divide by."""
+        counts: NDArray[np.int64] = np.maximum(self.rows[these] * self.columns, 1)
+        return counts
+
+    def crop(self, rows: slice, columns: slice) -> Cover:
+        """The cover of a box."""
+        return Cover(
+            *(part[rows if len(part) > 1 else slice(None), columns if part.shape[1] > 1 else slice(None)] for part in self)
+        )
+
+    def box(self) -> tuple[slice, slice]:
+        """The smallest box that holds every covered pixel."""
+        dense = self.dense()
+        spans = [np.flatnonzero(dense.any(axis=axis)) for axis in (1, 0)]
+        rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+        return rows, columns
+
+
 class Merged(NamedTuple):
-    """An image and what was noticed while it was made: pixels that no patch covers, values cut to fit the dtype."""
+    """An image, its cover, and how many values were cut to fit its dtype."""
 
     image: NDArray[Any]
-    cover: NDArray[np.int64]
-    uncovered: int
+    cover: Cover
     saturated: int
 
 
@@ -68,10 +113,23 @@ class MeanFold:
         high, low = self._parts
         return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
 
-    def add_rows(self, patches: NDArray[Any], block: Block) -> None:
-        """Add the patches ``(block.count, h, w[, C])`` of the next block of the grid."""
-        for sums, folder, part in zip(self._sums, self._folders, self._split(patches), strict=True):
-            folder.add(sums.reshape(len(sums), -1), part, block)
+    def add_rows(self, patches: Iterable[tuple[Block, NDArray[Any]]], threads: int) -> Iterator[Block]:
+        """Add all patches of the grid, block by block; each block is yielded when it is done.
+
+        Args:
+            patches: the blocks of the grid, in order, each with its patches ``(block.count, h, w[, C])``.
+            threads: how many blocks are folded at once; it changes no bit of the result.
+        """
+
+        def fold(given: tuple[Block, NDArray[Any]]) -> tuple[Block, list[NDArray[Any]]]:
+            block, pixels = given
+            parts = zip(self._folders, self._split(pixels), strict=True)
+            return block, [folder.fold_columns(part, block) for folder, part in parts]
+
+        for block, strips in map_in_order(fold, patches, threads):
+            for sums, folder, part in zip(self._sums, self._folders, strips, strict=True):
+                folder.fold_rows(sums.reshape(len(sums), -1), part, block)
+            yield block
 
     def add_at(self, patches: NDArray[Any], origins: NDArray[np.int64]) -> None:
         """Add patches ``(n, h, w[, C])`` at ``origins`` ``(n, 2)``, which lie inside the grid's padded image."""
@@ -80,12 +138,13 @@ class MeanFold:
         for sums, part in zip(self._sums, self._split(patches), strict=True):
             fold_at(sums, part, starts)
 
-    def cover(self) -> NDArray[np.int64]:
-        """How many patches lie on each image pixel, int64 ``(H, W)``."""
+    def cover(self) -> Cover:
+        """How many patches lie on each image pixel."""
         if not self._scattered:
-            return self.grid.cover()
+            return Cover(self.grid.rows.cover()[:, None], self.grid.columns.cover()[None])
         height, width, margin = *self.grid.image, self.grid.margin
-        return cover_at(self._starts_at, self.grid.patch)[margin : margin + height, margin : margin + width]
+        dense = cover_at(self._starts_at, self.grid.patch)[margin : margin + height, margin : margin + width]
+        return Cover(dense, np.ones((1, 1), np.int64))
 
     def finish(
         self,
@@ -107,40 +166,39 @@ class MeanFold:
             PatchcliError: pixels without cover and neither ``fill`` nor ``trim``, values that are not finite or too large.
         """
         target = self.dtype if dtype is None else dtype
-        cover = self.cover()
         height, width, margin = *self.grid.image, self.grid.margin
-        box = _covered_box(cover) if trim else (slice(0, height), slice(0, width))
-        cover = cover[box]
-        uncovered = cover.size - int(np.count_nonzero(cover))
-        if uncovered and fill is None:
+        cover = self.cover()
+        rows, columns = cover.box() if trim else (slice(0, height), slice(0, width))
+        cover = cover.crop(rows, columns)
+        if cover.uncovered and fill is None:
             raise PatchcliError(
-                f"{uncovered} of {cover.size} pixels are covered by no patch; give them a value with --fill"
+                f"{cover.uncovered} of {cover.size} pixels are covered by no patch; give them a value with --fill"
                 + ("" if trim else " or cut the border off with --trim")
             )
         image = np.empty((*cover.shape, *self.channels), target)
-        inner = tuple(slice(margin + part.start, margin + part.stop) for part in box)
+        inner = slice(margin + rows.start, margin + rows.stop), slice(margin + columns.start, margin + columns.stop)
         saturated, nonfinite = self._divide_all([part[inner] for part in self._sums], cover, image)
         if nonfinite and (not allow_nonfinite or target.kind != "f"):
             raise PatchcliError(
                 f"{nonfinite} values of the image would be NaN or infinite; allowed are patches of finite values"
                 + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
             )
-        if uncovered:
+        if cover.uncovered:
             assert fill is not None
-            image[cover == 0] = exact_scalar(fill, target)
-        return Merged(image, cover, uncovered, saturated)
+            image[cover.dense() == 0] = exact_scalar(fill, target)
+        return Merged(image, cover, saturated)
 
-    def _divide_all(self, sums: list[NDArray[Any]], cover: NDArray[np.int64], image: NDArray[Any]) -> tuple[int, int]:
+    def _divide_all(self, sums: list[NDArray[Any]], cover: Cover, image: NDArray[Any]) -> tuple[int, int]:
         """Divide line by line into ``image``; how many values were saturated and how many are not finite."""
-        lines = max(1, LINES_BYTES // sums[0][0].nbytes)
+        lines = max(1, BLOCK_VALUES // sums[0][0].size)
         saturated = nonfinite = 0
         for top in range(0, len(image), lines):
             these = slice(top, top + lines)
-            counts = np.maximum(cover[these], 1)
+            counts = cover.lines(these)
             mean = self._mean(
                 [part[these] for part in sums], counts.reshape(*counts.shape, *([1] * len(self.channels))), image.dtype
             )
-            if mean.dtype.kind == "f" and self.dtype.kind == "f":
+            if self.dtype.kind == "f":
                 lost = ~np.isfinite(mean)
                 nonfinite += int(np.count_nonzero(lost))
                 if image.dtype.kind != "f":
@@ -152,25 +210,23 @@ class MeanFold:
         return saturated, nonfinite
 
     def _mean(self, sums: list[NDArray[Any]], counts: NDArray[np.int64], target: np.dtype[Any]) -> NDArray[Any]:
-        """Mean in a dtype from which ``target`` follows by one rounding: whole numbers for integers of integers, else float64."""
-        if self.dtype.kind != "f" and target.kind != "f":
-            return self._whole_mean(sums, counts)
-        total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
-        mean: NDArray[np.float64] = np.divide(total, counts, dtype=np.float64)
-        return mean
+        """Mean in a dtype from which ``target`` follows by one rounding: whole numbers for integers of integers, else float64.
 
-    def _whole_mean(self, sums: list[NDArray[Any]], counts: NDArray[np.int64]) -> NDArray[Any]:
-        """Mean of integers, rounded to nearest, ties to even.
-
-        If |sum| < 2**m for a float of m mantissa bits, the float quotient rounds as the true one does: half-way points that
-        don't equal it are at least 1 / (2 count) away, which is more than the quotient's error.
+        Whole numbers are rounded to nearest, ties to even. If |sum| < 2**m for a float of m mantissa bits, the float quotient
+        rounds as the true one does: half-way points that don't equal it are at least 1 / (2 count) away, which is more than
+        the quotient's error.
         """
-        for floating in (np.float32, np.float64):
-            if self._limit < 2.0 ** np.finfo(floating).nmant:
-                mean = np.divide(sums[0], counts.astype(floating), dtype=floating)
-                rounded: NDArray[Any] = np.rint(mean, out=mean)
-                return rounded
-        return _rounded_mean(sums, counts, self.dtype)
+        whole = self.dtype.kind != "f" and target.kind != "f"
+        exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
+        if whole and not exact:
+            return _rounded_mean(sums, counts, self.dtype)
+        floating = exact[0] if whole else np.float64
+        total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
+        mean: NDArray[Any] = total.astype(floating)
+        mean /= counts.astype(floating)
+        if whole:
+            np.rint(mean, out=mean)
+        return mean
 
 
 def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -185,13 +241,6 @@ def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[np.int64], dtype: np
     up = (2 * rest > divisor) | ((2 * rest == divisor) & (quotient % 2 == 1))
     quotient += up.astype(wide)
     return quotient
-
-
-def _covered_box(cover: NDArray[np.int64]) -> tuple[slice, slice]:
-    """The smallest box that holds every covered pixel."""
-    spans = [np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
-    return rows, columns
 
 
 def merge(
@@ -230,8 +279,10 @@ def merge(
     check_stack(stack.shape, stack.dtype, grid, grid.count if places is None else len(places))
     fold = MeanFold(grid, stack.dtype, stack.shape[3:], None if places is None else len(places))
     if places is None:
-        for block in blocks(grid, pixel_bytes(stack[0])):
-            fold.add_rows(stack[block.first : block.first + block.count], block)
+        parts = list(blocks(grid, math.prod(stack.shape[3:]), stack.itemsize))
+        pixels = ((block, stack[block.first : block.first + block.count]) for block in parts)
+        for _ in fold.add_rows(pixels, min(usable_threads(), len(parts))):
+            pass
     else:
         check_origins(places, grid)
         step = chunk_patches(stack[0].nbytes)

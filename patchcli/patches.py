@@ -14,6 +14,7 @@ import numpy as np
 from patchcli.dtypes import check_real, exact_scalar
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
+from patchcli.parallel import map_in_order, usable_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from patchcli.grid import Block, Pair
 
-BLOCK_BYTES = 1 << 20  # patches handled at once: they and what is made of them stay in a core's cache
-ROW_BYTES = 1 << 25  # a patch row larger than this is cut; fixed, because the order of float sums depends on it
+BLOCK_VALUES = 1 << 17  # values of the image below a block of patch rows: what is made of them stays in a core's cache
+ROW_BYTES = 1 << 23  # a patch row larger than this is cut; fixed, because the order of float sums depends on it
 PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
 
 
@@ -145,21 +146,34 @@ def extract(
     """
     padded = pad(as_image(image), grid, pad_mode, pad_value)
     stack = np.empty((grid.count, *grid.patch, *padded.shape[2:]), padded.dtype)
-    for block in blocks(grid, pixel_bytes(padded)):
+    parts = list(blocks(grid, channels_of(padded), padded.itemsize))
+
+    def fill(block: Block) -> None:
         gather(padded, grid, block, stack[block.first : block.first + block.count])
+
+    for _ in map_in_order(fill, parts, min(usable_threads(), len(parts))):
+        pass
     return stack, grid.origins()
 
 
-def blocks(grid: Grid, pixel: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The grid in blocks of about ``block_bytes`` of patches, of ``pixel`` bytes a pixel."""
-    patch_bytes = grid.patch[0] * grid.patch[1] * pixel
-    rows = max(1, block_bytes // (patch_bytes * grid.columns.count))
-    return grid.blocks(rows, max(1, ROW_BYTES // patch_bytes))
+def blocks(grid: Grid, channels: int, itemsize: int, block_values: int = BLOCK_VALUES) -> Iterator[Block]:
+    """The grid in blocks of whole patch rows, or of parts of one where it is large.
+
+    A block's patch rows, overlaps added up, have about ``block_values`` values; its patches have more by the overlap.
+    """
+    height, width = grid.patch
+    rows = max(1, block_values // (height * grid.columns.padded * channels))
+    return grid.blocks(rows, max(1, ROW_BYTES // (height * width * channels * itemsize)))
+
+
+def channels_of(image: NDArray[Any]) -> int:
+    """``C`` of an image ``(H, W, C)``, 1 of an image ``(H, W)``."""
+    return int(image.shape[2]) if image.ndim == 3 else 1  # noqa: PLR2004
 
 
 def pixel_bytes(image: NDArray[Any]) -> int:
     """Bytes of one pixel of an image ``(H, W[, C])``, channels included."""
-    return image.itemsize * (image.shape[2] if image.ndim == 3 else 1)  # noqa: PLR2004
+    return image.itemsize * channels_of(image)
 
 
 def gather(padded: NDArray[Any], grid: Grid, block: Block, out: NDArray[Any]) -> None:

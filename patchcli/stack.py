@@ -308,16 +308,14 @@ class StackReader:
 
 
 def pieces(stream: ArrayStream, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """A payload ``(N, ...)`` in pieces of ``counts`` items, each C-contiguous; a piece is valid until the next is asked for."""
+    """A payload ``(N, ...)`` in pieces of ``counts`` items, each a new C-contiguous array."""
     if stream.fortran_order:
         whole, first = stream.load(), 0
         for count in counts:
             yield np.ascontiguousarray(whole[first : first + count])
             first += count
         return
-    buffer = np.empty((0, *stream.shape[1:]), stream.dtype)
     for count in counts:
-        if len(buffer) < count:
-            buffer = np.empty((count, *stream.shape[1:]), stream.dtype)
-        stream.readinto(buffer[:count])
-        yield buffer[:count]
+        piece = np.empty((count, *stream.shape[1:]), stream.dtype)
+        stream.readinto(piece)
+        yield piece

@@ -21,6 +21,13 @@ from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 COVERING = tuple(edge for edge in EDGES if edge != "drop")
 
 
+def add(fold: MeanFold, patches: NDArray[Any], threads: int = 1, size: int = 1 << 17) -> None:
+    parts = blocks(fold.grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
+    assert sum(
+        block.count for block in fold.add_rows(((b, patches[b.first : b.first + b.count]) for b in parts), threads)
+    ) == len(patches)
+
+
 @given(st.data(), grids(), pad_modes)
 def test_round_trip_is_exact(data: st.DataObject, grid: Grid, mode: str) -> None:
     image = data.draw(images_for(grid, (*INTEGERS, "f2", "f4", ">f4")))
@@ -68,15 +75,14 @@ def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
     assert np.array_equal(got, references.mean(patches, origins, grid.image, 7))
     fold = MeanFold(grid, patches.dtype, (), scattered=count)
     fold.add_at(patches, origins)
-    assert np.array_equal(fold.cover(), references.cover(origins, grid.patch, grid.image))
+    assert np.array_equal(fold.cover().dense(), references.cover(origins, grid.patch, grid.image))
 
 
-@given(grids(), st.integers(1, 3000), st.sampled_from(FLOATS[:3]))
-def test_block_size_changes_no_bit(grid: Grid, size: int, dtype: str) -> None:
+@given(grids(), st.integers(1, 3000), st.integers(1, 3), st.sampled_from(FLOATS[:3]))
+def test_block_size_and_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) -> None:
     patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
     fold = MeanFold(grid, patches.dtype, (2,))
-    for block in blocks(grid, patches.itemsize * 2, size):
-        fold.add_rows(patches[block.first : block.first + block.count], block)
+    add(fold, patches, threads, size)
     assert fold.finish(fill=0).image.tobytes() == merge(patches, grid, fill=0).tobytes()
 
 
@@ -111,7 +117,7 @@ def test_means_of_integers_tie_to_even_and_never_overflow() -> None:
 def test_other_dtype_is_rounded_and_saturated(dtype: str, values: list[float], expected: list[Any]) -> None:
     grid = Grid((1, len(values)), 1)
     fold = MeanFold(grid, np.dtype(float), ())
-    fold.add_rows(np.array(values).reshape(-1, 1, 1), next(blocks(grid, 8)))
+    add(fold, np.array(values).reshape(-1, 1, 1))
     merged = fold.finish(np.dtype(dtype))
     assert merged.image.dtype == np.dtype(dtype)
     assert merged.image[0].tolist() == expected
@@ -126,7 +132,7 @@ def test_trim_and_fill() -> None:
     with pytest.raises(PatchcliError, match=r"^27 of 35 pixels are covered by no patch; .* --fill .* --trim$"):
         merge(patches, Grid((5, 7), 2, 3, offset=(1, 2), edge="drop"))
     fold = MeanFold(grid, patches.dtype, ())
-    fold.add_rows(patches, next(blocks(grid, 1)))
+    add(fold, patches)
     with pytest.raises(PatchcliError, match=r"^2 of 10 pixels are covered by no patch; give them a value with --fill$"):
         fold.finish(trim=True)
     merged = fold.finish(trim=True, fill=99)

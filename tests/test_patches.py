@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
-from patchcli.patches import blocks, extract, gather, pad, pixel_bytes, runs, view
+from patchcli.patches import blocks, extract, gather, pad, runs, view
 from tests import references
 from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 
@@ -41,7 +41,7 @@ def test_block_size_changes_nothing(grid: Grid, size: int) -> None:
     image = np.arange(grid.image[0] * grid.image[1] * 3, dtype=np.uint16).reshape(*grid.image, 3)
     padded = pad(image, grid)
     stack = np.empty((grid.count, *grid.patch, 3), image.dtype)
-    for block in blocks(grid, pixel_bytes(padded), size):
+    for block in blocks(grid, 3, padded.itemsize, size):
         gather(padded, grid, block, stack[block.first : block.first + block.count])
     assert np.array_equal(stack, extract(image, grid)[0])
 
