@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from patchcli.errors import PatchcliError
     from patchcli.grid import Grid
     from patchcli.mean import merge
+    from patchcli.meta import Meta, Source
     from patchcli.patches import extract, view
     from patchcli.resample import crop
-    from patchcli.stack import Meta, Source, Stack, read_stack, write_stack
+    from patchcli.stack import Stack, read_stack, write_stack
 
 _HOME = {
     "Grid": "grid",
-    "Meta": "stack",
+    "Meta": "meta",
     "PatchcliError": "errors",
-    "Source": "stack",
+    "Source": "meta",
     "Stack": "stack",
     "crop": "resample",
     "extract": "patches",

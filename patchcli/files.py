@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 import sys
-import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from patchcli.errors import OutputError, PatchcliError
@@ -56,6 +54,9 @@ def _standard_input() -> BinaryIO:
             return os.fdopen(os.dup(source.fileno()), "rb")
     except (OSError, ValueError):
         pass  # no file below it; copy
+    import shutil
+    import tempfile
+
     spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller, who closes it
     try:
         shutil.copyfileobj(source, spool, 1 << 20)
@@ -119,10 +120,11 @@ def _special(path: str) -> Iterator[BinaryIO]:
 def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
-    number, temporary = tempfile.mkstemp(prefix=f".{name[:MAX_NAME]}.", suffix=".tmp", dir=folder)
+    temporary = os.path.join(folder, f".{name[:MAX_NAME]}.{os.urandom(6).hex()}.tmp")
+    number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(number, "w+b") as file:
-            _usual_mode(number, path)
+            _same_mode(number, path)
             yield file
             file.flush()
             os.fsync(number)
@@ -136,17 +138,10 @@ def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     _flush_folder(folder)
 
 
-def _usual_mode(number: int, path: str) -> None:
-    """Give a temporary file, private by default, the mode of the file it replaces or what any new file has."""
-    if not hasattr(os, "fchmod"):
-        return
-    try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
-    except OSError:
-        mask = os.umask(0o077)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    os.fchmod(number, mode)
+def _same_mode(number: int, path: str) -> None:
+    """Give a temporary file the mode of the file that it replaces."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
 
 
 def _flush_folder(folder: str) -> None:

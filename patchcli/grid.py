@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -62,6 +61,8 @@ def stride_from_overlap(patch: int, overlap: str) -> int:
     >>> stride_from_overlap(100, "29%"), stride_from_overlap(8, "3"), stride_from_overlap(9, "1/3")
     (71, 5, 6)
     """
+    from fractions import Fraction
+
     try:
         if overlap.endswith("%"):
             pixels = int(patch * Fraction(overlap[:-1]) / 100 // 1)

@@ -46,6 +46,40 @@ class Format(NamedTuple):
     lossless: bool = True
 
 
+def _open_png(file: BinaryIO, page: int) -> _Opened:
+    """PNG through libpng: exact at every depth, where Pillow halves 16-bit colour; bool for one bit, as Pillow has it."""
+    if page:
+        raise PatchcliError(f"has no page {page}; it has 1, counted from 0")
+    head = file.read(PNG_COLOUR + 1)
+    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    one_bit = head[PNG_DEPTH:] == b"\1\0"
+
+    def decode() -> tuple[NDArray[Any], int]:
+        import imagecodecs
+
+        file.seek(0)
+        data = file.read()
+        pixels = np.asarray(imagecodecs.png_decode(data))
+        return pixels > 0 if one_bit and pixels.ndim == 2 else pixels, _png_orientation(data)  # noqa: PLR2004
+
+    return _Opened(height, width, decode)
+
+
+def _png_orientation(data: bytes) -> int:
+    """Orientation in the eXIf chunk (https://www.w3.org/TR/png-3/#eXIf), 1 where there is none."""
+    place = 8
+    while place + 12 <= len(data):
+        size, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
+        if kind == b"eXIf":
+            import PIL.Image
+
+            exif = PIL.Image.Exif()
+            exif.load(b"Exif\0\0" + data[place + 8 : place + 8 + size])
+            return int(exif.get(ORIENTATION, 1))
+        place += size + 12
+    return 1
+
+
 def _open_pillow(file: BinaryIO, page: int) -> _Opened:
     import imageio.v3 as iio
     import PIL.Image
@@ -65,13 +99,6 @@ def _open_pillow(file: BinaryIO, page: int) -> _Opened:
             )
         clear = about["mode"] == "P" and "transparency" in about
         pixels = opened.read(index=page, mode="RGBA") if clear else opened.read(index=page)
-        file.seek(0)
-        start = file.read(SNIFF)
-        if start.startswith(b"\x89PNG") and start[PNG_DEPTH] == 16 and start[PNG_COLOUR] != 0:  # noqa: PLR2004
-            import imagecodecs  # Pillow halves the depth of 16-bit colour
-
-            file.seek(0)
-            pixels = imagecodecs.png_decode(file.read())
         return np.asarray(pixels), int(about.get("Orientation", 1))
 
     return _Opened(shape[0], shape[1], decode)
@@ -134,12 +161,12 @@ def _write_pillow(plugin_format: str, **options: Any) -> Callable[[BinaryIO, NDA
 
 
 def _write_png(file: BinaryIO, image: NDArray[Any]) -> None:
-    if image.dtype == np.uint16 and image.ndim == 3:  # noqa: PLR2004
-        import imagecodecs
-
-        file.write(imagecodecs.png_encode(image))
-    else:
+    if image.dtype.kind == "b":  # one bit a pixel
         _write_pillow("png")(file, image)
+        return
+    import imagecodecs
+
+    file.write(imagecodecs.png_encode(image, level=6))
 
 
 def _write_tiff(file: BinaryIO, image: NDArray[Any]) -> None:
@@ -189,7 +216,7 @@ REAL = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 ONE, THREE, MANY = range(1, 2), range(3, 4), range(1, 1 << 16)
 TO_FOUR = range(1, 5)
 FORMATS: dict[str, Format] = {
-    "png": Format(_starts(b"\x89PNG\r\n\x1a\n"), _open_pillow, _write_png, {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR}, (".png",)),
+    "png": Format(_starts(b"\x89PNG\r\n\x1a\n"), _open_png, _write_png, {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR}, (".png",)),
     "tiff": Format(
         _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _open_tiff, _write_tiff, dict.fromkeys(REAL[1:], MANY), (".tif", ".tiff")
     ),

@@ -26,7 +26,7 @@ HALF = 32  # 64-bit integers are added as two halves of this many bits
 
 
 class Cover(NamedTuple):
-    """How many patches lie on each pixel: ``rows * columns``, of shapes ``(H, 1)`` and ``(1, W)`` or ``(H, W)`` and ``(1, 1)``."""
+    """How many patches lie on each pixel: ``rows * columns``, ``(H, 1)`` and ``(1, W)`` or ``(H, W)`` and ``(1, 1)``."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]

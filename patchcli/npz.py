@@ -1,4 +1,4 @@
-"""The container below a stack: ``.npz`` (a zip of ``.npy`` members) read strictly and streamed, written streamed.
+"""The container below a stack, ``.npz`` (a zip of ``.npy`` arrays), read strictly and streamed.
 
 Nothing in a file is believed before it is checked against the file itself: sizes and offsets against its length, headers
 against one strict pattern, every byte against the member's CRC-32. Nothing is unpickled, and memory never follows a number
@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 import re
 import struct
-import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli.errors import PatchcliError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
+    import zipfile
 
     from numpy.typing import NDArray
 
@@ -34,7 +32,7 @@ HEADER = re.compile(
     rb"\{'descr': '([<>|=][biufU][0-9]{1,8})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:[0-9]{1,18},? ?)*)\), \} *\n"
 )
-DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, EOFError, ValueError, OverflowError)
+STORED, DEFLATED = 0, 8  # zip's numbers
 
 
 class _Bytes:
@@ -171,12 +169,22 @@ class NpzReader:
         if start[:2] != b"PK":
             what = "is empty" if not self._size else f"starts with {start!r}"
             raise PatchcliError(f"{what}; expected a patch stack (.npz) or an array (.npy)")
+        import zipfile
+
         try:
             with zipfile.ZipFile(file) as archive:
                 self._check(archive)
         except PatchcliError:
             raise
-        except DAMAGE as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            RuntimeError,
+            struct.error,
+            EOFError,
+            ValueError,
+            OverflowError,
+        ) as error:
             raise PatchcliError(f"is truncated or damaged: it is no whole zip file ({str(error).splitlines()[0]})") from None
 
     def _check(self, archive: zipfile.ZipFile) -> None:
@@ -184,8 +192,8 @@ class NpzReader:
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
             if info.filename in self._members:
                 raise PatchcliError(f"has two members {info.filename!r}; allowed is one of a name")
-            stored = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
-            if not (stored or info.compress_type == zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+            stored = info.compress_type == STORED and info.compress_size == info.file_size
+            if not (stored or info.compress_type == DEFLATED) or info.flag_bits & 1:
                 raise PatchcliError(f"member {info.filename!r} is compressed or encrypted; allowed are stored and deflated")
             if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:
                 raise PatchcliError(f"member {info.filename!r} claims {info.file_size} bytes, more than it can unpack to")
@@ -217,35 +225,6 @@ class NpzReader:
             raise PatchcliError(f"member {name!r} has no header where the directory says; the file is damaged")
         _, name_length, extra_length = LOCAL_HEADER.unpack(raw)
         offset = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
-        deflated = info.compress_type == zipfile.ZIP_DEFLATED
+        deflated = info.compress_type == DEFLATED
         source = _Bytes(self._file, offset, info.compress_size, deflated=deflated)
         return ArrayStream(f"member {name!r}", source, info.file_size, info.CRC)
-
-
-class NpzWriter:
-    """Write an ``.npz`` member by member, each streamed; the same members give the same bytes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._archive.close()
-        else:
-            self._archive.fp = None  # nothing more is written: the zip directory of a failed file would make it look whole
-
-    def write(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
-        """Write one array, given as C-contiguous pieces that make up ``shape`` in C order."""
-        info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-        info.create_system = 3  # the same bytes on every system
-        with self._archive.open(info, "w", force_zip64=True) as member:
-            np.lib.format.write_array_header_1_0(
-                member,
-                {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape},
-            )
-            for piece in pieces:
-                if piece.nbytes:
-                    member.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)

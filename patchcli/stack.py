@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -15,9 +13,9 @@ import numpy as np
 from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.files import create, open_input
-from patchcli.grid import Grid
-from patchcli.npz import NpzReader, NpzWriter
-from patchcli.patches import PAD_MODES
+from patchcli.meta import Meta
+from patchcli.npz import NpzReader
+from patchcli.npzwriter import NpzWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,164 +24,7 @@ if TYPE_CHECKING:
 
     from patchcli.npz import ArrayStream
 
-FORMAT, VERSION = "patchcli.stack", 1
-LAYOUTS = ("stack",)
 ORIGINS_AT_ONCE = 1 << 16
-MAX_COUNT = 2**48  # patches of a stack; keeps every size computed from it inside int64
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is known of the image file that a stack was cut from; None where there was no file."""
-
-    name: str | None = None
-    size: int | None = None
-    mtime_ns: int | None = None
-    page: int = 0
-    rotated: bool = False
-
-
-@dataclass(frozen=True)
-class Meta:
-    """All that undoing an extraction needs: the ``meta`` member of a stack file.
-
-    Attributes:
-        grid: where the patches lie; its ``image`` is the ``(H, W)`` of the source image.
-        channels: ``()`` for an image ``(H, W)``, ``(C,)`` for ``(H, W, C)``.
-        dtype: of the image.
-    """
-
-    grid: Grid
-    channels: tuple[int, ...]
-    dtype: np.dtype[Any]
-    pad_mode: str = "reflect"
-    pad_value: float = 0
-    source: Source = Source()
-    layout: str = "stack"
-    pixel_order: str = "C"
-
-    def to_json(self) -> str:
-        """The text of the ``meta`` member."""
-        from patchcli import __version__
-
-        grid, source = self.grid, self.source
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "program": f"patchcli {__version__}",
-                "image": {
-                    "shape": [*grid.image, *self.channels],
-                    "dtype": self.dtype.name,
-                    "source": source.name,
-                    "size": source.size,
-                    "mtime_ns": source.mtime_ns,
-                    "page": source.page,
-                    "rotated": source.rotated,
-                },
-                "grid": {
-                    "patch": list(grid.patch),
-                    "stride": list(grid.stride),
-                    "offset": list(grid.offset),
-                    "edge": grid.edge,
-                    "margin": grid.margin,
-                    "pad_mode": self.pad_mode,
-                    "pad_value": self.pad_value,
-                },
-                "layout": self.layout,
-                "pixel_order": self.pixel_order,
-            },
-            allow_nan=False,
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> Meta:
-        """Read the ``meta`` member, every field checked.
-
-        Raises:
-            PatchcliError: text of another format or version, or with fields that are missing or out of range.
-        """
-        try:
-            read = json.loads(text)
-        except (ValueError, RecursionError):
-            raise PatchcliError("has a meta member that is no JSON") from None
-        top = _Fields(read, "")
-        if (kind := top.get("format", str)) != FORMAT:
-            raise PatchcliError(f"has format {kind!r}; expected {FORMAT!r}")
-        if (version := top.get("version", int)) != VERSION:
-            raise PatchcliError(f"is of version {version}; this program reads version {VERSION}")
-        image, grid = _Fields(top.get("image", dict), "image."), _Fields(top.get("grid", dict), "grid.")
-        shape = image.whole_numbers("shape", 2, 3)
-        return cls(
-            grid=Grid(
-                (shape[0], shape[1]),
-                grid.pair("patch"),
-                grid.pair("stride"),
-                offset=grid.pair("offset"),
-                edge=grid.get("edge", str),
-                margin=grid.get("margin", int),
-            ),
-            channels=tuple(shape[2:]),
-            dtype=_dtype(image.get("dtype", str)),
-            pad_mode=grid.choice("pad_mode", PAD_MODES),
-            pad_value=grid.get("pad_value", int, float),
-            source=Source(
-                image.get("source", str, type(None)),
-                image.get("size", int, type(None)),
-                image.get("mtime_ns", int, type(None)),
-                image.get("page", int),
-                image.get("rotated", bool),
-            ),
-            layout=top.choice("layout", LAYOUTS),
-            pixel_order=top.choice("pixel_order", ("C", "F")),
-        )
-
-
-class _Fields:
-    """A JSON object whose fields are taken out by type, with errors that name them."""
-
-    def __init__(self, fields: Any, where: str) -> None:  # noqa: ANN401  whatever JSON holds
-        if not isinstance(fields, dict):
-            raise PatchcliError("has a meta member that is no JSON object")
-        self._fields, self._where = fields, where
-
-    def get(self, name: str, *types: type) -> Any:  # noqa: ANN401
-        """A field that must be of one of ``types`` (a bool is no int)."""
-        value = self._fields.get(name)
-        if name not in self._fields or type(value) not in types:
-            allowed = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
-            raise PatchcliError(f"has {self._where}{name}={json.dumps(value)[:40]} in its meta; allowed is {allowed}")
-        return value
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """A field that must be one of some words."""
-        value: str = self.get(name, str)
-        if value not in choices:
-            raise PatchcliError(f"has {self._where}{name}={value!r} in its meta; allowed are {', '.join(choices)}")
-        return value
-
-    def whole_numbers(self, name: str, least: int, most: int) -> list[int]:
-        """A list of ``least`` to ``most`` whole numbers from 0."""
-        values: list[int] = self.get(name, list)
-        if not least <= len(values) <= most or any(type(v) is not int or not 0 <= v < MAX_COUNT for v in values):
-            raise PatchcliError(
-                f"has {self._where}{name}={json.dumps(values)[:60]} in its meta; allowed are {least} to {most} whole numbers"
-            )
-        return values
-
-    def pair(self, name: str) -> tuple[int, int]:
-        """A list of two whole numbers."""
-        first, second = self.whole_numbers(name, 2, 2)
-        return first, second
-
-
-def _dtype(text: str) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(text)
-    except (TypeError, ValueError):
-        raise PatchcliError(f"has image.dtype={text!r} in its meta; allowed are real dtypes") from None
-    check_real(dtype, "image of the stack")
-    return dtype
 
 
 class Stack(NamedTuple):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
-from patchcli.npz import NpzReader, NpzWriter
+from patchcli.npz import NpzReader
+from patchcli.npzwriter import NpzWriter
 
 ARRAY = np.arange(24, dtype="<u2").reshape(4, 3, 2)
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import patchcli
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
-from patchcli.stack import Meta, Source, Stack, StackReader, read_stack, write_pieces, write_stack
+from patchcli.meta import Meta, Source
+from patchcli.stack import Stack, StackReader, read_stack, write_pieces, write_stack
 from tests.strategies import grids, pad_modes
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import patchcli
-from patchcli.stack import VERSION
+from patchcli.meta import VERSION
 
 FOLDER = Path(__file__).parent.parent / "tests" / "golden" / f"v{VERSION}"
 RNG = np.random.Generator(np.random.PCG64(1))

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from patchcli import images, jobs, options, runner
+from patchcli import images, options, runner
 from patchcli.errors import UsageError
+from patchcli.jobs import crop as job
 from patchcli.resample import OUTSIDE, RESAMPLING
 
 
@@ -56,7 +57,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     tasks = options.place_tasks(given, lambda path: path + (images.FORMATS[image_format].suffixes[0] if image_format else ""))
     options.check_suffixes([task.target for task in tasks if image_format is None])
     normalized = given["box"] is None
-    settings = jobs.CropSettings(
+    settings = job.CropSettings(
         given["normalized_box"] if normalized else given["box"],
         normalized,
         given["size"],
@@ -67,4 +68,4 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         options.reading_of(given),
         given["overwrite"],
     )
-    ctx.exit(runner.run(tasks, lambda task, tick: jobs.crop_one(task, settings, tick), options.make_voice(given)))
+    ctx.exit(runner.run(tasks, lambda task, tick: job.crop_one(task, settings, tick), options.make_voice(given)))

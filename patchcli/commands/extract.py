@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from patchcli import jobs, options, runner
+from patchcli import options, runner
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.grid import EDGES, stride_from_overlap
+from patchcli.jobs import extract as job
 from patchcli.patches import PAD_MODES
 
 
@@ -38,11 +39,11 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     options.need_inputs(ctx, given["inputs"])
     settings = _settings(given)
     tasks = options.place_tasks(given, lambda path: f"{path}.npz")
-    ctx.exit(runner.run(tasks, lambda task, tick: jobs.extract_one(task, settings, tick), options.make_voice(given)))
+    ctx.exit(runner.run(tasks, lambda task, tick: job.extract_one(task, settings, tick), options.make_voice(given)))
 
 
-def _settings(given: dict[str, Any]) -> jobs.ExtractSettings:
-    return jobs.ExtractSettings(
+def _settings(given: dict[str, Any]) -> job.ExtractSettings:
+    return job.ExtractSettings(
         given["patch_size"],
         _stride(given),
         given["offset"],

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from patchcli import jobs, options, runner
+from patchcli import options, runner
 from patchcli.errors import UsageError
 from patchcli.images import FORMATS, WRITABLE
+from patchcli.jobs import merge as job
 
 DTYPES = (
     "keep",
@@ -57,7 +58,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     likes = [given["like"]] if given["like"] is not None else []
     tasks = options.place_tasks(given, lambda path: _image_name(path, image_format), covers, likes)
     options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
-    settings = jobs.MergeSettings(
+    settings = job.MergeSettings(
         given["like"],
         given["key"],
         given["dtype"],
@@ -69,7 +70,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["max_pixels"],
         given["overwrite"],
     )
-    ctx.exit(runner.run(tasks, lambda task, tick: jobs.merge_one(task, settings, tick), options.make_voice(given)))
+    ctx.exit(runner.run(tasks, lambda task, tick: job.merge_one(task, settings, tick), options.make_voice(given)))
 
 
 def _image_name(path: str, image_format: str | None) -> str:

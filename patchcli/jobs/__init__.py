@@ -1,0 +1,53 @@
+"""One input to one output: what each command does with a single file, without a word on how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from patchcli import files, images
+from patchcli.errors import PatchcliError
+from patchcli.meta import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from patchcli.grid import Grid
+
+Tick = Callable[[int, int], None]  # (patches done now, patches in all)
+
+
+class Task(NamedTuple):
+    """One input and the output that it becomes; ``-`` is standard input or output."""
+
+    source: str
+    target: str
+
+
+class Reading(NamedTuple):
+    """How images are read."""
+
+    page: int = 0
+    gray: bool = False
+    rotate: bool = True
+    max_pixels: int = images.MAX_PIXELS
+
+
+def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
+    """Decode an image as asked, and say where it came from."""
+    with files.open_input(path) as file:
+        name, size, mtime_ns = files.stamp(path, file)
+        image, rotated = images.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+    if reading.gray:
+        image = images.to_gray(image)
+    return image, Source(name, size, mtime_ns, page=reading.page, rotated=rotated)
+
+
+def check_pixels(grid: Grid, max_pixels: int) -> None:
+    """Refuse a canvas that a few numbers in a header or an option made larger than any image may be."""
+    height, width = grid.padded
+    if max_pixels and height * width > max_pixels:
+        raise PatchcliError(
+            f"needs a canvas of {height * width} pixels (width={width} height={height}, with margin and padding); "
+            f"allowed are {max_pixels}, or more with --max-pixels"
+        )

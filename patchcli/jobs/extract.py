@@ -1,0 +1,64 @@
+"""``extract``: one image to one stack file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli import files
+from patchcli.grid import Grid
+from patchcli.jobs import Reading, Task, Tick, check_pixels, read_image
+from patchcli.meta import Meta
+from patchcli.patches import blocks, channels_of, gather, pad
+from patchcli.stack import write_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from patchcli.grid import Pair
+
+
+class ExtractSettings(NamedTuple):
+    """The options of ``extract``; sizes are (rows, columns)."""
+
+    patch: Pair
+    stride: Pair
+    offset: Pair
+    edge: str
+    margin: int
+    pad_mode: str
+    pad_value: float
+    reading: Reading
+    overwrite: bool
+
+
+def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
+    """Cut one image into a stack file; a sentence on what was done."""
+    image, source = read_image(task.source, settings.reading)
+    grid = Grid(
+        (image.shape[0], image.shape[1]),
+        settings.patch,
+        settings.stride,
+        offset=settings.offset,
+        edge=settings.edge,
+        margin=settings.margin,
+    )
+    check_pixels(grid, settings.reading.max_pixels)
+    meta = Meta(grid, image.shape[2:], image.dtype, settings.pad_mode, settings.pad_value, source)
+    padded = pad(image, grid, settings.pad_mode, settings.pad_value)
+    with files.create(task.target, overwrite=settings.overwrite) as file:
+        write_pieces(file, meta, image.dtype, _cut(padded, grid, tick))
+    height, width = grid.patch
+    return f"{grid.count} patches of width={width} height={height}"
+
+
+def _cut(padded: NDArray[Any], grid: Grid, tick: Tick) -> Iterator[NDArray[Any]]:
+    """All patches of a padded image, block by block, each a new array."""
+    for block in blocks(grid, channels_of(padded), padded.itemsize):
+        part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
+        gather(padded, grid, block, part)
+        yield part
+        tick(block.count, grid.count)

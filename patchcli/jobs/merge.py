@@ -1,0 +1,105 @@
+"""``merge``: one stack file to one image."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli import files, images
+from patchcli.errors import PatchcliError
+from patchcli.jobs import Task, Tick, check_pixels
+from patchcli.mean import MeanFold, check_origins, check_stack, chunk_patches
+from patchcli.parallel import ahead, usable_threads
+from patchcli.patches import blocks
+from patchcli.stack import StackReader, pieces
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class MergeSettings(NamedTuple):
+    """The options of ``merge``."""
+
+    like: str | None
+    key: str | None
+    dtype: str
+    fill: float | None
+    trim: bool
+    allow_nonfinite: bool
+    cover: str | None
+    image_format: str | None
+    max_pixels: int
+    overwrite: bool
+
+
+def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
+    """Rebuild one image from a stack file; a sentence on what was done."""
+    with contextlib.ExitStack() as opened:
+        like = None
+        if settings.like is not None:
+            like = StackReader(opened.enter_context(_open_like(settings.like)))
+        reader = StackReader(opened.enter_context(files.open_input(task.source)), settings.key, like)
+        fold = _fold(reader, settings, tick)
+    recorded = reader.meta.dtype
+    dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
+    name = images.format_of(task.target, settings.image_format)
+    grid = reader.meta.grid
+    images.check_holds(name, (*grid.image, *fold.channels), dtype)
+    merged = fold.finish(dtype, fill=settings.fill, trim=settings.trim, allow_nonfinite=settings.allow_nonfinite)
+    with contextlib.ExitStack() as outputs:
+        if settings.cover is not None:
+            cover = _cover_image(merged.cover.dense())
+            cover_format = images.format_of(settings.cover)
+            images.check_holds(cover_format, cover.shape, cover.dtype)
+            file = outputs.enter_context(files.create(settings.cover, overwrite=settings.overwrite))
+            images.write(file, cover, cover_format)
+        file = outputs.enter_context(files.create(task.target, overwrite=settings.overwrite))
+        images.write(file, merged.image, name)
+    height, width = merged.image.shape[:2]
+    notes = f"image of width={width} height={height}"
+    if merged.saturated:
+        notes += f", {merged.saturated} values saturated to fit {dtype}"
+    if merged.cover.uncovered:
+        notes += f", {merged.cover.uncovered} pixels filled"
+    return notes
+
+
+def _open_like(path: str) -> Any:  # noqa: ANN401  an open file
+    try:
+        return files.open_input(path)
+    except PatchcliError as error:
+        raise PatchcliError(f"--like {path} {error}") from None
+
+
+def _fold(reader: StackReader, settings: MergeSettings, tick: Tick) -> MeanFold:
+    """Stream the payload of a stack into sums, checking all of it."""
+    grid = reader.meta.grid
+    check_pixels(grid, settings.max_pixels)
+    origins = reader.other_origins()
+    count = grid.count if origins is None else len(origins)
+    stream = reader.patches()
+    check_stack(stream.shape, stream.dtype, grid, count)
+    channels = math.prod(stream.shape[3:])
+    if origins is None:
+        fold = MeanFold(grid, stream.dtype, stream.shape[3:])
+        plan = list(blocks(grid, channels, stream.dtype.itemsize))
+        read = ahead(pieces(stream, (block.count for block in plan)))
+        for block in fold.add_rows(zip(plan, read, strict=True), min(usable_threads(), len(plan))):
+            tick(block.count, count)
+        return fold
+    check_origins(origins, grid)
+    fold = MeanFold(grid, stream.dtype, stream.shape[3:], scattered=count)
+    step = chunk_patches(stream.dtype.itemsize * channels * math.prod(grid.patch))
+    firsts = range(0, count, step)
+    for first, patches in zip(firsts, ahead(pieces(stream, (min(step, count - first) for first in firsts))), strict=True):
+        fold.add_at(patches, origins[first : first + step])
+        tick(len(patches), count)
+    return fold
+
+
+def _cover_image(cover: NDArray[np.int64]) -> NDArray[Any]:
+    """Cover in the narrowest unsigned dtype that holds it."""
+    return cover.astype(np.min_scalar_type(int(cover.max(initial=0))))

@@ -1,0 +1,115 @@
+"""Write ``.npz`` files, member by member, each streamed: a zip of stored ``.npy`` arrays, as `numpy.savez` makes it.
+
+The zip format is small where nothing is compressed, and writing it here lets the bytes go to disk in a thread of their own
+while the next ones are made. Every size is written in 64 bits (zip64): a member may be larger than 4 GB.
+Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 and 4.5.3.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOCAL = struct.Struct("<4s5H3L2H")
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+DESCRIPTOR = struct.Struct("<4sLQQ")
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR64 = struct.Struct("<4sLQL")
+END = struct.Struct("<4s4H2LH")
+NEEDS = 45  # zip64 is version 4.5
+MADE_BY = 3 << 8 | NEEDS  # Unix, on every system: the same bytes
+MODE = 0o600 << 16
+DATE = 1 << 5 | 1  # 1 January 1980, as numpy.savez has it
+LATER = 1 << 3  # flag: CRC and sizes follow the data
+FULL = 0xFFFFFFFF  # the size stands in the zip64 field
+
+
+class _Member(NamedTuple):
+    name: bytes
+    flags: int
+    crc: int
+    size: int
+    offset: int
+
+    def local(self) -> bytes:
+        """Header before the data."""
+        extra = struct.pack("<HHQQ", 1, 16, self.size, self.size)
+        fixed = LOCAL.pack(b"PK\3\4", NEEDS, self.flags, 0, 0, DATE, self.crc, FULL, FULL, len(self.name), len(extra))
+        return fixed + self.name + extra
+
+    def central(self) -> bytes:
+        """Entry of the directory at the end."""
+        extra = struct.pack("<HHQQQ", 1, 24, self.size, self.size, self.offset)
+        sizes = (self.crc, FULL, FULL, len(self.name), len(extra))
+        fixed = CENTRAL.pack(b"PK\1\2", MADE_BY, NEEDS, self.flags, 0, 0, DATE, *sizes, 0, 0, 0, MODE, FULL)
+        return fixed + self.name + extra
+
+
+class NpzWriter:
+    """A new ``.npz``; the same members give the same bytes.
+
+    Args:
+        file: an open binary file; one that cannot seek gets the checksums behind the data instead of before them.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._seekable = file.seekable()
+        self._position = 0
+        self._members: list[_Member] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:  # without its directory a failed file does not look whole
+            self._write_directory()
+
+    def _put(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._position += len(data)
+
+    def write(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
+        """Write one array, given as C-contiguous pieces that make up ``shape`` in C order and are not changed afterwards."""
+        member = _Member(f"{name}.npy".encode(), 0 if self._seekable else LATER, 0, 0, self._position)
+        self._put(member.local())
+        start = self._position
+        header = _npy_header(shape, dtype)
+        self._put(header)
+        crc = zlib.crc32(header)
+        for piece in pieces:
+            if piece.nbytes:
+                data = np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
+                crc = zlib.crc32(data, crc)
+                self._put(data)
+        member = member._replace(crc=crc, size=self._position - start)
+        if self._seekable:
+            self._file.seek(member.offset)
+            self._file.write(member.local())
+            self._file.seek(self._position)
+        else:
+            self._put(DESCRIPTOR.pack(b"PK\7\x08", crc, member.size, member.size))
+        self._members.append(member)
+
+    def _write_directory(self) -> None:
+        start, count = self._position, len(self._members)
+        for member in self._members:
+            self._put(member.central())
+        end = self._position
+        self._put(END64.pack(b"PK\6\6", END64.size - 12, MADE_BY, NEEDS, 0, 0, count, count, end - start, start))
+        self._put(LOCATOR64.pack(b"PK\6\7", 0, end, 1))
+        self._put(END.pack(b"PK\5\6", 0, 0, count, count, FULL, FULL, 0))
+
+
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a ``.npy`` file of version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html."""
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    text = "{" + "".join(f"{key!r}: {value!r}, " for key, value in fields.items()) + "}"
+    padding = -(10 + len(text) + 1) % 64
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + padding + 1) + text.encode() + b" " * padding + b"\n"
