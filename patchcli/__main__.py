@@ -1,6 +1,18 @@
-"""``python -m patchcli``."""
+"""``python -m patchcli`` and the command ``patchcli``."""
 
-from patchcli.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line; until it is loaded, Ctrl-C just ends the process."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from patchcli import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from patchcli import __version__
-from patchcli.errors import OutputError, PatchcliError, UsageError
+from patchcli.errors import OutputError, PatchcliError, UsageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +88,9 @@ def run(arguments: list[str]) -> int:
         code = _invoke(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except click.ClickException as error:
         return _fail(USAGE, error.format_message())
     except UsageError as error:
@@ -116,7 +119,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    click.echo(f"patchcli: {' '.join(message.split())}", err=True)
+    click.echo(f"patchcli: {one_line(' '.join(message.split()))}", err=True)
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,8 +51,11 @@ def sum_dtype(dtype: np.dtype[Any], terms: int) -> np.dtype[Any]:
 
 
 def exact_scalar(value: float, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401  a scalar of a dtype known at run time
-    """``value`` as a scalar of ``dtype``; an error where an integer or bool dtype cannot hold it."""
+    """``value`` as a scalar of ``dtype``; an error where the dtype cannot hold it."""
     if dtype.kind == "f":
+        most = float(np.finfo(dtype).max)
+        if most < abs(value) < math.inf:
+            raise PatchcliError(f"value {value:g} does not fit dtype {dtype}, which ends at {most:g}")
         return dtype.type(value)
     low, high = limits(dtype)
     if not low <= value <= high or value != int(value):

@@ -7,6 +7,11 @@ knows the file puts its name in front, once.
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """Text as one line that a terminal can show: a name in it may hold anything."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+
+
 class PatchcliError(ValueError):
     """An input, a stack or an argument that cannot be used. The command line answers with exit code 1."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STREAM = "-"
-MAX_NAME = 200
+MAX_NAME = 200  # bytes of a name that its temporary name keeps
 
 
 def reason(error: OSError) -> str:
@@ -63,6 +63,8 @@ def _standard_input() -> BinaryIO:
         spool.seek(0)
     except OSError as error:
         spool.close()
+        if error.errno == errno.ENOSPC:
+            raise OutputError(f"standard input: cannot be kept in a temporary file: {reason(error)}") from None
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     return spool
 
@@ -119,8 +121,11 @@ def _special(path: str) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name[:MAX_NAME]}.{os.urandom(6).hex()}.tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    temporary = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:MAX_NAME])}.{os.urandom(6).hex()}.tmp")
     number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(number, "w+b") as file:
@@ -128,14 +133,29 @@ def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(number)
-        if not overwrite and os.path.lexists(path):  # it came into being meanwhile
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        os.replace(temporary, path)
+        _put_in_place(temporary, path, overwrite=overwrite)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     _flush_folder(folder)
+
+
+def _put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
+    """Give a finished file its name; a file that came into being meanwhile is kept unless it may be overwritten."""
+    if overwrite:
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)  # which, unlike a rename, fails where something is
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def _same_mode(number: int, path: str) -> None:

@@ -7,6 +7,7 @@ about it (number of patches, origins, cover) follows from 2 short lists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[int, int]
 
+OVERLAP = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9}(?=%))?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
 MAX_LENGTH = 2**40  # pixels of one padded axis; keeps every product of grid numbers inside int64
 
 
@@ -63,15 +65,14 @@ def stride_from_overlap(patch: int, overlap: str) -> int:
     """
     from fractions import Fraction
 
-    try:
-        if overlap.endswith("%"):
-            pixels = int(patch * Fraction(overlap[:-1]) / 100 // 1)
-        elif "/" in overlap:
-            pixels = int(patch * Fraction(overlap) // 1)
-        else:
-            pixels = int(overlap)
-    except (ValueError, ZeroDivisionError):
-        raise PatchcliError(f"overlap is {overlap!r}; allowed are pixels (3), a percentage (25%) or a fraction (1/3)") from None
+    matched = OVERLAP.fullmatch(overlap)
+    if not matched or (matched["under"] and not int(matched["under"])):
+        raise PatchcliError(f"overlap is {overlap!r}; allowed are pixels (3), a percentage (25%) or a fraction (1/3)")
+    fraction = Fraction(matched["over"])
+    if matched["percent"]:
+        pixels = int(patch * fraction / 100 // 1)
+    else:
+        pixels = int(patch * fraction / int(matched["under"]) // 1) if matched["under"] else int(fraction)
     if not 0 <= pixels < patch:
         raise PatchcliError(f"overlap {overlap} is {pixels} pixels of a patch of {patch}; allowed are 0 to {patch - 1}")
     return patch - pixels
@@ -98,18 +99,18 @@ class Axis:
             ("margin", self.margin, 0),
         ):
             if not least <= value <= MAX_LENGTH:
-                raise PatchcliError(f"{what} is {value}; allowed are whole numbers from {least}")
-        if self.edge not in EDGES:
+                raise PatchcliError(f"{what} is {value}; allowed are whole numbers from {least} to 2**40")
+        if not isinstance(self.edge, str) or self.edge not in EDGES:
             raise PatchcliError(f"edge rule is {self.edge!r}; allowed are {', '.join(EDGES)}")
+        whole = self.length + 2 * self.margin
+        if self.offset >= whole:
+            raise PatchcliError(f"offset {self.offset} lies outside image {self.name}={whole}")
         if self._rule.needs_room and self.room < 0:
             where = f" behind offset {self.offset}" if self.offset else ""
-            got = self.length + 2 * self.margin - self.offset
             raise PatchcliError(
-                f"patch {self.name}={self.patch} is larger than image {self.name}={got}{where}; "
+                f"patch {self.name}={self.patch} is larger than image {self.name}={whole - self.offset}{where}; "
                 f"allowed are patches up to that {self.name}, or any with --edge pad"
             )
-        if self.offset >= self.length + 2 * self.margin:
-            raise PatchcliError(f"offset {self.offset} lies outside image {self.name}={self.length + 2 * self.margin}")
 
     @property
     def _rule(self) -> EdgeRule:
@@ -169,10 +170,16 @@ class Block:
 
 def pair(name: str, value: int | Pair) -> Pair:
     """``value`` as a pair (rows, columns) of ints; one number stands for both."""
-    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
     if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in both):  # noqa: PLR2004
         raise PatchcliError(f"{name} is {value!r}; allowed are a whole number or a pair (rows, columns)")
     return int(both[0]), int(both[1])
+
+
+def _whole(name: str, value: int) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise PatchcliError(f"{name} is {value!r}; allowed is a whole number")
+    return int(value)
 
 
 @dataclass(frozen=True, init=False)
@@ -221,7 +228,7 @@ class Grid:
             "stride": pair("stride", patch if stride is None else stride),
             "offset": pair("offset", offset),
             "edge": edge,
-            "margin": pair("margin", margin)[0],
+            "margin": _whole("margin", margin),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -267,9 +274,14 @@ class Grid:
 
         They count in pixels of the source image, hence are negative inside a margin.
         """
-        index = np.arange(first, self.count if last is None else last, dtype=np.int64)
-        row, column = np.divmod(index, self.columns.count)
-        return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1) - self.margin
+        stop, nx = self.count if last is None else last, self.columns.count
+        if not 0 <= first <= stop <= self.count:
+            raise PatchcliError(f"patches {first} to {stop} were asked for; allowed are 0 to {self.count}")
+        rows = self.rows.starts[first // nx : -(-stop // nx)]
+        whole = np.empty((len(rows), nx, 2), np.int64)
+        whole[..., 0] = rows[:, None] - self.margin
+        whole[..., 1] = self.columns.starts - self.margin
+        return whole.reshape(-1, 2)[first % nx : first % nx + stop - first]
 
     def cover(self) -> NDArray[np.int64]:
         """How many patches lie on each image pixel, int64 ``(H, W)``."""

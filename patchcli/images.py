@@ -6,16 +6,18 @@ halved. Only files are handed to a library, never names, and only formats of `FO
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ SNIFF = 32
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
 ORIENTATION = 274
 MODES = ("1", "L", "LA", "I;16", "I;16B", "P", "RGB", "RGBA")  # of Pillow
-PNG_DEPTH, PNG_COLOUR = 24, 25  # bytes of a PNG file that hold them
+PNG_DEPTH, PNG_COLOUR, PNG_INTERLACE = 24, 25, 28  # bytes of a PNG file that hold them
 
 
 class _Opened(NamedTuple):
@@ -59,10 +61,24 @@ def _open_png(file: BinaryIO, page: int) -> _Opened:
 
         file.seek(0)
         data = file.read()
-        pixels = np.asarray(imagecodecs.png_decode(data))
+        with _no_stderr() if data[PNG_INTERLACE] else contextlib.nullcontext():  # libpng then warns its caller there
+            pixels = np.asarray(imagecodecs.png_decode(data))
         return pixels > 0 if one_bit and pixels.ndim == 2 else pixels, _png_orientation(data)  # noqa: PLR2004
 
     return _Opened(height, width, decode)
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Send what C code prints to standard error nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _png_orientation(data: bytes) -> int:
@@ -147,6 +163,8 @@ def _open_netpbm(file: BinaryIO, page: int) -> _Opened:
     if page:
         raise PatchcliError(f"has no page {page}; it has 1, counted from 0")
     image = netpbmfile.NetpbmFile(file)
+    if not 0 < image.maxval < 1 << 16:
+        raise PatchcliError(f"has samples up to {image.maxval}; allowed are 1 to 65535")
     return _Opened(image.height, image.width, lambda: (np.asarray(image.asarray(copy=True)), 1))
 
 
@@ -275,6 +293,7 @@ def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int 
             f"allowed are {max_pixels}, or more with --max-pixels"
         )
     pixels, orientation = _guarded(name, opened.decode)
+    check_real(pixels.dtype, "image")
     if pixels.shape[:2] != (opened.height, opened.width) or pixels.ndim not in (2, 3):
         raise PatchcliError(f"decoded to shape {pixels.shape} where its header says {(opened.height, opened.width)}")
     if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
@@ -296,7 +315,9 @@ def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatev
     except (PatchcliError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001
-        said = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        said = next(iter(str(error).strip().splitlines()), "")
+        if isinstance(error, ArithmeticError) or not said or any(word in said for word in ("uri", "plugin")):
+            said = "its header makes no sense"  # the library speaks of itself
         raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {said}") from None
 
 
@@ -321,6 +342,8 @@ def to_gray(image: NDArray[Any]) -> NDArray[Any]:
         return image
     if image.shape[2] < 3:  # noqa: PLR2004
         return np.ascontiguousarray(image[:, :, 0])
+    if image.dtype.kind in "iu" and image.itemsize > 4:  # noqa: PLR2004
+        raise PatchcliError(f"has dtype {image.dtype}; allowed for gray are integers of at most 32 bits")
     if image.shape[2] > 4:  # noqa: PLR2004
         raise PatchcliError(f"has {image.shape[2]} channels; allowed for gray are 1 to 4")
     luma = sum(weight * image[:, :, channel].astype(np.float64) for channel, weight in enumerate(LUMA))
@@ -343,8 +366,10 @@ def format_of(path: str, name: str | None = None) -> str:
     raise PatchcliError(f"{path}: suffix is {suffix!r}; allowed for images are {allowed}")
 
 
-def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out: str = "") -> None:
     """Check that a format keeps images of this shape ``(H, W[, C])`` and dtype exactly (JPEG: but for its loss).
+
+    ``way_out`` ends the sentence.
 
     Raises:
         PatchcliError: it would not; the sentence says which formats would.
@@ -356,7 +381,7 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
         return
     raise PatchcliError(
         f"{name.upper()} cannot hold {dtype} with {channels} channel{'s' * (channels > 1)}; "
-        f"allowed are {', '.join(able)}, or another --dtype"
+        f"allowed are {', '.join(able)}{way_out}"
     )
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli.dtypes import check_real, convert, exact_scalar, limits, sum_dtype
+from patchcli.dtypes import convert, exact_scalar, limits, sum_dtype
 from patchcli.errors import PatchcliError
 from patchcli.fold import RowFolder, cover_at, fold_at
 from patchcli.parallel import map_in_order, usable_threads
-from patchcli.patches import BLOCK_VALUES, blocks
+from patchcli.patches import BLOCK_VALUES, blocks, check_grid, check_origins, check_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,9 +50,11 @@ class Cover(NamedTuple):
         """The product, int64 ``(H, W)``."""
         return self.rows * self.columns
 
-    def lines(self, these: slice) -> NDArray[np.int64]:
-        """Some lines of the product, 1 for 0, to divide by."""
-        counts: NDArray[np.int64] = np.maximum(self.rows[these] * self.columns, 1)
+    def divisors(self, these: slice, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+        """Some lines of the product as floats, 1 for 0, to divide by."""
+        counts: NDArray[Any] = self.rows[these].astype(dtype) * self.columns.astype(dtype)
+        if self.uncovered:
+            np.maximum(counts, 1, out=counts)
         return counts
 
     def crop(self, rows: slice, columns: slice) -> Cover:
@@ -97,7 +99,7 @@ class MeanFold:
         self._scattered = scattered is not None
         self._starts_at = np.zeros(grid.padded if self._scattered else (0, 0), np.int64)
         terms = int(grid.rows.padded_cover().max() * grid.columns.padded_cover().max()) if scattered is None else scattered
-        self._parts = [self.dtype]
+        self._parts = [np.dtype(np.float32) if self.dtype == np.float16 else self.dtype]
         if self.dtype.kind in "iu" and self.dtype.itemsize * 8 > HALF:
             self._parts = [np.dtype(f"{self.dtype.kind}4"), np.dtype("u4")]
         self._sums = [np.zeros((*grid.padded, *channels), sum_dtype(part, terms)) for part in self._parts]
@@ -107,9 +109,9 @@ class MeanFold:
 
     def _split(self, patches: NDArray[Any]) -> list[NDArray[Any]]:
         """Patches as the parts that are added: themselves, or high and low halves, ``high * 2**32 + low``."""
-        patches = np.ascontiguousarray(patches, self.dtype)
         if len(self._parts) == 1:
-            return [patches]
+            return [np.ascontiguousarray(patches, self._parts[0])]
+        patches = np.ascontiguousarray(patches, self.dtype)
         high, low = self._parts
         return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
 
@@ -158,7 +160,7 @@ class MeanFold:
 
         Args:
             dtype: of the image; that of the patches if not given.
-            fill: value for pixels that no patch covers.
+            fill: value for pixels that no patch covers; with ``trim`` for those that remain.
             trim: cut the image to the smallest box that holds all covered pixels.
             allow_nonfinite: let NaN and infinity through to a float image.
 
@@ -166,6 +168,7 @@ class MeanFold:
             PatchcliError: pixels without cover and neither ``fill`` nor ``trim``, values that are not finite or too large.
         """
         target = self.dtype if dtype is None else dtype
+        filling = exact_scalar(0 if fill is None else fill, target)
         height, width, margin = *self.grid.image, self.grid.margin
         cover = self.cover()
         rows, columns = cover.box() if trim else (slice(0, height), slice(0, width))
@@ -184,8 +187,7 @@ class MeanFold:
                 + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
             )
         if cover.uncovered:
-            assert fill is not None
-            image[cover.dense() == 0] = exact_scalar(fill, target)
+            image[cover.dense() == 0] = filling
         return Merged(image, cover, saturated)
 
     def _divide_all(self, sums: list[NDArray[Any]], cover: Cover, image: NDArray[Any]) -> tuple[int, int]:
@@ -194,10 +196,7 @@ class MeanFold:
         saturated = nonfinite = 0
         for top in range(0, len(image), lines):
             these = slice(top, top + lines)
-            counts = cover.lines(these)
-            mean = self._mean(
-                [part[these] for part in sums], counts.reshape(*counts.shape, *([1] * len(self.channels))), image.dtype
-            )
+            mean = self._mean([part[these] for part in sums], cover, these, image.dtype)
             if self.dtype.kind == "f":
                 lost = ~np.isfinite(mean)
                 nonfinite += int(np.count_nonzero(lost))
@@ -209,7 +208,7 @@ class MeanFold:
                 saturated += convert(mean, image[these])
         return saturated, nonfinite
 
-    def _mean(self, sums: list[NDArray[Any]], counts: NDArray[np.int64], target: np.dtype[Any]) -> NDArray[Any]:
+    def _mean(self, sums: list[NDArray[Any]], cover: Cover, these: slice, target: np.dtype[Any]) -> NDArray[Any]:
         """Mean in a dtype from which ``target`` follows by one rounding: whole numbers for integers of integers, else float64.
 
         Whole numbers are rounded to nearest, ties to even. If |sum| < 2**m for a float of m mantissa bits, the float quotient
@@ -218,18 +217,20 @@ class MeanFold:
         """
         whole = self.dtype.kind != "f" and target.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
+        floating = exact[0] if whole and exact else np.float64
+        counts = cover.divisors(these, floating)
+        counts = counts.reshape(*counts.shape, *([1] * len(self.channels)))
         if whole and not exact:
             return _rounded_mean(sums, counts, self.dtype)
-        floating = exact[0] if whole else np.float64
         total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
         mean: NDArray[Any] = total.astype(floating)
-        mean /= counts.astype(floating)
+        mean /= counts
         if whole:
             np.rint(mean, out=mean)
         return mean
 
 
-def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Exact integer mean, ties to even, of sums or of high and low half sums, in a 64-bit integer dtype like ``dtype``."""
     wide = np.dtype(f"{dtype.kind}8")
     divisor = counts.astype(wide)
@@ -250,6 +251,7 @@ def merge(
     origins: ArrayLike | None = None,
     dtype: DTypeLike | None = None,
     fill: float | None = None,
+    allow_nonfinite: bool = False,
 ) -> NDArray[Any]:
     """Rebuild an image from patches: the mean of all patches that lie on a pixel.
 
@@ -260,6 +262,7 @@ def merge(
             the grid, in order, if not given.
         dtype: of the image; that of the patches if not given. Integers are rounded to nearest, ties to even, and saturated.
         fill: value for pixels that no patch covers; without it they are an error.
+        allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
 
     Returns:
         A new array ``(H, W[, C])``. Means of integers are exact before rounding, whatever the order; floats are added in
@@ -275,7 +278,8 @@ def merge(
     True
     """
     stack = np.asarray(patches)
-    places = None if origins is None else np.asarray(origins, np.int64)
+    check_grid(grid)
+    places = None if origins is None else np.asarray(origins)
     check_stack(stack.shape, stack.dtype, grid, grid.count if places is None else len(places))
     fold = MeanFold(grid, stack.dtype, stack.shape[3:], None if places is None else len(places))
     if places is None:
@@ -284,35 +288,8 @@ def merge(
         for _ in fold.add_rows(pixels, min(usable_threads(), len(parts))):
             pass
     else:
-        check_origins(places, grid)
+        places = check_origins(places, grid)
         step = chunk_patches(stack[0].nbytes)
         for first in range(0, len(stack), step):
             fold.add_at(stack[first : first + step], places[first : first + step])
-    return fold.finish(stack.dtype if dtype is None else np.dtype(dtype), fill=fill).image
-
-
-def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:
-    """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid."""
-    height, width = grid.patch
-    check_real(dtype, "stack of patches")
-    if len(shape) not in (3, 4) or shape[1:3] != grid.patch or 0 in shape:
-        raise PatchcliError(
-            f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "
-            f"as patches of width={width} height={height} were recorded"
-        )
-    if shape[0] != count:
-        raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")
-
-
-def check_origins(origins: NDArray[np.int64], grid: Grid) -> None:
-    """Check that every origin ``(row, column)`` puts a patch inside the (padded) image of the grid."""
-    if origins.ndim != 2 or origins.shape[1] != 2:  # noqa: PLR2004
-        raise PatchcliError(f"origins have shape {origins.shape}; expected (N, 2)")
-    last = np.subtract(grid.padded, grid.patch) - grid.margin
-    outside = np.flatnonzero(((origins < -grid.margin) | (origins > last)).any(axis=1))
-    if len(outside):
-        row, column = origins[outside[0]].tolist()
-        raise PatchcliError(
-            f"patch {outside[0]} has its origin at x={column} y={row}; allowed are x from {-grid.margin} to {last[1]} and "
-            f"y from {-grid.margin} to {last[0]}"
-        )
+    return fold.finish(stack.dtype if dtype is None else np.dtype(dtype), fill=fill, allow_nonfinite=allow_nonfinite).image

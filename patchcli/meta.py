@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from patchcli.patches import PAD_MODES
 
 FORMAT, VERSION = "patchcli.stack", 1
 LAYOUTS = ("stack",)
+NOT_FINITE = ("nan", "inf", "-inf")
 MAX_COUNT = 2**48  # a size in a file; keeps every size computed from it inside int64
 
 
@@ -71,7 +73,7 @@ class Meta(NamedTuple):
                     "edge": grid.edge,
                     "margin": grid.margin,
                     "pad_mode": self.pad_mode,
-                    "pad_value": self.pad_value,
+                    "pad_value": self.pad_value if math.isfinite(self.pad_value) else str(float(self.pad_value)),
                 },
                 "layout": self.layout,
                 "pixel_order": self.pixel_order,
@@ -109,7 +111,7 @@ class Meta(NamedTuple):
             channels=tuple(shape[2:]),
             dtype=_dtype(image.get("dtype", str)),
             pad_mode=grid.choice("pad_mode", PAD_MODES),
-            pad_value=grid.get("pad_value", int, float),
+            pad_value=grid.number("pad_value"),
             source=Source(
                 image.get("source", str, type(None)),
                 image.get("size", int, type(None)),
@@ -118,7 +120,7 @@ class Meta(NamedTuple):
                 image.get("rotated", bool),
             ),
             layout=top.choice("layout", LAYOUTS),
-            pixel_order=top.choice("pixel_order", ("C", "F")),
+            pixel_order=top.choice("pixel_order", ("C",)),
         )
 
 
@@ -137,6 +139,13 @@ class _Fields:
             allowed = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
             raise PatchcliError(f"has {self._where}{name}={json.dumps(value)[:40]} in its meta; allowed is {allowed}")
         return value
+
+    def number(self, name: str) -> float:
+        """A number; those that JSON cannot hold stand as words."""
+        value: float | str = self.get(name, int, float, str)
+        if isinstance(value, str) and value not in NOT_FINITE:
+            raise PatchcliError(f"has {self._where}{name}={value!r} in its meta; allowed are numbers, {', '.join(NOT_FINITE)}")
+        return float(value) if isinstance(value, str) else value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """A field that must be one of some words."""

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,19 @@ MODE = 0o600 << 16
 DATE = 1 << 5 | 1  # 1 January 1980, as numpy.savez has it
 LATER = 1 << 3  # flag: CRC and sizes follow the data
 FULL = 0xFFFFFFFF  # the size stands in the zip64 field
+
+
+class Sink(Protocol):
+    """What is needed of a file."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Write bytes that will not change."""
+
+    def seek(self, place: int, /) -> object:
+        """Move to a place counted from the start."""
+
+    def seekable(self) -> bool:
+        """Whether it can."""
 
 
 class _Member(NamedTuple):
@@ -55,10 +68,10 @@ class NpzWriter:
     """A new ``.npz``; the same members give the same bytes.
 
     Args:
-        file: an open binary file; one that cannot seek gets the checksums behind the data instead of before them.
+        file: an open binary file at its start; one that cannot seek gets the checksums behind the data instead of before them.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self._seekable = file.seekable()
         self._position = 0

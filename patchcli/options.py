@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchcli import images
-from patchcli.errors import PatchcliError, UsageError
+from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.files import STREAM, is_special
 from patchcli.jobs import Reading, Task
 from patchcli.runner import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
 
 
 class Size(click.ParamType[tuple[int, int]]):
@@ -29,8 +32,8 @@ class Size(click.ParamType[tuple[int, int]]):
             return value
         width, cross, height = str(value).lower().partition("x")
         sides = (height if cross else width, width)
-        if not all(side.isascii() and side.isdecimal() and int(side[:20]) > 0 for side in sides):
-            self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1, as in 8 or 64x48", param, ctx)
+        if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
+            self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
         return int(sides[0]), int(sides[1])
 
 
@@ -44,8 +47,8 @@ class Point(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if len(parts) != 2 or not all(part.isascii() and part.isdecimal() for part in parts):  # noqa: PLR2004
-            self.fail(f"{value!r} is no point; allowed is X,Y in whole pixels from 0, as in 3,5", param, ctx)
+        if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and int(p[:20]) <= MAX_SIDE for p in parts):  # noqa: PLR2004
+            self.fail(f"{value!r} is no point; allowed is X,Y in whole pixels from 0 to {MAX_SIDE}, as in 3,5", param, ctx)
         return int(parts[1]), int(parts[0])
 
 
@@ -133,6 +136,10 @@ def place_tasks(
     inputs, output, output_dir = given["inputs"], given["output"], given["output_dir"]
     if (output is None) == (output_dir is None):
         raise UsageError("one of -o/--output and -d/--output-dir is needed" if output is None else "-o and -d exclude each other")
+    if "" in (output, output_dir, *inputs):
+        raise UsageError("an empty name was given; allowed are names of files and folders")
+    if output is not None and output.endswith(os.sep):
+        raise UsageError(f"{output}: is the name of a folder; allowed for -o is a file, for folders there is -d/--output-dir")
     if output is not None and len(inputs) > 1:
         raise UsageError(f"-o names one output but there are {len(inputs)} inputs; allowed with several is -d/--output-dir")
     if [*inputs, *also_read].count(STREAM) > 1:
@@ -180,14 +187,16 @@ def _below(path: str) -> str:
 def make_voice(given: dict[str, Any]) -> Voice:
     """How the run speaks: results are none of its business, all of it goes to standard error."""
     quiet, verbose, progress = given["quiet"], given["verbose"], given["progress"]
+    if quiet and verbose:
+        raise UsageError("-q and -v exclude each other")
     terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     return Voice(
-        error=lambda line: say(f"patchcli: {line}"),
-        done=say if verbose or (terminal and not quiet) else None,
+        error=lambda line: say(f"patchcli: {one_line(line)}"),
+        done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
         progress=(terminal and not quiet) if progress is None else progress,
         traceback=verbose,
     )

@@ -5,11 +5,12 @@ numpy's copies and sums and zlib's checksums release the interpreter's lock, so 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -18,6 +19,8 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 MOST_THREADS = 4  # more of them wait for memory, not for a core
+SMALL = 1 << 16  # bytes that are not worth a thread
+FLUSH_BYTES = 1 << 25
 
 
 def usable_threads() -> int:
@@ -45,6 +48,88 @@ def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], thread
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class WriteBehind:
+    """A binary file that is written in a thread of its own, so that the next bytes are made meanwhile.
+
+    What was given to `write` must not change afterwards. An error of the file is raised by a later call. Used as a context,
+    it ends with everything written.
+
+    Args:
+        file: an open binary file, unbuffered or not; only this object touches it.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        import queue
+
+        self._file = file
+        self._given: queue.Queue[bytes | memoryview | None] = queue.Queue(2)
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drain()
+
+    def seekable(self) -> bool:
+        """Whether the file can seek."""
+        return self._file.seekable()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Have ``data`` written after all that was given before."""
+        self._complain()
+        if self._thread is None:
+            if len(data) < SMALL:
+                self._file.write(data)
+                return
+            self._thread = threading.Thread(target=self._work, name="patchcli-writer", daemon=True)
+            self._thread.start()
+        self._given.put(data)
+
+    def seek(self, place: int) -> None:
+        """Write all that was given, then move."""
+        self._drain()
+        self._complain()
+        self._file.seek(place)
+
+    def _drain(self) -> None:
+        if self._thread is not None:
+            self._given.put(None)
+            self._thread.join()
+            self._thread = None
+        self._complain()
+
+    def _complain(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _work(self) -> None:
+        start = place = self._file.tell() if self.seekable() else 0
+        while (data := self._given.get()) is not None:
+            if self._error is not None:
+                continue  # take the rest, so that the maker is not left waiting
+            try:
+                self._file.write(data)
+                place += len(data)
+                if place - start >= FLUSH_BYTES:
+                    _start_flushing(self._file, start, place)
+                    start = place
+            except BaseException as error:  # noqa: BLE001  raised again by the next call
+                self._error = error
+
+
+def _start_flushing(file: BinaryIO, start: int, stop: int) -> None:
+    """Have the system begin to write a finished part of a file to disk, so that the flush at the end has little to do.
+
+    Linux starts writing dirty pages that it is told will not be needed (mm/fadvise.c); it can't drop them before.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(file.fileno(), start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
 class _Failure:

@@ -60,6 +60,12 @@ def runs(starts: NDArray[np.int64]) -> list[Run]:
     return found
 
 
+def check_grid(grid: Grid) -> None:
+    """Check that a grid is one."""
+    if not isinstance(grid, Grid):
+        raise PatchcliError(f"grid is {grid!r}; allowed is a patchcli.Grid")
+
+
 def as_image(image: ArrayLike) -> NDArray[Any]:
     """Check that an array is an image, ``(H, W)`` or ``(H, W, C)`` of real numbers, and return it C-contiguous."""
     array = np.asarray(image)
@@ -144,6 +150,7 @@ def extract(
     >>> patches.shape, origins.tolist()
     ((4, 2, 2), [[0, 0], [0, 2], [1, 0], [1, 2]])
     """
+    check_grid(grid)
     padded = pad(as_image(image), grid, pad_mode, pad_value)
     stack = np.empty((grid.count, *grid.patch, *padded.shape[2:]), padded.dtype)
     parts = list(blocks(grid, channels_of(padded), padded.itemsize))
@@ -216,3 +223,33 @@ def row_windows(image: NDArray[Any], width: int) -> NDArray[np.void]:
     pixel = pixel_bytes(image)
     shape = (image.shape[0], image.shape[1] - width + 1)
     return np.ndarray(shape, np.dtype(f"V{width * pixel}"), image, strides=(image.strides[0], pixel))
+
+
+def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:
+    """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid."""
+    height, width = grid.patch
+    check_real(dtype, "stack of patches")
+    if len(shape) not in (3, 4) or shape[1:3] != grid.patch or 0 in shape:
+        raise PatchcliError(
+            f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "
+            f"as patches of width={width} height={height} were recorded"
+        )
+    if shape[0] != count:
+        raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")
+
+
+def check_origins(origins: NDArray[Any], grid: Grid) -> NDArray[np.int64]:
+    """Check that every origin ``(row, column)`` puts a patch inside the (padded) image of the grid; the origins as int64."""
+    if origins.dtype.kind not in "iu":
+        raise PatchcliError(f"origins have dtype {origins.dtype}; allowed are integers")
+    if origins.ndim != 2 or origins.shape[1] != 2:  # noqa: PLR2004
+        raise PatchcliError(f"origins have shape {origins.shape}; expected (N, 2)")
+    last = np.subtract(grid.padded, grid.patch) - grid.margin
+    outside = np.flatnonzero(((origins < -grid.margin) | (origins > last)).any(axis=1))
+    if len(outside):
+        row, column = origins[outside[0]].tolist()
+        raise PatchcliError(
+            f"patch {outside[0]} has its origin at x={column} y={row}; allowed are x from {-grid.margin} to {last[1]} and "
+            f"y from {-grid.margin} to {last[0]}"
+        )
+    return origins.astype(np.int64, copy=False)

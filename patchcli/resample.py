@@ -33,6 +33,7 @@ Place = NDArray[np.float64]
 Sampling = Callable[[Place], "Taps"]
 
 MAX_SIZE = 1 << 20  # pixels of one side of a crop
+SAMPLE_VALUES = 1 << 18  # values computed at once
 WHOLE = 2.0**31  # box numbers beyond this are no pixels of any image
 
 
@@ -195,7 +196,7 @@ def crop(
         if word not in table:
             raise PatchcliError(f"{name} is {word!r}; allowed are {', '.join(table)}")
     length = pixels.shape[0], pixels.shape[1]
-    _check_box(box)
+    box = check_box(box)
     inner = pixel_box(box, length, align_corners=align_corners) if normalized else box
     if inner[2] == 0 or inner[3] == 0:
         raise PatchcliError(f"box is empty: width={inner[2]:g} height={inner[3]:g}; both must differ from 0")
@@ -227,10 +228,15 @@ def _own_size(extent: float) -> int:
     return max(1, round(abs(extent)))
 
 
-def _check_box(box: Box) -> None:
-    """Check that a box is four finite numbers."""
-    if len(box) != 4 or not all(math.isfinite(number) and abs(number) < WHOLE for number in box):  # noqa: PLR2004
-        raise PatchcliError(f"box is {tuple(box)}; allowed are four finite numbers below 2**31")
+def check_box(box: Box) -> Box:
+    """Check that a box is four finite numbers, none beyond any image."""
+    try:
+        numbers = tuple(float(number) for number in box)
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
+    if len(numbers) != 4 or not all(abs(number) < WHOLE for number in numbers):  # noqa: PLR2004
+        raise PatchcliError(f"box is {box!s:.80}; allowed are four finite numbers below 2**31")
+    return numbers
 
 
 def _check_inside(box: Box, image: Pair) -> None:
@@ -253,12 +259,15 @@ def _copy(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[Any]:
 
 
 def _sample(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[Any]:
-    """Weighted sum over rows, then over columns, in float64, brought back into the image's dtype."""
-    lines = sum(_weighted(image, rows, tap) for tap in range(rows.index.shape[1]))
-    turned = np.swapaxes(lines, 0, 1)
-    values = np.swapaxes(sum(_weighted(turned, columns, tap) for tap in range(columns.index.shape[1])), 0, 1)
-    out = np.empty(values.shape, image.dtype)
-    convert(values, out)
+    """Weighted sum over rows, then over columns, in float64, brought back into the image's dtype, some lines at a time."""
+    out = np.empty((len(rows.index), len(columns.index), *image.shape[2:]), image.dtype)
+    step = max(1, SAMPLE_VALUES // max(image[0].size, out[0].size))
+    for top in range(0, len(out), step):
+        some = Taps(rows.index[top : top + step], rows.weight[top : top + step])
+        lines = sum(_weighted(image, some, tap) for tap in range(rows.index.shape[1]))
+        turned = np.swapaxes(lines, 0, 1)
+        values = sum(_weighted(turned, columns, tap) for tap in range(columns.index.shape[1]))
+        convert(np.swapaxes(values, 0, 1), out[top : top + step])
     return out
 
 

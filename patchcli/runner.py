@@ -45,7 +45,8 @@ def run(tasks: Sequence[Task], job: Callable[[Task, Tick], str], voice: Voice) -
                 if voice.traceback:
                     import traceback
 
-                    voice.error(traceback.format_exc().rstrip())
+                    for line in traceback.format_exc().splitlines():
+                        voice.error(line)
                 code = FAILED
                 voice.error(f"{name}: {error}")
             else:

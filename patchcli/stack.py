@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.files import create, open_input
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader
 from patchcli.npzwriter import NpzWriter
+from patchcli.parallel import WriteBehind, ahead
+from patchcli.patches import check_origins, check_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from patchcli.grid import Grid
     from patchcli.npz import ArrayStream
 
 ORIGINS_AT_ONCE = 1 << 16
@@ -38,12 +40,19 @@ class Stack(NamedTuple):
 def write_pieces(file: BinaryIO, meta: Meta, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
     """Write the stack of a whole grid; ``pieces`` are its patches ``(n, h, w[, C])`` in order, never all in memory."""
     grid = meta.grid
-    with NpzWriter(file) as writer:
+    with WriteBehind(file) as behind, NpzWriter(behind) as writer:
         _write_meta(writer, meta)
-        starts = range(0, grid.count, ORIGINS_AT_ONCE)
-        blocks = (grid.origins(first, min(first + ORIGINS_AT_ONCE, grid.count)) for first in starts)
-        writer.write("origins", (grid.count, 2), np.dtype(np.int64), blocks)
+        origins = (grid.origins(first, last) for first, last in _steps(grid))
+        writer.write("origins", (grid.count, 2), np.dtype(np.int64), origins)
         writer.write("patches", (grid.count, *grid.patch, *meta.channels), dtype, pieces)
+
+
+def _steps(grid: Grid) -> Iterator[tuple[int, int]]:
+    """First and last (excluded) patch of pieces of a grid, whole patch rows where they are not too long."""
+    nx = grid.columns.count
+    step = max(1, ORIGINS_AT_ONCE // nx) * nx if nx <= ORIGINS_AT_ONCE else ORIGINS_AT_ONCE
+    for first in range(0, grid.count, step):
+        yield first, min(first + step, grid.count)
 
 
 def _write_meta(writer: NpzWriter, meta: Meta) -> None:
@@ -65,10 +74,9 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
         with create(os.fspath(file), overwrite=True) as opened:
             write_stack(opened, stack)
         return
-    patches, origins = np.asarray(stack.patches), np.asarray(stack.origins, np.int64)
-    check_real(patches.dtype, "stack of patches")
-    if origins.shape != (len(patches), 2):
-        raise PatchcliError(f"origins have shape {origins.shape}; expected ({len(patches)}, 2), one for each patch")
+    patches, origins = np.asarray(stack.patches), np.asarray(stack.origins)
+    check_stack(patches.shape, patches.dtype, stack.meta.grid, len(origins) if origins.ndim else 0)
+    origins = check_origins(origins, stack.meta.grid)
     with NpzWriter(file) as writer:
         _write_meta(writer, stack.meta)
         writer.write("origins", origins.shape, origins.dtype, [origins])
@@ -88,8 +96,9 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
         with open_input(os.fspath(file)) as opened:
             return read_stack(opened)
     reader = StackReader(file)
-    origins = reader.other_origins()
-    return Stack(reader.patches().load(), reader.meta.grid.origins() if origins is None else origins, reader.meta)
+    origins, stream = reader.other_origins(), reader.patches()
+    check_stack(stream.shape, stream.dtype, reader.meta.grid, reader.meta.grid.count if origins is None else len(origins))
+    return Stack(stream.load(), reader.meta.grid.origins() if origins is None else origins, reader.meta)
 
 
 class StackReader:
@@ -119,21 +128,20 @@ class StackReader:
             raise PatchcliError(f"has origins of dtype {stream.dtype} and shape {stream.shape}; expected int64 (N, 2)")
         if stream.shape[0] == self.meta.grid.count and stream.dtype == np.int64 and not stream.fortran_order:
             return self._compare(stream)
-        return stream.load().astype(np.int64)
+        return check_origins(stream.load(), self.meta.grid)
 
     def _compare(self, stream: ArrayStream) -> NDArray[np.int64] | None:
         """Stream origins against those of the grid; from the first difference on, keep them."""
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
-        for first in range(0, grid.count, ORIGINS_AT_ONCE):
-            expected = grid.origins(first, min(first + ORIGINS_AT_ONCE, grid.count))
-            got = np.empty_like(expected)
-            stream.readinto(got)
+        steps = list(_steps(grid))
+        for (first, last), got in zip(steps, ahead(pieces(stream, (last - first for first, last in steps))), strict=True):
+            expected = grid.origins(first, last)
             if not kept and not np.array_equal(got, expected):
                 kept = [grid.origins(0, first)]
             if kept:
                 kept.append(got)
-        return np.concatenate(kept) if kept else None
+        return check_origins(np.concatenate(kept), grid) if kept else None
 
     def patches(self) -> ArrayStream:
         """The payload, ready to be streamed.

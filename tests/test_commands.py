@@ -284,6 +284,21 @@ def make_files(folder: Path) -> None:
         ("extract a.png -s 8 --max-pixels 100 -o x.npz", 1, r"a.png: has 600 pixels \(width=30 height=20\); allowed are 100"),
         ("extract a.png -s 8 --page 1 -o x.npz", 1, "a.png: has no page 1"),
         ("extract a.png -s 8 --wrong", 2, "No such option"),
+        (
+            "extract a.png -s 99999999999999999999999 -o x.npz",
+            2,
+            "allowed are W or WxH in whole pixels from 1 to 1048576",
+        ),
+        ("extract a.png -s 8 --offset 99999,0 -o x.npz", 1, "a.png: offset 99999 lies outside image width=30"),
+        ("extract a.png -s 8 --overlap 1e400000000% -o x.npz", 2, "overlap is '1e400000000%'; allowed are pixels"),
+        ("extract a.png -s 8 --pad-value 5 -o x.npz", 2, "--pad-value is for --pad-mode constant, not for reflect"),
+        ("extract a.png -s 8 -o x.npz -q -v", 2, "-q and -v exclude each other"),
+        ("extract a.png -s 8 -o new/", 2, "new/: is the name of a folder"),
+        ("merge a.npz -o x.png --fill 300", 1, "a.npz: value 300 does not fit dtype uint8"),
+        ("merge a.npz -o x.tif --dtype float32 --fill 1e300", 1, "value 1e.300 does not fit dtype float32"),
+        ("merge a.npz -o x.png --cover c.jpg", 2, "c.jpg: would lose counts; allowed for --cover are lossless formats"),
+        ("crop a.png --box 0 0 4 4 --size 40000x40000 -o x.png", 1, "a.png: crop would have 1600000000 pixels .* --max-pixels"),
+        ("crop a.png --box 0 0 4 4 --size 100000000x1 -o x.png", 2, "is no size"),
         ("wrong", 2, "No such command 'wrong'"),
         ("merge reshaped.npz -o x.png", 1, r"reshaped.npz: patches have shape \(12, 64\); expected \(12, 8, 8\)"),
         ("merge fewer.npz -o x.png", 1, "fewer.npz: stack has 11 patches but 12 origins"),
@@ -304,7 +319,7 @@ def make_files(folder: Path) -> None:
         ("crop a.png --box 0 0 1 1 --normalized-box 0 0 1 1 -o x.png", 2, "--box and --normalized-box: they exclude each other"),
         ("crop a.png --box 0 0 0 5 -o x.png", 1, "a.png: box is empty: width=0 height=5"),
         ("crop a.png -o x.png --box 0 0 5", 2, "requires 4 arguments"),
-        ("crop a.png --box 0 0 nan 5 -o x.png", 1, "allowed are four finite numbers"),
+        ("crop a.png --box 0 0 nan 5 -o x.png", 2, "allowed are four finite numbers"),
         ("crop a.png --box -1 0 5 5 --outside error -o x.png", 1, "reaches outside the image of width=30 height=20"),
         ("crop a.png --box 0 0 5 5 -o x.gif", 2, "x.gif: suffix is '.gif'; allowed for images are .png"),
         ("crop a.png --box 0 0 5 5 -o there.png", 2, "there.png: exists already"),
@@ -316,6 +331,19 @@ def test_bad_call(line: str, code: int, sentence: str, patchcli: Run, tmp_path: 
     text = one_line(patchcli(*line.split()), code)
     assert re.search(sentence, text), text
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_names_that_hold_anything_stay_one_line(patchcli: Run) -> None:
+    assert one_line(patchcli("extract", "no\nsuch\x1b[31m.png", "-s", 8, "-o", "x.npz"), 1).startswith(
+        r"patchcli: no\nsuch\x1b[31m.png: "
+    )
+    assert "an empty name was given" in one_line(patchcli("extract", "a.png", "-s", 8, "-o", ""), 2)
+
+
+def test_no_command_shows_help(patchcli: Run) -> None:
+    done = patchcli()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Commands:\n  extract  Cut images" in done.stderr
 
 
 def test_full_and_closed_standard_output(tmp_path: Path) -> None:
@@ -402,7 +430,7 @@ def test_terminal(tmp_path: Path) -> None:
     code, shown = on_terminal([*call, "-"], tmp_path, "stdout")
     assert code == 2
     assert "standard output is a terminal and the output is binary; redirect it or give -o FILE" in shown
-    code, shown = on_terminal(["extract", "-s", "8", "-o", "b.npz"], tmp_path, "stdin")
+    code, shown = on_terminal(["extract"], tmp_path, "stdin")
     assert code == 2
     assert "Usage: patchcli extract [OPTIONS] INPUTS..." in shown
 

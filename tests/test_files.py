@@ -72,17 +72,18 @@ def test_device_is_written_to_and_stays_a_device() -> None:
 def test_place_that_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OutputError, match=r"file/a: cannot be written: (not a directory|file exists)"),
+        pytest.raises(OutputError, match=r"file/a: cannot be written: not a directory"),
         create(str(tmp_path / "file" / "a")),
     ):
         pass
 
 
 def test_long_names_have_room_for_the_temporary_one(tmp_path: Path) -> None:
-    target = tmp_path / ("x" * 255)
-    with create(str(target)) as file:
-        file.write(b"abc")
-    assert target.read_bytes() == b"abc"
+    for name in ("x" * 255, "é" * 127):
+        target = tmp_path / name
+        with create(str(target)) as file:
+            file.write(b"abc")
+        assert target.read_bytes() == b"abc"
 
 
 @pytest.mark.parametrize(("kind", "sentence"), [("missing", "no such file"), ("folder", "is a directory"), ("fifo", "is a FIFO")])

@@ -152,6 +152,8 @@ def test_trim_and_fill() -> None:
         (np.zeros((2, 2, 2)), {"origins": [1, 2]}, r"origins have shape \(2,\); expected \(N, 2\)"),
         (np.full((4, 2, 2), np.nan), {}, "16 values of the image would be NaN or infinite; .* --allow-nonfinite"),
         (np.full((4, 2, 2), np.inf), {"dtype": "u1"}, "16 values of the image would be NaN or infinite; .* for uint8"),
+        (np.zeros((4, 2, 2), "f4"), {"fill": 1e300}, "value 1e\\+300 does not fit dtype float32"),
+        (np.zeros((4, 2, 2), "u1"), {"fill": 300}, "value 300 does not fit dtype uint8"),
         (np.full((4, 2, 2), 1e300), {"dtype": "f4"}, "16 values are too large for float32"),
         (np.zeros((1, 2, 2), "u1"), {"origins": [[0, 0]], "fill": 300}, "value 300 does not fit dtype uint8"),
     ],
@@ -159,6 +161,24 @@ def test_trim_and_fill() -> None:
 def test_bad_patches(patches: NDArray[Any], options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PatchcliError, match=sentence):
         merge(patches, Grid((4, 4), 2), **options)
+
+
+def test_sums_that_overflow_are_an_error_without_a_warning() -> None:
+    with pytest.raises(PatchcliError, match="12 values of the image would be NaN or infinite"):
+        merge(np.full((9, 2, 2), 1.7e308), Grid((4, 4), 2, 1))
+
+
+def test_nonfinite_values_can_be_let_through() -> None:
+    patches = np.array([1.0, np.nan, np.inf, -np.inf]).reshape(4, 1, 1)
+    assert np.array_equal(merge(patches, Grid((2, 2), 1), allow_nonfinite=True).ravel(), patches.ravel(), equal_nan=True)
+
+
+def test_float32_sums_stay_within_a_millionth() -> None:
+    rng = np.random.default_rng(3)
+    grid = Grid((60, 60), 25, 1)
+    for patches in (rng.random((grid.count, 25, 25), np.float32), np.full((grid.count, 25, 25), 0.1, np.float32)):
+        exact = merge(patches.astype(float), grid)
+        assert (np.abs(merge(patches, grid) - exact) <= 1e-6 * exact).all()
 
 
 def test_chunks_of_scattered_patches() -> None:

@@ -79,6 +79,11 @@ def test_runs_give_back_the_starts(steps: list[int]) -> None:
     assert [k for run in runs(starts) for k in range(run.index.start, run.index.stop)] == list(range(len(starts)))
 
 
+def test_something_else_than_a_grid() -> None:
+    with pytest.raises(PatchcliError, match=r"grid is 8; allowed is a patchcli\.Grid"):
+        extract(np.zeros((4, 4)), 8)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("image", "options", "sentence"),
     [

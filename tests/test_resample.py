@@ -117,6 +117,9 @@ def test_default_size_is_the_rounded_box() -> None:
     [
         ((0, 0, 0, 1), {}, "box is empty: width=0"),
         ((0, 0, float("nan"), 1), {}, "allowed are four finite numbers"),
+        (None, {}, "box is None; allowed are four finite numbers"),
+        ((10**400, 0, 1, 1), {}, "allowed are four finite numbers"),
+        ((0, 0, 1, 1), {"size": 2.5}, "crop size is 2.5; allowed are a whole number or a pair"),
         ((0, 0, 1), {}, r"box is \(0, 0, 1\); allowed are four finite numbers"),
         ((0, 0, 1, 1), {"size": 0}, "crop size is width=0 height=0; allowed are 1 to 1048576"),
         ((0, 0, 1, 1), {"resampling": "cubic"}, "resampling is 'cubic'; allowed are nearest, bilinear"),

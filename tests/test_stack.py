@@ -154,6 +154,8 @@ def changed(where: str, value: Any) -> str:
         (changed("grid.pad_mode", "x"), "has grid.pad_mode='x'"),
         (changed("layout", "heap"), "has layout='heap' in its meta; allowed are stack"),
         (changed("pixel_order", None), "has pixel_order=null"),
+        (changed("pixel_order", "F"), "has pixel_order='F' in its meta; allowed are C"),
+        (changed("grid.pad_value", "x"), "has grid.pad_value='x'"),
     ],
 )
 def test_bad_meta(text: str, sentence: str) -> None:
@@ -182,8 +184,33 @@ def test_files_that_are_no_stack() -> None:
 
 
 def test_origins_must_match_when_written() -> None:
-    with pytest.raises(PatchcliError, match=r"origins have shape \(3, 2\); expected \(\d+, 2\)"):
+    with pytest.raises(PatchcliError, match="stack has 12 patches but 3 origins"):
         write_stack(io.BytesIO(), small()._replace(origins=np.zeros((3, 2), np.int64)))
+
+
+def test_what_is_written_and_read_fits_together() -> None:
+    stack = small()
+    for bad, sentence in (
+        (Stack(stack.patches, np.add(stack.origins, 0.7), stack.meta), "origins have dtype float64; allowed are integers"),
+        (stack._replace(origins=stack.origins + 9), "patch 0 has its origin at x=9 y=8; allowed are"),
+        (stack._replace(patches=stack.patches.reshape(len(stack.patches), -1)), "patches have shape"),
+        (Stack(np.array(3.0), stack.origins, stack.meta), r"patches have shape \(\)"),
+    ):
+        with pytest.raises(PatchcliError, match=sentence):
+            write_stack(io.BytesIO(), bad)
+    arrays: dict[str, Any] = dict(np.load(as_bytes(stack)))
+    file = io.BytesIO()
+    np.savez(file, **{**arrays, "patches": stack.patches.reshape(len(stack.patches), -1)})
+    with pytest.raises(PatchcliError, match="patches have shape"):
+        read_stack(file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_pad_value_that_json_lacks(value: float) -> None:
+    meta = small().meta._replace(pad_value=value)
+    again = Meta.from_json(meta.to_json())
+    assert again.to_json() == meta.to_json()
+    assert np.array_equal(again.pad_value, value, equal_nan=True)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.npz")), ids=lambda path: path.stem)

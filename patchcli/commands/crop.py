@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from patchcli import images, options, runner
-from patchcli.errors import UsageError
+from patchcli.errors import PatchcliError, UsageError
 from patchcli.jobs import crop as job
-from patchcli.resample import OUTSIDE, RESAMPLING
+from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
 
 
 @click.command(short_help="Crop a box of images, sampled as PyTorch does.")
@@ -53,6 +53,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     if (given["box"] is None) == (given["normalized_box"] is None):
         fault = "one is needed" if given["box"] is None else "they exclude each other"
         raise UsageError(f"--box and --normalized-box: {fault}")
+    _check(given["box"] or given["normalized_box"])
     image_format = options.image_format_of(given)
     tasks = options.place_tasks(given, lambda path: path + (images.FORMATS[image_format].suffixes[0] if image_format else ""))
     options.check_suffixes([task.target for task in tasks if image_format is None])
@@ -69,3 +70,10 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["overwrite"],
     )
     ctx.exit(runner.run(tasks, lambda task, tick: job.crop_one(task, settings, tick), options.make_voice(given)))
+
+
+def _check(box: Box) -> None:
+    try:
+        check_box(box)
+    except PatchcliError as error:
+        raise UsageError(str(error)) from None

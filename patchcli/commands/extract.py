@@ -15,7 +15,7 @@ from patchcli.patches import PAD_MODES
 
 @click.command(short_help="Cut images into patch stacks.")
 @options.batch_options
-@click.option("-s", "--patch-size", type=options.Size(), required=True, help="Size of a patch.")
+@click.option("-s", "--patch-size", type=options.Size(), help="Size of a patch; required.")
 @click.option("--stride", type=options.Size(), help="Steps from patch to patch; default: the patch size.")
 @click.option("--overlap", metavar="N|N%|a/b", help="Pixels that neighbours share, or an exact part of the patch size.")
 @click.option("--offset", type=options.Point(), default="0,0", show_default=True, help="Corner of the first patch.")
@@ -26,7 +26,7 @@ from patchcli.patches import PAD_MODES
 @click.option(
     "--pad-mode", type=click.Choice(PAD_MODES), default="reflect", show_default=True, help="How margin and padding are filled."
 )
-@click.option("--pad-value", type=float, default=0.0, show_default=True, help="The value for --pad-mode constant.")
+@click.option("--pad-value", type=float, help="The value for --pad-mode constant; default: 0.")
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -43,6 +43,10 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 
 
 def _settings(given: dict[str, Any]) -> job.ExtractSettings:
+    if given["patch_size"] is None:
+        raise UsageError("Missing option '-s' / '--patch-size'; allowed are W or WxH, as in 8 or 64x48")
+    if given["pad_value"] is not None and given["pad_mode"] != "constant":
+        raise UsageError(f"--pad-value is for --pad-mode constant, not for {given['pad_mode']}")
     return job.ExtractSettings(
         given["patch_size"],
         _stride(given),
@@ -50,7 +54,7 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         given["edge"],
         given["margin"],
         given["pad_mode"],
-        given["pad_value"],
+        given["pad_value"] or 0,
         options.reading_of(given),
         given["overwrite"],
     )

@@ -9,7 +9,7 @@ import click
 
 from patchcli import options, runner
 from patchcli.errors import UsageError
-from patchcli.images import FORMATS, WRITABLE
+from patchcli.images import FORMATS, WRITABLE, format_of
 from patchcli.jobs import merge as job
 
 DTYPES = (
@@ -36,7 +36,9 @@ DTYPES = (
 @click.option(
     "--dtype", type=click.Choice(DTYPES), default="keep", show_default=True, help="Dtype of the image; keep: the source image's."
 )
-@click.option("--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers.")
+@click.option(
+    "--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers; with --trim, of those that remain."
+)
 @click.option("--trim", is_flag=True, help="Cut off the border that no patch covers.")
 @click.option("--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
 @click.option("--cover", metavar="PATH", help="Write how many patches lie on each pixel, as .npy or image.")
@@ -58,6 +60,8 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     likes = [given["like"]] if given["like"] is not None else []
     tasks = options.place_tasks(given, lambda path: _image_name(path, image_format), covers, likes)
     options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
+    if cover is not None and not FORMATS[format_of(cover)].lossless:
+        raise UsageError(f"{cover}: would lose counts; allowed for --cover are lossless formats")
     settings = job.MergeSettings(
         given["like"],
         given["key"],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import files, images
+from patchcli.errors import PatchcliError
 from patchcli.jobs import Reading, Task, Tick, read_image
-from patchcli.resample import crop
+from patchcli.resample import crop, pixel_box
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from patchcli.grid import Pair
     from patchcli.resample import Box
 
@@ -30,6 +33,7 @@ class CropSettings(NamedTuple):
 def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> str:
     """Crop one image; a sentence on what was done."""
     image, _ = read_image(task.source, settings.reading)
+    _check_size(image, settings)
     cropped = crop(
         image,
         settings.box,
@@ -44,3 +48,16 @@ def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> str:
     with files.create(task.target, overwrite=settings.overwrite) as file:
         images.write(file, cropped, name)
     return f"crop of width={cropped.shape[1]} height={cropped.shape[0]}"
+
+
+def _check_size(image: NDArray[Any], settings: CropSettings) -> None:
+    """Refuse a crop of more pixels than an image may have."""
+    length = image.shape[0], image.shape[1]
+    box = pixel_box(settings.box, length, align_corners=settings.align_corners) if settings.normalized else settings.box
+    height, width = settings.size or (round(abs(box[3])), round(abs(box[2])))
+    most = settings.reading.max_pixels
+    if most and height * width > most:
+        raise PatchcliError(
+            f"crop would have {height * width} pixels (width={width} height={height}); "
+            f"allowed are {most}, or more with --max-pixels"
+        )

@@ -10,6 +10,7 @@ from patchcli import files
 from patchcli.grid import Grid
 from patchcli.jobs import Reading, Task, Tick, check_pixels, read_image
 from patchcli.meta import Meta
+from patchcli.parallel import ahead
 from patchcli.patches import blocks, channels_of, gather, pad
 from patchcli.stack import write_pieces
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.grid import Pair
+    from patchcli.grid import Block, Pair
 
 
 class ExtractSettings(NamedTuple):
@@ -49,16 +50,24 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
     check_pixels(grid, settings.reading.max_pixels)
     meta = Meta(grid, image.shape[2:], image.dtype, settings.pad_mode, settings.pad_value, source)
     padded = pad(image, grid, settings.pad_mode, settings.pad_value)
+    plan = list(blocks(grid, channels_of(padded), padded.itemsize))
+    cut = _cut(padded, grid, plan)
     with files.create(task.target, overwrite=settings.overwrite) as file:
-        write_pieces(file, meta, image.dtype, _cut(padded, grid, tick))
+        write_pieces(file, meta, image.dtype, _ticking(ahead(cut) if len(plan) > 1 else cut, grid, tick))
     height, width = grid.patch
     return f"{grid.count} patches of width={width} height={height}"
 
 
-def _cut(padded: NDArray[Any], grid: Grid, tick: Tick) -> Iterator[NDArray[Any]]:
+def _cut(padded: NDArray[Any], grid: Grid, plan: list[Block]) -> Iterator[NDArray[Any]]:
     """All patches of a padded image, block by block, each a new array."""
-    for block in blocks(grid, channels_of(padded), padded.itemsize):
+    for block in plan:
         part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
         gather(padded, grid, block, part)
         yield part
-        tick(block.count, grid.count)
+
+
+def _ticking(parts: Iterator[NDArray[Any]], grid: Grid, tick: Tick) -> Iterator[NDArray[Any]]:
+    """The same parts, each counted when the next is asked for."""
+    for part in parts:
+        yield part
+        tick(len(part), grid.count)

@@ -11,9 +11,9 @@ import numpy as np
 from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Task, Tick, check_pixels
-from patchcli.mean import MeanFold, check_origins, check_stack, chunk_patches
+from patchcli.mean import MeanFold, chunk_patches
 from patchcli.parallel import ahead, usable_threads
-from patchcli.patches import blocks
+from patchcli.patches import blocks, check_stack
 from patchcli.stack import StackReader, pieces
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
     dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
     name = images.format_of(task.target, settings.image_format)
     grid = reader.meta.grid
-    images.check_holds(name, (*grid.image, *fold.channels), dtype)
+    images.check_holds(name, (*grid.image, *fold.channels), dtype, ", or another --dtype")
     merged = fold.finish(dtype, fill=settings.fill, trim=settings.trim, allow_nonfinite=settings.allow_nonfinite)
     with contextlib.ExitStack() as outputs:
         if settings.cover is not None:
@@ -90,7 +90,6 @@ def _fold(reader: StackReader, settings: MergeSettings, tick: Tick) -> MeanFold:
         for block in fold.add_rows(zip(plan, read, strict=True), min(usable_threads(), len(plan))):
             tick(block.count, count)
         return fold
-    check_origins(origins, grid)
     fold = MeanFold(grid, stream.dtype, stream.shape[3:], scattered=count)
     step = chunk_patches(stream.dtype.itemsize * channels * math.prod(grid.patch))
     firsts = range(0, count, step)
