@@ -29,7 +29,7 @@ def case(size: int, patch: int, stride: int, dtype: str) -> tuple[NDArray[Any], 
 def gather_into(image: NDArray[Any], grid: patchcli.Grid, out: NDArray[Any]) -> Callable[[], None]:
     """Cutting into memory that is there, as the copy does that it is compared with."""
     plan = list(blocks(grid, 1, image.itemsize))
-    threads = min(usable_threads(), len(plan))
+    threads = usable_threads(out.nbytes)
 
     def work() -> None:
         for _ in map_in_order(lambda one: gather(image, grid, one, out[one.first : one.first + one.count]), plan, threads):

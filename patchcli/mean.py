@@ -11,7 +11,7 @@ from patchcli.dtypes import convert, exact_scalar, limits, sum_dtype
 from patchcli.errors import PatchcliError
 from patchcli.fold import RowFolder, cover_at, fold_at
 from patchcli.parallel import map_in_order, usable_threads
-from patchcli.patches import BLOCK_VALUES, blocks, check_grid, check_origins, check_stack
+from patchcli.patches import BLOCK_BYTES, blocks, check_grid, check_origins, check_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -192,7 +192,7 @@ class MeanFold:
 
     def _divide_all(self, sums: list[NDArray[Any]], cover: Cover, image: NDArray[Any]) -> tuple[int, int]:
         """Divide line by line into ``image``; how many values were saturated and how many are not finite."""
-        lines = max(1, BLOCK_VALUES // sums[0][0].size)
+        lines = max(1, BLOCK_BYTES // sums[0][0].nbytes)
         saturated = nonfinite = 0
         for top in range(0, len(image), lines):
             these = slice(top, top + lines)
@@ -285,7 +285,7 @@ def merge(
     if places is None:
         parts = list(blocks(grid, math.prod(stack.shape[3:]), stack.itemsize))
         pixels = ((block, stack[block.first : block.first + block.count]) for block in parts)
-        for _ in fold.add_rows(pixels, min(usable_threads(), len(parts))):
+        for _ in fold.add_rows(pixels, usable_threads(stack.nbytes)):
             pass
     else:
         places = check_origins(places, grid)

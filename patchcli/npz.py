@@ -26,7 +26,7 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER = 4096
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
 MAX_TEXT = 1 << 20
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 HEADER = re.compile(
     rb"\{'descr': '([<>|=][biufU][0-9]{1,8})', 'fortran_order': (True|False), "
@@ -48,11 +48,12 @@ class _Bytes:
         """Fill ``buffer``; an error if the bytes end before."""
         done = 0
         while done < len(buffer):
-            got = self._read_stored(buffer[done:]) if self._inflate is None else self._read_deflated(buffer[done:])
+            part = buffer[done : done + CHUNK]  # checked while it is still in the core's cache
+            got = self._read_stored(part) if self._inflate is None else self._read_deflated(part)
             if not got:
                 raise PatchcliError("ends before its data do; the file is truncated or damaged")
+            self.crc = zlib.crc32(part[:got], self.crc)
             done += got
-        self.crc = zlib.crc32(buffer, self.crc)
 
     def _read_stored(self, buffer: memoryview) -> int:
         self._file.seek(self._position)

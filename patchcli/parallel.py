@@ -19,12 +19,18 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 MOST_THREADS = 4  # more of them wait for memory, not for a core
+WORTH_BYTES = 1 << 26
 SMALL = 1 << 16  # bytes that are not worth a thread
 FLUSH_BYTES = 1 << 25
 
 
-def usable_threads() -> int:
-    """Threads worth starting: CPUs that this process may use, within reason."""
+def usable_threads(work: int) -> int:
+    """Threads worth starting for ``work`` bytes: CPUs that this process may use, within reason; one for little work.
+
+    Below some size threads lose more by handing the interpreter's lock to each other than they gain.
+    """
+    if work < WORTH_BYTES:
+        return 1
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, MOST_THREADS)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from patchcli.grid import Block, Pair
 
-BLOCK_VALUES = 1 << 17  # values of the image below a block of patch rows: what is made of them stays in a core's cache
+BLOCK_BYTES = 1 << 18  # of the image below a block of patch rows: what is made of them stays in a core's cache
 ROW_BYTES = 1 << 23  # a patch row larger than this is cut; fixed, because the order of float sums depends on it
 PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
 
@@ -158,18 +158,18 @@ def extract(
     def fill(block: Block) -> None:
         gather(padded, grid, block, stack[block.first : block.first + block.count])
 
-    for _ in map_in_order(fill, parts, min(usable_threads(), len(parts))):
+    for _ in map_in_order(fill, parts, usable_threads(stack.nbytes)):
         pass
     return stack, grid.origins()
 
 
-def blocks(grid: Grid, channels: int, itemsize: int, block_values: int = BLOCK_VALUES) -> Iterator[Block]:
+def blocks(grid: Grid, channels: int, itemsize: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
     """The grid in blocks of whole patch rows, or of parts of one where it is large.
 
-    A block's patch rows, overlaps added up, have about ``block_values`` values; its patches have more by the overlap.
+    A block's patch rows, overlaps added up, have about ``block_bytes``; its patches have more by the overlap.
     """
     height, width = grid.patch
-    rows = max(1, block_values // (height * grid.columns.padded * channels))
+    rows = max(1, block_bytes // (height * grid.columns.padded * channels * itemsize))
     return grid.blocks(rows, max(1, ROW_BYTES // (height * width * channels * itemsize)))
 
 

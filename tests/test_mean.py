@@ -21,7 +21,7 @@ from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 COVERING = tuple(edge for edge in EDGES if edge != "drop")
 
 
-def add(fold: MeanFold, patches: NDArray[Any], threads: int = 1, size: int = 1 << 17) -> None:
+def add(fold: MeanFold, patches: NDArray[Any], threads: int = 1, size: int = 1 << 18) -> None:
     parts = blocks(fold.grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
     assert sum(
         block.count for block in fold.add_rows(((b, patches[b.first : b.first + b.count]) for b in parts), threads)

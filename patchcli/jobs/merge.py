@@ -12,7 +12,7 @@ from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Task, Tick, check_pixels
 from patchcli.mean import MeanFold, chunk_patches
-from patchcli.parallel import ahead, usable_threads
+from patchcli.parallel import ahead
 from patchcli.patches import blocks, check_stack
 from patchcli.stack import StackReader, pieces
 
@@ -86,8 +86,9 @@ def _fold(reader: StackReader, settings: MergeSettings, tick: Tick) -> MeanFold:
     if origins is None:
         fold = MeanFold(grid, stream.dtype, stream.shape[3:])
         plan = list(blocks(grid, channels, stream.dtype.itemsize))
+        # One thread folds: the one that reads and checks keeps a second core busy.
         read = ahead(pieces(stream, (block.count for block in plan)))
-        for block in fold.add_rows(zip(plan, read, strict=True), min(usable_threads(), len(plan))):
+        for block in fold.add_rows(zip(plan, read, strict=True), 1):
             tick(block.count, count)
         return fold
     fold = MeanFold(grid, stream.dtype, stream.shape[3:], scattered=count)
