@@ -27,7 +27,7 @@ from patchcli.patches import row_windows, runs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from patchcli.grid import Block, Grid, Pair
+    from patchcli.grid import Block, Grid
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class RowFolder:
         return sums
 
     @np.errstate(over="ignore", invalid="ignore")
-    def fold_rows(self, sums: NDArray[Any], strips: NDArray[Any], block: Block) -> None:
-        """Add strips ``(rows, h, span)`` to ``sums``, C-contiguous ``(H', W' * C)``.
+    def fold_rows(self, sums: NDArray[Any], strips: NDArray[Any], block: Block, top_line: int) -> None:
+        """Add strips ``(rows, h, span)`` to ``sums``, C-contiguous ``(lines, W' * C)``, padded lines from ``top_line`` on.
 
         Slices of ``stride`` lines of neighbouring patch rows lie one below the other. The lowest slice goes first: then
         the patch rows reach each line in increasing order, whichever blocks they came in, and float sums are the same.
@@ -120,7 +120,7 @@ class RowFolder:
         _, height, span = strips.shape
         left = int(self.grid.columns.starts[block.columns.start]) * self.channels
         line, size = sums.strides
-        for run in runs(self.grid.rows.starts[block.rows]):
+        for run in runs(self.grid.rows.starts[block.rows] - top_line):
             step = run.step if run.count > 1 else height
             for top in range((height - 1) // step * step, -1, -step):
                 part = strips[run.index, top : top + step]
@@ -187,15 +187,3 @@ def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64]
         pixels: NDArray[Any] = np.ndarray((len(members), *patches.shape[1:]), sums.dtype, below)
         pixels += patches[members]
         windows[lines, columns] = below
-
-
-def cover_at(counts: NDArray[np.int64], patch: Pair) -> NDArray[np.int64]:
-    """Cover from ``counts`` ``(H, W)``, how many patches start at each pixel: a box sum by two running sums."""
-    cover = counts
-    for axis, size in enumerate(patch):
-        total = np.cumsum(cover, axis=axis)
-        cover = total.copy()
-        late, early = [slice(None)] * 2, [slice(None)] * 2
-        late[axis], early[axis] = slice(size, None), slice(None, -size)
-        cover[tuple(late)] -= total[tuple(early)]
-    return cover

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli import mean
+from patchcli.cover import cover_of
+from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.grid import EDGES, Grid
-from patchcli.mean import MeanFold, merge
+from patchcli.mean import MeanFold, Merged, merge
 from patchcli.patches import blocks, extract
 from tests import references
 from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
@@ -21,11 +23,12 @@ from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 COVERING = tuple(edge for edge in EDGES if edge != "drop")
 
 
-def add(fold: MeanFold, patches: NDArray[Any], threads: int = 1, size: int = 1 << 18) -> None:
-    parts = blocks(fold.grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
-    assert sum(
-        block.count for block in fold.add_rows(((b, patches[b.first : b.first + b.count]) for b in parts), threads)
-    ) == len(patches)
+def folded(grid: Grid, patches: NDArray[Any], wanted: Wanted, threads: int = 1, size: int = 1 << 18) -> Merged:
+    fold = MeanFold(grid, patches.dtype, patches.shape[3:], wanted)
+    parts = blocks(grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
+    given = ((block, patches[block.first : block.first + block.count]) for block in parts)
+    assert sum(block.count for block in fold.add_rows(given, threads)) == len(patches)
+    return fold.finish()
 
 
 @given(st.data(), grids(), pad_modes)
@@ -73,17 +76,14 @@ def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
     patches = rng.integers(0, 256, (count, *grid.patch), np.uint8)
     got = merge(patches, grid, origins=origins, fill=7)
     assert np.array_equal(got, references.mean(patches, origins, grid.image, 7))
-    fold = MeanFold(grid, patches.dtype, (), scattered=count)
-    fold.add_at(patches, origins)
-    assert np.array_equal(fold.cover().dense(), references.cover(origins, grid.patch, grid.image))
+    assert np.array_equal(cover_of(grid, origins).dense(), references.cover(origins, grid.patch, grid.image))
 
 
 @given(grids(), st.integers(1, 3000), st.integers(1, 3), st.sampled_from(FLOATS[:3]))
 def test_block_size_and_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) -> None:
     patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
-    fold = MeanFold(grid, patches.dtype, (2,))
-    add(fold, patches, threads, size)
-    assert fold.finish(fill=0).image.tobytes() == merge(patches, grid, fill=0).tobytes()
+    got = folded(grid, patches, Wanted(patches.dtype, fill=0), threads, size)
+    assert got.image.tobytes() == merge(patches, grid, fill=0).tobytes()
 
 
 def test_means_of_integers_tie_to_even_and_never_overflow() -> None:
@@ -116,9 +116,7 @@ def test_means_of_integers_tie_to_even_and_never_overflow() -> None:
 )
 def test_other_dtype_is_rounded_and_saturated(dtype: str, values: list[float], expected: list[Any]) -> None:
     grid = Grid((1, len(values)), 1)
-    fold = MeanFold(grid, np.dtype(float), ())
-    add(fold, np.array(values).reshape(-1, 1, 1))
-    merged = fold.finish(np.dtype(dtype))
+    merged = folded(grid, np.array(values).reshape(-1, 1, 1), Wanted(np.dtype(dtype)))
     assert merged.image.dtype == np.dtype(dtype)
     assert merged.image[0].tolist() == expected
     low, high = (0, 1) if dtype == "?" else (0, 255)
@@ -131,11 +129,9 @@ def test_trim_and_fill() -> None:
     patches = extract(np.arange(35, dtype=np.uint8).reshape(5, 7), grid)[0]
     with pytest.raises(PatchcliError, match=r"^27 of 35 pixels are covered by no patch; .* --fill .* --trim$"):
         merge(patches, Grid((5, 7), 2, 3, offset=(1, 2), edge="drop"))
-    fold = MeanFold(grid, patches.dtype, ())
-    add(fold, patches)
     with pytest.raises(PatchcliError, match=r"^2 of 10 pixels are covered by no patch; give them a value with --fill$"):
-        fold.finish(trim=True)
-    merged = fold.finish(trim=True, fill=99)
+        folded(grid, patches, Wanted(patches.dtype, trim=True))
+    merged = folded(grid, patches, Wanted(patches.dtype, fill=99, trim=True))
     assert merged.image.tolist() == [[9, 10, 99, 12, 13], [16, 17, 99, 19, 20]]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli import files, images
+from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Task, Tick, check_pixels
-from patchcli.mean import MeanFold, chunk_patches
+from patchcli.mean import MeanFold, Merged, ScatteredMeanFold, chunk_patches
 from patchcli.parallel import ahead
 from patchcli.patches import blocks, check_stack
 from patchcli.stack import StackReader, pieces
@@ -42,13 +43,10 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
         if settings.like is not None:
             like = StackReader(opened.enter_context(_open_like(settings.like)))
         reader = StackReader(opened.enter_context(files.open_input(task.source)), settings.key, like)
-        fold = _fold(reader, settings, tick)
-    recorded = reader.meta.dtype
-    dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
-    name = images.format_of(task.target, settings.image_format)
-    grid = reader.meta.grid
-    images.check_holds(name, (*grid.image, *fold.channels), dtype, ", or another --dtype")
-    merged = fold.finish(dtype, fill=settings.fill, trim=settings.trim, allow_nonfinite=settings.allow_nonfinite)
+        recorded = reader.meta.dtype
+        dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
+        name = images.format_of(task.target, settings.image_format)
+        merged = _fold(reader, Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite), name, settings, tick)
     with contextlib.ExitStack() as outputs:
         if settings.cover is not None:
             cover = _cover_image(merged.cover.dense())
@@ -74,30 +72,31 @@ def _open_like(path: str) -> Any:  # noqa: ANN401  an open file
         raise PatchcliError(f"--like {path} {error}") from None
 
 
-def _fold(reader: StackReader, settings: MergeSettings, tick: Tick) -> MeanFold:
-    """Stream the payload of a stack into sums, checking all of it."""
+def _fold(reader: StackReader, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick) -> Merged:
+    """Stream the payload of a stack into an image, checking all of it."""
     grid = reader.meta.grid
     check_pixels(grid, settings.max_pixels)
     origins = reader.other_origins()
     count = grid.count if origins is None else len(origins)
     stream = reader.patches()
     check_stack(stream.shape, stream.dtype, grid, count)
+    images.check_holds(image_format, (*grid.image, *stream.shape[3:]), wanted.dtype, ", or another --dtype")
     channels = math.prod(stream.shape[3:])
     if origins is None:
-        fold = MeanFold(grid, stream.dtype, stream.shape[3:])
+        fold = MeanFold(grid, stream.dtype, stream.shape[3:], wanted)
         plan = list(blocks(grid, channels, stream.dtype.itemsize))
         # One thread folds: the one that reads and checks keeps a second core busy.
         read = ahead(pieces(stream, (block.count for block in plan)))
         for block in fold.add_rows(zip(plan, read, strict=True), 1):
             tick(block.count, count)
-        return fold
-    fold = MeanFold(grid, stream.dtype, stream.shape[3:], scattered=count)
+        return fold.finish()
+    scattered = ScatteredMeanFold(grid, stream.dtype, stream.shape[3:], wanted, origins)
     step = chunk_patches(stream.dtype.itemsize * channels * math.prod(grid.patch))
     firsts = range(0, count, step)
     for first, patches in zip(firsts, ahead(pieces(stream, (min(step, count - first) for first in firsts))), strict=True):
-        fold.add_at(patches, origins[first : first + step])
+        scattered.add(patches, origins[first : first + step])
         tick(len(patches), count)
-    return fold
+    return scattered.finish()
 
 
 def _cover_image(cover: NDArray[np.int64]) -> NDArray[Any]:
