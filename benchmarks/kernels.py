@@ -12,7 +12,7 @@ import patchcli
 from benchmarks import peers
 from benchmarks.measure import Row, Table, compare
 from patchcli.parallel import map_in_order, usable_threads
-from patchcli.patches import blocks, gather
+from patchcli.patches import cut_blocks, gather
 
 SIZES = ((512, 8, 1), (2048, 8, 1), (100, 39, 1), (512, 16, 4), (4096, 256, 128))
 ODD = ((512, 5, 1), (512, 7, 1), (512, 13, 1))
@@ -28,7 +28,7 @@ def case(size: int, patch: int, stride: int, dtype: str) -> tuple[NDArray[Any], 
 
 def gather_into(image: NDArray[Any], grid: patchcli.Grid, out: NDArray[Any]) -> Callable[[], None]:
     """Cutting into memory that is there, as the copy does that it is compared with."""
-    plan = list(blocks(grid, 1, image.itemsize))
+    plan = list(cut_blocks(grid, image.itemsize))
     threads = usable_threads(out.nbytes)
 
     def work() -> None:

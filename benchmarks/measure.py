@@ -95,7 +95,8 @@ def line(row: Row) -> str:
     """A row of the Markdown table."""
     limit = "" if row.limit is None else f"{row.limit:g}"
     ratio = f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.3f}"
-    times = "" if math.isnan(row.ours) else f"{span(row.ours)} / {span(row.other)}"
+    unit = (lambda value: f"{value:.0f} MB") if row.group == "memory" else span
+    times = "" if math.isnan(row.ours) else f"{unit(row.ours)} / {unit(row.other)}"
     return f"| {row.group} | {row.work} | {row.reference} | {times} | {ratio} ± {row.spread:.2f} | {limit} | {row.verdict} |"
 
 

@@ -182,7 +182,7 @@ def growth(table: Table, folder: Path, *, quick: bool) -> list[dict[str, float]]
             Row(
                 "memory",
                 f"{what}, 1 to 16 GB of one image",
-                "least over most, MB",
+                "its own least",
                 max(peaks),
                 min(peaks),
                 max(peaks) / min(peaks),

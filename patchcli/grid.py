@@ -158,7 +158,7 @@ class Axis:
         return self.padded_cover()[self.margin : self.margin + self.length]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """Neighbouring patches of a grid: patch rows ``rows``, patch columns ``columns``; `first` is the index of the first."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from patchcli.grid import Block, Pair
 
 BLOCK_BYTES = 1 << 18  # of the image below a block of patch rows: what is made of them stays in a core's cache
+CUT_BYTES = 1 << 21  # of patches, whatever their overlap: several blocks are under way at once
 ROW_BYTES = 1 << 23  # a patch row larger than this is cut; fixed, because the order of float sums depends on it
 PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
 
@@ -153,7 +154,7 @@ def extract(
     check_grid(grid)
     padded = pad(as_image(image), grid, pad_mode, pad_value)
     stack = np.empty((grid.count, *grid.patch, *padded.shape[2:]), padded.dtype)
-    parts = list(blocks(grid, channels_of(padded), padded.itemsize))
+    parts = list(cut_blocks(grid, pixel_bytes(padded)))
 
     def fill(block: Block) -> None:
         gather(padded, grid, block, stack[block.first : block.first + block.count])
@@ -164,13 +165,22 @@ def extract(
 
 
 def blocks(grid: Grid, channels: int, itemsize: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The grid in blocks of whole patch rows, or of parts of one where it is large.
+    """The grid in blocks of whole patch rows for folding, or of parts of one where it is large.
 
-    A block's patch rows, overlaps added up, have about ``block_bytes``; its patches have more by the overlap.
+    A block's patch rows, overlaps added up, have at most about ``block_bytes``, and its patches `CUT_BYTES`.
     """
     height, width = grid.patch
-    rows = max(1, block_bytes // (height * grid.columns.padded * channels * itemsize))
-    return grid.blocks(rows, max(1, ROW_BYTES // (height * width * channels * itemsize)))
+    patch_bytes = height * width * channels * itemsize
+    rows = min(
+        block_bytes // (height * grid.columns.padded * channels * itemsize), CUT_BYTES // (patch_bytes * grid.columns.count)
+    )
+    return grid.blocks(max(1, rows), max(1, ROW_BYTES // patch_bytes))
+
+
+def cut_blocks(grid: Grid, pixel: int) -> Iterator[Block]:
+    """The grid in blocks of about `CUT_BYTES` of patches for cutting, ``pixel`` bytes a pixel: any part of a row will do."""
+    patch_bytes = grid.patch[0] * grid.patch[1] * pixel
+    return grid.blocks(max(1, CUT_BYTES // (patch_bytes * grid.columns.count)), max(1, CUT_BYTES // patch_bytes))
 
 
 def channels_of(image: NDArray[Any]) -> int:

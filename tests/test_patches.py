@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
-from patchcli.patches import blocks, extract, gather, pad, runs, view
+from patchcli.patches import extract, runs, view
 from tests import references
 from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 
@@ -39,15 +39,14 @@ def test_extract_equals_slices(data: st.DataObject, grid: Grid, mode: str, value
 @given(grids(), st.integers(1, 2000))
 def test_block_size_changes_nothing(grid: Grid, size: int) -> None:
     image = np.arange(grid.image[0] * grid.image[1] * 3, dtype=np.uint16).reshape(*grid.image, 3)
-    padded = pad(image, grid)
-    stack = np.empty((grid.count, *grid.patch, 3), image.dtype)
-    for block in blocks(grid, 3, padded.itemsize, size):
-        gather(padded, grid, block, stack[block.first : block.first + block.count])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("patchcli.patches.CUT_BYTES", size)
+        stack = extract(image, grid)[0]
     assert np.array_equal(stack, extract(image, grid)[0])
 
 
 def test_patch_rows_too_long_for_memory_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchcli.patches.ROW_BYTES", 100)
+    monkeypatch.setattr("patchcli.patches.CUT_BYTES", 100)
     grid = Grid((9, 40), 3, 1)
     image = np.arange(360, dtype=np.uint8).reshape(9, 40)
     assert np.array_equal(extract(image, grid)[0], expected_stack(image, grid, "reflect", 0))

@@ -11,7 +11,7 @@ from patchcli.grid import Grid
 from patchcli.jobs import Reading, Task, Tick, check_pixels, read_image
 from patchcli.meta import Meta
 from patchcli.parallel import ahead
-from patchcli.patches import blocks, channels_of, gather, pad
+from patchcli.patches import CUT_BYTES, cut_blocks, gather, pad, pixel_bytes
 from patchcli.stack import write_pieces
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.grid import Block, Pair
+    from patchcli.grid import Pair
 
 
 class ExtractSettings(NamedTuple):
@@ -50,17 +50,17 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
     check_pixels(grid, settings.reading.max_pixels)
     meta = Meta(grid, image.shape[2:], image.dtype, settings.pad_mode, settings.pad_value, source)
     padded = pad(image, grid, settings.pad_mode, settings.pad_value)
-    plan = list(blocks(grid, channels_of(padded), padded.itemsize))
-    cut = _cut(padded, grid, plan)
+    cut = _cut(padded, grid)
+    several = grid.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
     with files.create(task.target, overwrite=settings.overwrite) as file:
-        write_pieces(file, meta, image.dtype, _ticking(ahead(cut) if len(plan) > 1 else cut, grid, tick))
+        write_pieces(file, meta, image.dtype, _ticking(ahead(cut) if several else cut, grid, tick))
     height, width = grid.patch
     return f"{grid.count} patches of width={width} height={height}"
 
 
-def _cut(padded: NDArray[Any], grid: Grid, plan: list[Block]) -> Iterator[NDArray[Any]]:
+def _cut(padded: NDArray[Any], grid: Grid) -> Iterator[NDArray[Any]]:
     """All patches of a padded image, block by block, each a new array."""
-    for block in plan:
+    for block in cut_blocks(grid, pixel_bytes(padded)):
         part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
         gather(padded, grid, block, part)
         yield part

@@ -83,11 +83,11 @@ def _fold(reader: StackReader, wanted: Wanted, image_format: str, settings: Merg
     images.check_holds(image_format, (*grid.image, *stream.shape[3:]), wanted.dtype, ", or another --dtype")
     channels = math.prod(stream.shape[3:])
     if origins is None:
+        cut = grid, channels, stream.dtype.itemsize
         fold = MeanFold(grid, stream.dtype, stream.shape[3:], wanted)
-        plan = list(blocks(grid, channels, stream.dtype.itemsize))
         # One thread folds: the one that reads and checks keeps a second core busy.
-        read = ahead(pieces(stream, (block.count for block in plan)))
-        for block in fold.add_rows(zip(plan, read, strict=True), 1):
+        read = ahead(pieces(stream, (block.count for block in blocks(*cut))))
+        for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
             tick(block.count, count)
         return fold.finish()
     scattered = ScatteredMeanFold(grid, stream.dtype, stream.shape[3:], wanted, origins)
