@@ -11,6 +11,7 @@ from patchcli.cover import Cover, cover_of
 from patchcli.divide import HALF, Divider, Wanted
 from patchcli.dtypes import sum_dtype
 from patchcli.fold import RowFolder, fold_at
+from patchcli.layouts import fold_plane
 from patchcli.parallel import map_in_order, usable_threads
 from patchcli.patches import blocks, check_grid, check_origins, check_stack
 
@@ -56,6 +57,11 @@ def _split(patches: NDArray[Any], parts: list[np.dtype[Any]]) -> list[NDArray[An
     return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
 
 
+def _terms(grid: Grid) -> int:
+    """Most patches of a grid on one pixel, margin and padding included."""
+    return int(grid.rows.padded_cover().max() * grid.columns.padded_cover().max())
+
+
 class MeanFold:
     """The image of all patches of a grid, in order.
 
@@ -78,7 +84,7 @@ class MeanFold:
         self._divider = Divider(grid, cover_of(grid), dtype.newbyteorder("="), channels, wanted)
         width = math.prod(channels)
         self._folders = [RowFolder(grid, width, part) for part in self._parts]
-        terms = int(grid.rows.padded_cover().max() * grid.columns.padded_cover().max())
+        terms = _terms(grid)
         self._line = grid.columns.padded * width
         self._sums = [np.zeros((0, self._line), sum_dtype(part, terms)) for part in self._parts]
         self._top = 0  # the padded line that the sums start with
@@ -162,6 +168,56 @@ class ScatteredMeanFold:
 
     def finish(self) -> Merged:
         """The image, once all patches were added.
+
+        Raises:
+            PatchcliError: values that are not finite or too large.
+        """
+        self._divider.take(self._sums, 0)
+        return Merged(self._divider.finish(), self._divider.cover, self._divider.saturated)
+
+
+class PlaneMeanFold:
+    """The image of patches that come as planes: one pixel of all patches at a time, as the layout ``columns`` has them.
+
+    Args:
+        grid: where the patches lie.
+        dtype: of the patches: any real dtype.
+        channels: ``()`` or ``(C,)``.
+        wanted: the image asked for.
+        origins: of the patches, int64 ``(N, 2)``, where they are not all those of the grid, in order.
+
+    Raises:
+        PatchcliError: what `Divider` refuses.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        dtype: np.dtype[Any],
+        channels: tuple[int, ...],
+        wanted: Wanted,
+        origins: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.grid = grid
+        self._parts = _parts_of(dtype)
+        self._starts = None if origins is None else origins + grid.margin
+        self._divider = Divider(grid, cover_of(grid, origins), dtype.newbyteorder("="), channels, wanted)
+        terms = _terms(grid) if origins is None else len(origins)
+        self._sums = [np.zeros((*grid.padded, *channels), sum_dtype(part, terms)) for part in self._parts]
+
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is counted at the end
+    def add(self, plane: NDArray[Any], offset: tuple[int, ...]) -> None:
+        """Add the pixel at ``offset`` (row, column[, channel]) of all patches, ``(N,)``."""
+        for sums, part in zip(self._sums, _split(plane, self._parts), strict=True):
+            if self._starts is None:
+                fold_plane(sums, part, self.grid, offset)
+            else:
+                rows, columns = self._starts[:, 0] + offset[0], self._starts[:, 1] + offset[1]
+                inside = sums[..., offset[2]] if len(offset) > 2 else sums  # noqa: PLR2004
+                np.add.at(inside, (rows, columns), part)
+
+    def finish(self) -> Merged:
+        """The image, once all planes were added.
 
         Raises:
             PatchcliError: values that are not finite or too large.

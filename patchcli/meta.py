@@ -11,10 +11,10 @@ import numpy as np
 from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
+from patchcli.layouts import LAYOUTS, ORDERS
 from patchcli.patches import PAD_MODES
 
 FORMAT, VERSION = "patchcli.stack", 1
-LAYOUTS = ("stack",)
 NOT_FINITE = ("nan", "inf", "-inf")
 MAX_COUNT = 2**48  # a size in a file; keeps every size computed from it inside int64
 
@@ -34,6 +34,8 @@ class Meta(NamedTuple):
 
     Attributes:
         grid: where the patches lie; its ``image`` is the ``(H, W)`` of the source image.
+        layout: how the patches stand in the payload: a key of `LAYOUTS`.
+        pixel_order: "C" or "F", how a patch is unrolled in the layouts rows and columns.
         channels: ``()`` for an image ``(H, W)``, ``(C,)`` for ``(H, W, C)``.
         dtype: of the image.
     """
@@ -119,8 +121,8 @@ class Meta(NamedTuple):
                 image.get("page", int),
                 image.get("rotated", bool),
             ),
-            layout=top.choice("layout", LAYOUTS),
-            pixel_order=top.choice("pixel_order", ("C",)),
+            layout=top.choice("layout", tuple(LAYOUTS)),
+            pixel_order=top.choice("pixel_order", ORDERS),
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from patchcli.errors import PatchcliError
 from patchcli.files import create, open_input
+from patchcli.layouts import LAYOUTS, UNROLLED, roll, stack_shape, unroll
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader
 from patchcli.npzwriter import NpzWriter
@@ -30,7 +31,10 @@ ORIGINS_AT_ONCE = 1 << 16
 
 
 class Stack(NamedTuple):
-    """A stack in memory: ``patches`` ``(N, h, w[, C])``, ``origins`` int64 ``(N, 2)`` (row, column), and `Meta`."""
+    """A stack in memory: ``patches`` ``(N, h, w[, C])``, ``origins`` int64 ``(N, 2)`` (row, column), and `Meta`.
+
+    ``meta.layout`` is how the patches stand in the file; in memory they are always ``(N, h, w[, C])``.
+    """
 
     patches: NDArray[Any]
     origins: NDArray[np.int64]
@@ -38,13 +42,31 @@ class Stack(NamedTuple):
 
 
 def write_pieces(file: BinaryIO, meta: Meta, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
-    """Write the stack of a whole grid; ``pieces`` are its patches ``(n, h, w[, C])`` in order, never all in memory."""
+    """Write the stack of a whole grid; ``pieces`` make up its payload, in the layout of ``meta``, never all in memory."""
     grid = meta.grid
     with WriteBehind(file) as behind, NpzWriter(behind) as writer:
         _write_meta(writer, meta)
         origins = (grid.origins(first, last) for first, last in _steps(grid))
         writer.write("origins", (grid.count, 2), np.dtype(np.int64), origins)
-        writer.write("patches", (grid.count, *grid.patch, *meta.channels), dtype, pieces)
+        writer.write("patches", LAYOUTS[meta.layout](grid, grid.count, (*grid.patch, *meta.channels)), dtype, pieces)
+
+
+def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:
+    """Patches ``(N, h, w[, C])`` in the layout of ``meta``."""
+    if meta.layout in UNROLLED:
+        rows = unroll(patches, meta.pixel_order)
+        return np.ascontiguousarray(rows.T) if meta.layout == "columns" else rows
+    if meta.layout == "grid" and len(patches) != meta.grid.count:
+        raise PatchcliError(f"stack has {len(patches)} patches of {meta.grid.count}; the layout grid needs all of them")
+    return patches.reshape(LAYOUTS[meta.layout](meta.grid, len(patches), patches.shape[1:]))
+
+
+def _from_payload(payload: NDArray[Any], shape: tuple[int, ...], meta: Meta) -> NDArray[Any]:
+    """A payload as patches of ``shape`` ``(N, h, w[, C])``."""
+    if meta.layout in UNROLLED:
+        rows = payload.T if meta.layout == "columns" else payload
+        return np.ascontiguousarray(roll(rows, shape[1:], meta.pixel_order))
+    return payload.reshape(shape)
 
 
 def _steps(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -80,7 +102,8 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
     with NpzWriter(file) as writer:
         _write_meta(writer, stack.meta)
         writer.write("origins", origins.shape, origins.dtype, [origins])
-        writer.write("patches", patches.shape, patches.dtype, [patches])
+        payload = _to_payload(patches, stack.meta)
+        writer.write("patches", payload.shape, payload.dtype, [payload])
 
 
 def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
@@ -96,9 +119,9 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
         with open_input(os.fspath(file)) as opened:
             return read_stack(opened)
     reader = StackReader(file)
-    origins, stream = reader.other_origins(), reader.patches()
-    check_stack(stream.shape, stream.dtype, reader.meta.grid, reader.meta.grid.count if origins is None else len(origins))
-    return Stack(stream.load(), reader.meta.grid.origins() if origins is None else origins, reader.meta)
+    origins, stream, meta = reader.other_origins(), reader.patches(), reader.meta
+    shape = reader.stack_shape(stream, meta.grid.count if origins is None else len(origins))
+    return Stack(_from_payload(stream.load(), shape, meta), meta.grid.origins() if origins is None else origins, meta)
 
 
 class StackReader:
@@ -135,7 +158,7 @@ class StackReader:
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
         steps = list(_steps(grid))
-        for (first, last), got in zip(steps, ahead(pieces(stream, (last - first for first, last in steps))), strict=True):
+        for (first, last), got in zip(steps, ahead(pieces(stream, (last - first for first, last in steps), (2,))), strict=True):
             expected = grid.origins(first, last)
             if not kept and not np.array_equal(got, expected):
                 kept = [grid.origins(0, first)]
@@ -155,16 +178,29 @@ class StackReader:
             key = "patches" if "patches" in names or len(names) != 1 else names[0]
         return self._npz.open(key)
 
+    def stack_shape(self, stream: ArrayStream, count: int) -> tuple[int, ...]:
+        """The shape ``(N, h, w[, C])`` of the patches in a payload, which must be ``count`` of them in the layout recorded.
 
-def pieces(stream: ArrayStream, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """A payload ``(N, ...)`` in pieces of ``counts`` items, each a new C-contiguous array."""
+        Raises:
+            PatchcliError: another number of patches, another shape or no real dtype.
+        """
+        meta = self.meta
+        shape = stream.shape
+        if meta.layout != "stack":
+            shape = stack_shape(meta.layout, meta.grid, meta.channels, count, stream.shape)
+        check_stack(shape, stream.dtype, meta.grid, count)
+        return shape
+
+
+def pieces(stream: ArrayStream, counts: Iterable[int], item: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """A payload, a row of items of shape ``item``, in pieces of ``counts`` items, each a new C-contiguous array."""
     if stream.fortran_order:
-        whole, first = stream.load(), 0
+        whole, first = stream.load().reshape(-1, *item), 0
         for count in counts:
             yield np.ascontiguousarray(whole[first : first + count])
             first += count
         return
     for count in counts:
-        piece = np.empty((count, *stream.shape[1:]), stream.dtype)
+        piece = np.empty((count, *item), stream.dtype)
         stream.readinto(piece)
         yield piece

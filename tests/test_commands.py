@@ -125,6 +125,33 @@ def test_same_input_and_options_give_the_same_bytes(patchcli: Run, tmp_path: Pat
     assert np.load(io.BytesIO(piped.stdout))["patches"].shape[1:] == (9, 9)
 
 
+@pytest.mark.parametrize("layout", ["stack", "grid", "rows", "columns"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("name", ["scene.png", "terrain.tif"])
+def test_layouts_merge_to_the_image(layout: str, order: str, name: str, patchcli: Run, tmp_path: Path) -> None:
+    source = SAMPLES / name
+    unrolled = ["--pixel-order", order] if layout in ("rows", "columns") else []
+    placed = ["-s", "9x8", "--stride", "3", "--layout", layout, *unrolled]
+    assert patchcli("extract", source, *placed, "-o", "a.npz").returncode == 0
+    stack = dict(np.load(tmp_path / "a.npz"))
+    count, values = len(stack["origins"]), 72 * (3 if name == "scene.png" else 1)
+    assert stack["patches"].size == count * values
+    if layout == "columns":
+        assert stack["patches"].shape == (values, count)
+    np.savez(tmp_path / "b.npz", **{**stack, "patches": np.asfortranarray(stack["patches"]).astype(float)})
+    for stacked in ("a.npz", "b.npz"):
+        done = patchcli("merge", stacked, "-o", "back" + source.suffix, "--overwrite")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert np.array_equal(read_image(tmp_path / ("back" + source.suffix)), read_image(source))
+    if layout != "grid":
+        order_of = np.random.default_rng(0).permutation(count)
+        axis = 1 if layout == "columns" else 0
+        shuffled = {**stack, "patches": np.take(stack["patches"], order_of, axis), "origins": stack["origins"][order_of]}
+        np.savez(tmp_path / "c.npz", **shuffled)
+        assert patchcli("merge", "c.npz", "-o", "back" + source.suffix, "--overwrite").returncode == 0
+        assert np.array_equal(read_image(tmp_path / ("back" + source.suffix)), read_image(source))
+
+
 def test_crop_of_whole_pixels_is_the_slice(patchcli: Run, tmp_path: Path) -> None:
     done = patchcli("crop", SAMPLES / "ramp16.png", "--box", 30, 20, 64, 48, "-o", "crop.png")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -292,6 +319,7 @@ def make_files(folder: Path) -> None:
         ("extract a.png -s 8 --offset 99999,0 -o x.npz", 1, "a.png: offset 99999 lies outside image width=30"),
         ("extract a.png -s 8 --overlap 1e400000000% -o x.npz", 2, "overlap is '1e400000000%'; allowed are pixels"),
         ("extract a.png -s 8 --pad-value 5 -o x.npz", 2, "--pad-value is for --pad-mode constant, not for reflect"),
+        ("extract a.png -s 8 --pixel-order F -o x.npz", 2, "--pixel-order is for --layout rows and columns, not for stack"),
         ("extract a.png -s 8 -o x.npz -q -v", 2, "-q and -v exclude each other"),
         ("extract a.png -s 8 -o new/", 2, "new/: is the name of a folder"),
         ("merge a.npz -o x.png --fill 300", 1, "a.npz: value 300 does not fit dtype uint8"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import patchcli
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
+from patchcli.layouts import LAYOUTS, ORDERS
 from patchcli.meta import Meta, Source
 from patchcli.stack import Stack, StackReader, read_stack, write_pieces, write_stack
 from tests.strategies import grids, pad_modes
@@ -152,9 +154,9 @@ def changed(where: str, value: Any) -> str:
         (changed("grid.margin", -1), "margin is -1"),
         (changed("grid.margin", 10**15), "margin is 1000000000000000"),
         (changed("grid.pad_mode", "x"), "has grid.pad_mode='x'"),
-        (changed("layout", "heap"), "has layout='heap' in its meta; allowed are stack"),
+        (changed("layout", "heap"), "has layout='heap' in its meta; allowed are stack, grid, rows, columns"),
         (changed("pixel_order", None), "has pixel_order=null"),
-        (changed("pixel_order", "F"), "has pixel_order='F' in its meta; allowed are C"),
+        (changed("pixel_order", "A"), "has pixel_order='A' in its meta; allowed are C, F"),
         (changed("grid.pad_value", "x"), "has grid.pad_value='x'"),
     ],
 )
@@ -205,6 +207,46 @@ def test_what_is_written_and_read_fits_together() -> None:
         read_stack(file)
 
 
+@given(st.sampled_from(list(LAYOUTS)), st.sampled_from(ORDERS), grids(), st.sampled_from([(), (1,), (3,)]))
+def test_every_layout_comes_back(layout: str, order: str, grid: Grid, channels: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*grid.image, *channels)).astype(np.uint8)
+    patches, origins = patchcli.extract(image, grid)
+    stack = Stack(patches, origins, Meta(grid, channels, image.dtype, layout=layout, pixel_order=order))
+    again = read_stack(as_bytes(stack))
+    assert again.meta == stack.meta
+    assert np.array_equal(again.patches, patches)
+    payload = np.load(as_bytes(stack))["patches"]
+    unrolled = np.stack([patch.ravel(order=order) for patch in patches])
+    expected = {
+        "stack": patches,
+        "grid": patches.reshape(*grid.shape, *patches.shape[1:]),
+        "rows": unrolled,
+        "columns": unrolled.T,
+    }
+    assert payload.shape == expected[layout].shape
+    assert np.array_equal(payload, expected[layout])
+
+
+def test_layouts_refuse_other_shapes() -> None:
+    stack = small()
+    for layout, wrong in (
+        ("grid", "(12, 2, 3, 3)"),
+        ("rows", "(12, 2, 3, 3)"),
+        ("columns", "(12, 2, 3, 3)"),
+        ("rows", "(12, 17)"),
+    ):
+        arrays: dict[str, Any] = dict(np.load(as_bytes(stack)))
+        shape = tuple(int(side) for side in wrong[1:-1].split(","))
+        meta = np.array(stack.meta._replace(layout=layout).to_json())
+        file = io.BytesIO()
+        np.savez(file, **{**arrays, "meta": meta, "patches": np.zeros(shape)})
+        with pytest.raises(PatchcliError, match=rf"patches have shape {re.escape(wrong)}; expected .* the layout {layout} of"):
+            read_stack(file)
+    fewer = Stack(stack.patches[1:], stack.origins[1:], stack.meta._replace(layout="grid"))
+    with pytest.raises(PatchcliError, match="the layout grid needs all of them"):
+        write_stack(io.BytesIO(), fewer)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_pad_value_that_json_lacks(value: float) -> None:
     meta = small().meta._replace(pad_value=value)
@@ -226,4 +268,5 @@ def test_golden_stacks_still_mean_the_same(path: Path) -> None:
 
 
 def test_golden_stacks_are_there() -> None:
-    assert len(list(GOLDEN.glob("*.npz"))) >= 4
+    assert len(list(GOLDEN.glob("*.npz"))) >= 10
+    assert {read_stack(path).meta.layout for path in GOLDEN.glob("*.npz")} == set(LAYOUTS)

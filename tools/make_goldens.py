@@ -18,6 +18,11 @@ GRIDS = {
     "float_even": ("f4", (), patchcli.Grid((10, 17), 5, 4, edge="even")),
     "rgba8_overlap": ("u1", (4,), patchcli.Grid((6, 7), 2, 1)),
     "bool_shift": ("?", (), patchcli.Grid((6, 7), 3)),
+    "gray8_grid_C": ("u1", (), patchcli.Grid((7, 9), 3, 2)),
+    "rgb8_rows_C": ("u1", (3,), patchcli.Grid((7, 9), (3, 2), 2)),
+    "rgb8_rows_F": ("u1", (3,), patchcli.Grid((7, 9), (3, 2), 2)),
+    "gray16_columns_C": ("u2", (), patchcli.Grid((7, 9), (3, 2), 2)),
+    "rgb8_columns_F": ("u1", (3,), patchcli.Grid((7, 9), (3, 2), 2)),
 }
 
 
@@ -31,7 +36,9 @@ def main() -> None:
             continue
         image = RNG.integers(0, 2 if dtype == "?" else 256, (*grid.image, *channels)).astype(dtype)
         patches, origins = patchcli.extract(image, grid, pad_mode="symmetric")
-        meta = patchcli.Meta(grid, channels, image.dtype, "symmetric", 0, patchcli.Source(f"{name}.png", 1, 2, 0, rotated=False))
+        source = patchcli.Source(f"{name}.png", 1, 2, 0, rotated=False)
+        *_, layout, order = ("stack", "C") if name.count("_") < 2 or name.startswith("rgb16") else name.split("_")
+        meta = patchcli.Meta(grid, channels, image.dtype, "symmetric", 0, source, layout, order)
         np.save(path.with_suffix(".npy"), image)
         patchcli.write_stack(path, patchcli.Stack(patches, origins, meta))
 

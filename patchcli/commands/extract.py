@@ -10,6 +10,7 @@ from patchcli import options, runner
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.grid import EDGES, stride_from_overlap
 from patchcli.jobs import extract as job
+from patchcli.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.patches import PAD_MODES
 
 
@@ -27,6 +28,10 @@ from patchcli.patches import PAD_MODES
     "--pad-mode", type=click.Choice(PAD_MODES), default="reflect", show_default=True, help="How margin and padding are filled."
 )
 @click.option("--pad-value", type=float, help="The value for --pad-mode constant; default: 0.")
+@click.option(
+    "--layout", type=click.Choice(tuple(LAYOUTS)), default="stack", show_default=True, help="How the patches stand in the file."
+)
+@click.option("--pixel-order", type=click.Choice(ORDERS), help="How rows and columns unroll a patch; default: C.")
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -47,6 +52,8 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         raise UsageError("Missing option '-s' / '--patch-size'; allowed are W or WxH, as in 8 or 64x48")
     if given["pad_value"] is not None and given["pad_mode"] != "constant":
         raise UsageError(f"--pad-value is for --pad-mode constant, not for {given['pad_mode']}")
+    if given["pixel_order"] is not None and given["layout"] not in UNROLLED:
+        raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {given['layout']}")
     return job.ExtractSettings(
         given["patch_size"],
         _stride(given),
@@ -55,6 +62,8 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         given["margin"],
         given["pad_mode"],
         given["pad_value"] or 0,
+        given["layout"],
+        given["pixel_order"] or "C",
         options.reading_of(given),
         given["overwrite"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from patchcli import files
 from patchcli.grid import Grid
 from patchcli.jobs import Reading, Task, Tick, check_pixels, read_image
+from patchcli.layouts import planes, unroll
 from patchcli.meta import Meta
 from patchcli.parallel import ahead
 from patchcli.patches import CUT_BYTES, cut_blocks, gather, pad, pixel_bytes
@@ -32,6 +34,8 @@ class ExtractSettings(NamedTuple):
     margin: int
     pad_mode: str
     pad_value: float
+    layout: str
+    pixel_order: str
     reading: Reading
     overwrite: bool
 
@@ -48,26 +52,42 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
         margin=settings.margin,
     )
     check_pixels(grid, settings.reading.max_pixels)
-    meta = Meta(grid, image.shape[2:], image.dtype, settings.pad_mode, settings.pad_value, source)
+    meta = Meta(
+        grid,
+        image.shape[2:],
+        image.dtype,
+        settings.pad_mode,
+        settings.pad_value,
+        source,
+        settings.layout,
+        settings.pixel_order,
+    )
     padded = pad(image, grid, settings.pad_mode, settings.pad_value)
-    cut = _cut(padded, grid)
+    cut = _cut(padded, meta)
     several = grid.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
     with files.create(task.target, overwrite=settings.overwrite) as file:
-        write_pieces(file, meta, image.dtype, _ticking(ahead(cut) if several else cut, grid, tick))
+        write_pieces(file, meta, image.dtype, _ticking(ahead(cut) if several else cut, meta, tick))
     height, width = grid.patch
     return f"{grid.count} patches of width={width} height={height}"
 
 
-def _cut(padded: NDArray[Any], grid: Grid) -> Iterator[NDArray[Any]]:
-    """All patches of a padded image, block by block, each a new array."""
+def _cut(padded: NDArray[Any], meta: Meta) -> Iterator[NDArray[Any]]:
+    """The payload of all patches of a padded image, piece by piece, each a new array."""
+    grid = meta.grid
+    if meta.layout == "columns":
+        yield from planes(padded, grid, meta.pixel_order)
+        return
     for block in cut_blocks(grid, pixel_bytes(padded)):
         part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
         gather(padded, grid, block, part)
-        yield part
+        yield unroll(part, meta.pixel_order) if meta.layout == "rows" else part
 
 
-def _ticking(parts: Iterator[NDArray[Any]], grid: Grid, tick: Tick) -> Iterator[NDArray[Any]]:
+def _ticking(parts: Iterator[NDArray[Any]], meta: Meta, tick: Tick) -> Iterator[NDArray[Any]]:
     """The same parts, each counted when the next is asked for."""
+    values = math.prod((*meta.grid.patch, *meta.channels))
+    done = 0
     for part in parts:
         yield part
-        tick(len(part), grid.count)
+        before, done = done, done + part.size
+        tick(done // values - before // values, meta.grid.count)

@@ -12,13 +12,19 @@ from patchcli import files, images
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Task, Tick, check_pixels
-from patchcli.mean import MeanFold, Merged, ScatteredMeanFold, chunk_patches
+from patchcli.layouts import offsets, roll
+from patchcli.mean import MeanFold, Merged, PlaneMeanFold, ScatteredMeanFold, chunk_patches
 from patchcli.parallel import ahead
-from patchcli.patches import blocks, check_stack
+from patchcli.patches import blocks
 from patchcli.stack import StackReader, pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
+
+    from patchcli.meta import Meta
+    from patchcli.npz import ArrayStream
 
 
 class MergeSettings(NamedTuple):
@@ -74,29 +80,43 @@ def _open_like(path: str) -> Any:  # noqa: ANN401  an open file
 
 def _fold(reader: StackReader, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick) -> Merged:
     """Stream the payload of a stack into an image, checking all of it."""
-    grid = reader.meta.grid
+    grid, meta = reader.meta.grid, reader.meta
     check_pixels(grid, settings.max_pixels)
     origins = reader.other_origins()
     count = grid.count if origins is None else len(origins)
     stream = reader.patches()
-    check_stack(stream.shape, stream.dtype, grid, count)
-    images.check_holds(image_format, (*grid.image, *stream.shape[3:]), wanted.dtype, ", or another --dtype")
-    channels = math.prod(stream.shape[3:])
+    shape = reader.stack_shape(stream, count)
+    images.check_holds(image_format, (*grid.image, *shape[3:]), wanted.dtype, ", or another --dtype")
+    given = grid, stream.dtype, shape[3:], wanted
+    if meta.layout == "columns":
+        planes = PlaneMeanFold(*given, origins)
+        read = ahead(pieces(stream, [1] * stream.shape[0], (count,)))
+        for offset, plane in zip(offsets(shape[1:], meta.pixel_order), read, strict=True):
+            planes.add(plane[0], offset)
+        return planes.finish()
     if origins is None:
-        cut = grid, channels, stream.dtype.itemsize
-        fold = MeanFold(grid, stream.dtype, stream.shape[3:], wanted)
+        cut = grid, math.prod(shape[3:]), stream.dtype.itemsize
+        fold = MeanFold(*given)
         # One thread folds: the one that reads and checks keeps a second core busy.
-        read = ahead(pieces(stream, (block.count for block in blocks(*cut))))
+        read = _patches(stream, (block.count for block in blocks(*cut)), shape, meta)
         for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
             tick(block.count, count)
         return fold.finish()
-    scattered = ScatteredMeanFold(grid, stream.dtype, stream.shape[3:], wanted, origins)
-    step = chunk_patches(stream.dtype.itemsize * channels * math.prod(grid.patch))
+    scattered = ScatteredMeanFold(*given, origins)
+    step = chunk_patches(stream.dtype.itemsize * math.prod(shape[1:]))
     firsts = range(0, count, step)
-    for first, patches in zip(firsts, ahead(pieces(stream, (min(step, count - first) for first in firsts))), strict=True):
+    read = _patches(stream, (min(step, count - first) for first in firsts), shape, meta)
+    for first, patches in zip(firsts, read, strict=True):
         scattered.add(patches, origins[first : first + step])
         tick(len(patches), count)
     return scattered.finish()
+
+
+def _patches(stream: ArrayStream, counts: Iterable[int], shape: tuple[int, ...], meta: Meta) -> Iterator[NDArray[Any]]:
+    """A payload of patch after patch in pieces ``(n, h, w[, C])``, read ahead."""
+    unrolled = meta.layout == "rows"
+    for piece in ahead(pieces(stream, counts, stream.shape[1:] if unrolled else shape[1:])):
+        yield roll(piece, shape[1:], meta.pixel_order) if unrolled else piece
 
 
 def _cover_image(cover: NDArray[np.int64]) -> NDArray[Any]:

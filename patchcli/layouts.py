@@ -1,0 +1,112 @@
+"""How patches stand in the payload of a stack: four layouts, and the order in which a patch is unrolled into a row.
+
+In the layout ``columns`` the neighbours in memory are not the pixels of a patch but one pixel of all patches: a plane. It
+is cut and folded plane by plane, each a slice of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.patches import runs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from patchcli.grid import Grid
+
+Shape = tuple[int, ...]
+Offset = tuple[int, ...]  # (row, column[, channel]) of a pixel in its patch
+
+ORDERS = ("C", "F")
+
+# The shape of the payload, from the grid, the number of patches and the shape (h, w[, C]) of one.
+LAYOUTS: dict[str, Callable[[Grid, int, Shape], Shape]] = {
+    "stack": lambda _grid, count, patch: (count, *patch),
+    "grid": lambda grid, _count, patch: (*grid.shape, *patch),
+    "rows": lambda _grid, count, patch: (count, math.prod(patch)),
+    "columns": lambda _grid, count, patch: (math.prod(patch), count),
+}
+UNROLLED = ("rows", "columns")
+
+
+def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Shape) -> Shape:
+    """The shape ``(N, h, w[, C])`` of the patches in a payload of ``shape``, which may have other channels than the image.
+
+    Raises:
+        PatchcliError: a payload that is not ``count`` patches of the grid in this layout.
+    """
+    if layout in UNROLLED and len(shape) == 2:  # noqa: PLR2004
+        inner = math.prod(grid.patch)
+        values = shape[1 if layout == "rows" else 0]
+        new = values // inner
+        channels = channels if new == math.prod(channels) else (new,) if new > 1 else ()
+    elif layout not in UNROLLED:
+        channels = shape[4:] if layout == "grid" else shape[3:]
+    expected = LAYOUTS[layout](grid, count, (*grid.patch, *channels))
+    if shape != expected or len(channels) > 1 or 0 in shape:
+        height, width = grid.patch
+        raise PatchcliError(
+            f"patches have shape {shape}; expected {LAYOUTS[layout](grid, count, grid.patch)} or more channels, the layout "
+            f"{layout} of {count} patches of width={width} height={height}"
+        )
+    return (count, *grid.patch, *channels)
+
+
+def unroll(patches: NDArray[Any], order: str) -> NDArray[Any]:
+    """Patches ``(n, h, w[, C])`` as rows ``(n, h*w[*C])``, each unrolled in ``order`` as `numpy.ravel` does it; maybe a view."""
+    if order == "F":
+        patches = patches.transpose(0, *range(patches.ndim - 1, 0, -1))
+    return patches.reshape(len(patches), -1)
+
+
+def roll(rows: NDArray[Any], patch: Shape, order: str) -> NDArray[Any]:
+    """Rows ``(n, h*w[*C])`` as patches ``(n, h, w[, C])``, the inverse of `unroll`; maybe a view."""
+    if order == "F":
+        return rows.reshape(len(rows), *patch[::-1]).transpose(0, *range(len(patch), 0, -1))
+    return rows.reshape(len(rows), *patch)
+
+
+def offsets(patch: Shape, order: str) -> Iterator[Offset]:
+    """The pixels of a patch ``(h, w[, C])`` in the order in which it is unrolled.
+
+    >>> list(offsets((2, 2), "F"))
+    [(0, 0), (1, 0), (0, 1), (1, 1)]
+    """
+    if order == "F":
+        yield from (index[::-1] for index in np.ndindex(*patch[::-1]))
+    else:
+        yield from np.ndindex(*patch)
+
+
+def planes(padded: NDArray[Any], grid: Grid, order: str) -> Iterator[NDArray[Any]]:
+    """The rows of the layout ``columns``: one pixel of all patches of a grid, ``(N,)`` each, cut from a padded image."""
+    patch = (*grid.patch, *padded.shape[2:])
+    for offset in offsets(patch, order):
+        plane = np.empty(grid.shape, padded.dtype)
+        for inside, index in _places(padded, grid, offset):
+            plane[index] = inside
+        yield plane.ravel()
+
+
+def fold_plane(sums: NDArray[Any], plane: NDArray[Any], grid: Grid, offset: Offset) -> None:
+    """Add one pixel of all patches of a grid, ``(N,)``, to sums ``(H', W'[, C])``."""
+    values = plane.reshape(grid.shape)
+    for inside, index in _places(sums, grid, offset):
+        np.add(inside, values[index], out=inside)
+
+
+def _places(image: NDArray[Any], grid: Grid, offset: Offset) -> Iterator[tuple[NDArray[Any], tuple[slice, slice]]]:
+    """Views of the pixels at ``offset`` in the patches of a grid, with the patch rows and columns that they belong to."""
+    row, column, *channel = offset
+    for vertical in runs(grid.rows.starts):
+        lines = slice(vertical.start + row, vertical.start + row + vertical.step * (vertical.count - 1) + 1, vertical.step)
+        for across in runs(grid.columns.starts):
+            span = slice(across.start + column, across.start + column + across.step * (across.count - 1) + 1, across.step)
+            inside = image[lines, span]
+            yield inside[..., channel[0]] if channel else inside, (vertical.index, across.index)
