@@ -54,16 +54,16 @@ def cli() -> None:
     """
 
 
-class _Signalled(BaseException):
-    """A signal that ends the run, on its way up through everything that cleans up."""
+def _end_by_signal(number: int, _frame: FrameType | None) -> None:
+    """Remove what is unfinished and end by the signal itself, so that a shell loop stops too.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _on_signal(number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Signalled(number)
+    Nothing is raised: an exception can come up between any two steps of any library, and not all survive it.
+    """
+    files = sys.modules.get("patchcli.files")
+    if files is not None:
+        files.discard_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -72,14 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
-            signal.signal(number, _on_signal)
-    try:
-        code = run(list(sys.argv[1:] if arguments is None else arguments))
-    except _Signalled as stop:
-        signal.signal(stop.number, signal.SIG_DFL)
-        os.kill(os.getpid(), stop.number)
-        code = 128 + stop.number
-    _leave(code)
+            signal.signal(number, _end_by_signal)
+    _leave(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: list[str]) -> int:

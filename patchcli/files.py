@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STREAM = "-"
+UNFINISHED: set[str] = set()  # temporary files there are now
 MAX_NAME = 200  # bytes of a name that its temporary name keeps
 
 
@@ -99,6 +100,13 @@ def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
 
 
+def discard_unfinished() -> None:
+    """Remove the temporary files of outputs in the making; for a process that ends at once."""
+    for temporary in list(UNFINISHED):
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
 def name_of(path: str, stream: str = "standard output") -> str:
     """How a path is called in messages."""
     return stream if path == STREAM else path
@@ -126,8 +134,9 @@ def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     temporary = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:MAX_NAME])}.{os.urandom(6).hex()}.tmp")
-    number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    UNFINISHED.add(temporary)
     try:
+        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(number, "w+b") as file:
             _same_mode(number, path)
             yield file
@@ -138,6 +147,8 @@ def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        UNFINISHED.discard(temporary)
     _flush_folder(folder)
 
 
