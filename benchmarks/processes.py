@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -175,6 +176,12 @@ def growth(table: Table, folder: Path, *, quick: bool) -> list[dict[str, float]]
         name = f"{side}x{side} uint8 {patch}/{stride}, {size / 1e9:.2f} GB"
         print(f"  {name}: extract {cut[0]:.2f} s {cut[1]:.0f} MB, merge {put[0]:.2f} s {put[1]:.0f} MB", flush=True)
         fresh(stack)
+    sizes = np.array([point["bytes"] / 1e9 for point in points])
+    for what in ("extract", "merge"):
+        seconds = np.array([point[f"{what}_s"] for point in points])
+        line = np.polyval(np.polyfit(sizes, seconds, 1), sizes)
+        off = float(((seconds - line) ** 2).sum() / ((seconds - seconds.mean()) ** 2).sum())
+        table.add(Row("growth", f"{what}, seconds = a + b * GB", "1 - R^2 of that line", math.nan, math.nan, off, 0, 0.01))
     large = [point for point in points if point["side"] == 4096]
     for what in ("extract", "merge"):
         peaks = [point[f"{what}_mb"] for point in large]
