@@ -9,7 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from patchcli.grid import Grid, Pair
+    from patchcli.axis import Pair
+    from patchcli.grid import Grid
 
 
 class Cover(NamedTuple):

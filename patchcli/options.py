@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli import images
+from patchcli import formats, images
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.files import STREAM, is_special
 from patchcli.jobs import Reading, Task
@@ -94,7 +94,7 @@ reading_options = together(
 
 image_format_option = click.option(
     "--image-format",
-    type=click.Choice(images.WRITABLE),
+    type=click.Choice(formats.WRITABLE),
     help="Format of the image; default: by the suffix of the output, png for standard output.",
 )
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from patchcli.grid import Block, Pair
+    from patchcli.axis import Pair
+    from patchcli.grid import Block
 
 BLOCK_BYTES = 1 << 18  # of the image below a block of patch rows: what is made of them stays in a core's cache
 CUT_BYTES = 1 << 21  # of patches, whatever their overlap: several blocks are under way at once

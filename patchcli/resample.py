@@ -26,7 +26,7 @@ from patchcli.patches import as_image
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from patchcli.grid import Pair
+    from patchcli.axis import Pair
 
 Box = tuple[float, float, float, float]
 Place = NDArray[np.float64]

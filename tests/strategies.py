@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcli.grid import EDGES, Grid
+from patchcli.axis import EDGES
+from patchcli.grid import Grid
 from patchcli.patches import PAD_MODES
 
 INTEGERS = ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", ">i4")

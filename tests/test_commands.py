@@ -24,6 +24,7 @@ from click.testing import CliRunner
 
 from patchcli import images
 from patchcli.cli import cli
+from patchcli.formats import FORMATS
 from tests.conftest import SAMPLES, Run, gray, read_image, write_image
 from tests.test_images import HELD, encoded, picture
 
@@ -61,10 +62,10 @@ def test_pipeline_gives_the_pixels_back(path: Path, options: str, tmp_path: Path
 
 @pytest.mark.parametrize(("name", "code", "channels"), [held for held in HELD if held[0] != "npy"])
 def test_every_format_comes_back(name: str, code: str, channels: int, tmp_path: Path) -> None:
-    suffix = images.FORMATS[name].suffixes[0]
+    suffix = FORMATS[name].suffixes[0]
     (tmp_path / f"a{suffix}").write_bytes(encoded(picture(code, channels), name))
     runner = CliRunner()
-    back = tmp_path / (f"back{suffix}" if images.FORMATS[name].lossless else "back.png")
+    back = tmp_path / (f"back{suffix}" if FORMATS[name].lossless else "back.png")
     for arguments in (
         ["extract", str(tmp_path / f"a{suffix}"), "-s", "4x3", "--stride", "1", "-o", str(tmp_path / "a.npz")],
         ["merge", str(tmp_path / "a.npz"), "-o", str(back)],

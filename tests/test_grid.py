@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchcli.axis import EDGES, Axis, stride_from_overlap
 from patchcli.errors import PatchcliError
-from patchcli.grid import EDGES, Axis, Grid, stride_from_overlap
+from patchcli.grid import Grid
 from tests import references
 from tests.strategies import grids
 

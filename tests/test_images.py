@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from patchcli import images
 from patchcli.errors import PatchcliError
-from patchcli.images import FORMATS, READABLE, WRITABLE, check_holds, format_of, read, to_gray, write
+from patchcli.formats import FORMATS, READABLE, WRITABLE
+from patchcli.images import check_holds, format_of, read, to_gray, write
 from tests.conftest import SAMPLES
 
 HELD = [

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli import mean
+from patchcli.axis import EDGES
 from patchcli.cover import cover_of
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
-from patchcli.grid import EDGES, Grid
+from patchcli.grid import Grid
 from patchcli.mean import MeanFold, Merged, merge
 from patchcli.patches import blocks, extract
 from tests import references

@@ -12,6 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patchcli import images
+from patchcli.formats import ORIENTATION
 
 FOLDER = Path(__file__).parent.parent / "sample_images"
 Plane = NDArray[np.float64]
@@ -114,7 +115,7 @@ def lying_photo() -> bytes:
     """The scene as a camera held upright stores it: turned, with EXIF orientation 6."""
     upright = scene(320, 240)
     exif = PIL.Image.Exif()
-    exif[images.ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     file = io.BytesIO()
     PIL.Image.fromarray(np.rot90(upright)).save(file, "jpeg", quality=92, subsampling=0, exif=exif.tobytes())
     return file.getvalue()

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from patchcli import images, options, runner
+from patchcli import options, runner
 from patchcli.errors import PatchcliError, UsageError
+from patchcli.formats import FORMATS
 from patchcli.jobs import crop as job
 from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
 
@@ -55,7 +56,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         raise UsageError(f"--box and --normalized-box: {fault}")
     _check(given["box"] or given["normalized_box"])
     image_format = options.image_format_of(given)
-    tasks = options.place_tasks(given, lambda path: path + (images.FORMATS[image_format].suffixes[0] if image_format else ""))
+    tasks = options.place_tasks(given, lambda path: path + (FORMATS[image_format].suffixes[0] if image_format else ""))
     options.check_suffixes([task.target for task in tasks if image_format is None])
     normalized = given["box"] is None
     settings = job.CropSettings(

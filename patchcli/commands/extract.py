@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from patchcli import options, runner
+from patchcli.axis import EDGES, stride_from_overlap
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.grid import EDGES, stride_from_overlap
 from patchcli.jobs import extract as job
 from patchcli.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.patches import PAD_MODES

@@ -9,7 +9,8 @@ import click
 
 from patchcli import options, runner
 from patchcli.errors import UsageError
-from patchcli.images import FORMATS, WRITABLE, format_of
+from patchcli.formats import FORMATS, WRITABLE
+from patchcli.images import format_of
 from patchcli.jobs import merge as job
 
 DTYPES = (

@@ -12,7 +12,7 @@ from patchcli.resample import crop, pixel_box
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from patchcli.grid import Pair
+    from patchcli.axis import Pair
     from patchcli.resample import Box
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.grid import Pair
+    from patchcli.axis import Pair
 
 
 class ExtractSettings(NamedTuple):
