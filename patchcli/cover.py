@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.errors import PatchcliError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,9 +59,15 @@ class Cover(NamedTuple):
         )
 
     def box(self) -> tuple[slice, slice]:
-        """The smallest box that holds every covered pixel."""
+        """The smallest box that holds every covered pixel.
+
+        Raises:
+            PatchcliError: there is none.
+        """
         dense = self.dense()
         spans = [np.flatnonzero(dense.any(axis=axis)) for axis in (1, 0)]
+        if not len(spans[0]):
+            raise PatchcliError("no pixel is covered by a patch, so that trimming would leave nothing; allowed is --fill alone")
         rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
         return rows, columns
 

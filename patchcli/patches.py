@@ -240,6 +240,8 @@ def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count:
     """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid."""
     height, width = grid.patch
     check_real(dtype, "stack of patches")
+    if count == 0 and shape[:1] == (0,):
+        raise PatchcliError("stack has no patches; at least one is needed")
     if len(shape) not in (3, 4) or shape[1:3] != grid.patch or 0 in shape:
         raise PatchcliError(
             f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "patches": KERNELS | {"parallel"},
     "fold": KERNELS | {"patches"},
     "layouts": KERNELS | {"patches"},
-    "cover": {"axis", "grid"},
+    "cover": {"errors", "axis", "grid"},
     "divide": KERNELS | {"cover", "patches"},
     "mean": KERNELS | {"parallel", "patches", "layouts", "fold", "cover", "divide"},
     "resample": KERNELS | {"patches"},

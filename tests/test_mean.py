@@ -136,12 +136,19 @@ def test_trim_and_fill() -> None:
     assert merged.image.tolist() == [[9, 10, 99, 12, 13], [16, 17, 99, 19, 20]]
 
 
+def test_trim_where_no_patch_touches_the_image() -> None:
+    grid = Grid((3, 3), 1, 9, margin=1, edge="drop")
+    with pytest.raises(PatchcliError, match=r"^no pixel is covered by a patch"):
+        folded(grid, np.zeros((1, 1, 1), np.uint8), Wanted(np.dtype("u1"), trim=True))
+
+
 @pytest.mark.parametrize(
     ("patches", "options", "sentence"),
     [
         (np.zeros((3, 2, 2)), {}, "stack has 3 patches but 4 origins; both must be the same"),
         (np.zeros((4, 2, 3)), {}, r"patches have shape \(4, 2, 3\); expected \(4, 2, 2\) or .* width=2 height=2"),
         (np.zeros((4, 4)), {}, r"patches have shape \(4, 4\)"),
+        (np.zeros((0, 2, 2)), {"origins": np.zeros((0, 2), int)}, "stack has no patches; at least one is needed"),
         (np.zeros((4, 2, 2), complex), {}, "stack of patches has dtype complex128"),
         (np.zeros((4, 2, 2)), {"origins": [[0, 0]] * 3}, "stack has 4 patches but 3 origins"),
         (np.zeros((1, 2, 2)), {"origins": [[0, 3]]}, "patch 0 has its origin at x=3 y=0; allowed are x from 0 to 2"),

@@ -59,20 +59,21 @@ def test_torch_unfold_and_fold(stride: int) -> None:
     assert np.abs(merge(changed, grid, fill=0) - folded / cover).max() < 1e-12
 
 
-corner = st.floats(-3, 3)
+corner = st.floats(-3, 3) | st.integers(-12, 12).map(lambda quarter: quarter / 4)  # where ties are
 
 
-@settings(max_examples=300)
+@settings(max_examples=600)
 @given(
     st.tuples(corner, corner, corner, corner).filter(lambda box: abs(box[0] - box[2]) > 1e-3 and abs(box[1] - box[3]) > 1e-3),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.sampled_from(["zeros", "border", "reflection"]),
+    st.sampled_from(["bilinear", "nearest"]),
     st.booleans(),
 )
 @pytest.mark.filterwarnings("ignore:Since version 1.3.0:UserWarning")
 def test_torch_affine_grid_and_grid_sample(
-    box: tuple[float, float, float, float], shape: tuple[int, int], size: tuple[int, int], outside: str, align: bool
+    box: tuple[float, float, float, float], shape: tuple[int, int], size: tuple[int, int], outside: str, how: str, align: bool
 ) -> None:
     torch = peer("torch")
     functional = torch.nn.functional
@@ -80,6 +81,7 @@ def test_torch_affine_grid_and_grid_sample(
     x0, y0, x1, y1 = box
     theta = torch.tensor([[[(x1 - x0) / 2, 0, (x1 + x0) / 2], [0, (y1 - y0) / 2, (y1 + y0) / 2]]], dtype=torch.float64)
     flow = functional.affine_grid(theta, (1, 1, *size), align_corners=align)
-    sampled = functional.grid_sample(torch.from_numpy(source)[None, None], flow, padding_mode=outside, align_corners=align)
-    got = crop(source, box, size, outside=outside, align_corners=align)
+    options = {"mode": how, "padding_mode": outside, "align_corners": align}
+    sampled = functional.grid_sample(torch.from_numpy(source)[None, None], flow, **options)
+    got = crop(source, box, size, outside=outside, resampling=how, align_corners=align)
     assert np.abs(got - sampled[0, 0].numpy()).max() < 1e-9
