@@ -25,7 +25,6 @@ class Row:
     ratio: float
     spread: float
     limit: float | None = None
-    note: str = ""
 
     @property
     def verdict(self) -> str:
