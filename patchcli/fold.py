@@ -2,32 +2,39 @@
 
 Kernels: arrays in, arrays out. Two ways to add, chosen by what is known of the order of the patches:
 
-- `RowFolder` takes whole patch rows of a grid in order. Patches ``k, k+n, k+2n, ...`` of a row, ``n = ceil(w/stride)``, do not
-  overlap, so that their rows, each one item, can be laid side by side into a strip as wide as the image, which is added in
-  one long vector operation; n such passes make the patch row, and patch rows are then added to the image, again in long
-  pieces.
+- `RowFolder` takes whole patch rows of a grid in order, and adds long runs of memory. Down: row ``i`` of neighbouring patches,
+  each one item, are laid side by side, and slices of ``stride`` such lines of all patch rows are added, one below the other.
+  Across: patches ``k, k+n, k+2n, ...``, ``n = ceil(w/stride)``, do not overlap, so that their rows can be laid side by side into
+  a strip as wide as the image; n strips are added. Down first where many patch rows lie on a line, as it leaves few sums to add
+  across; otherwise across first, as it needs no second laying.
 - `fold_at` takes patches anywhere, in any order, repeated or missing, in sets that don't overlap: the pixels below a set are
   gathered, added to, and scattered back, a patch row an item. It touches only the pixels it changes, at several times the
   cost a pixel.
 
-Integers are added as integers wide enough to be exact, so no order can change a result. Floats are added in float64, pairs of
-float32 first.
+Integers are added as integers wide enough to be exact, so no order can change a result. Floats are added in float64, a few
+float32 first. Their order depends on the grid and its blocks alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchcli.dtypes import sum_dtype
-from patchcli.patches import row_windows, runs
+from patchcli.patches import item_dtype, row_windows, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from patchcli.grid import Block, Grid
+
+
+MOST_TOGETHER = 8  # values of float32 added up before they are widened
+DEEP = 6  # slices of patch rows on a line from which on they are added up before patches that lie side by side
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,17 @@ class _Pass:
     index: slice
     columns: NDArray[np.int64]
     step: int
+    width: int
+
+    @property
+    def first(self) -> int:
+        """First column that a patch lies on."""
+        return int(self.columns[0])
+
+    @property
+    def stop(self) -> int:
+        """First column behind all patches."""
+        return int(self.columns[-1]) + self.width
 
 
 def _plan_passes(starts: NDArray[np.int64], width: int) -> list[_Pass]:
@@ -58,12 +76,20 @@ def _plan_passes(starts: NDArray[np.int64], width: int) -> list[_Pass]:
             steps = np.diff(columns)
             step = int(steps[0]) if len(steps) else width
             step = step if (steps == step).all() else 0
-            passes.append(_Pass(slice(part.start + group, part.stop, depth), columns, step))
+            passes.append(_Pass(slice(part.start + group, part.stop, depth), columns, step, width))
     return passes
 
 
+class Lines(NamedTuple):
+    """Sums of some lines of a padded image: ``sums[i, j]``, ``(n, lines, span)``, are those of line ``top + i*step + j``."""
+
+    top: int
+    step: int
+    sums: NDArray[Any]
+
+
 class RowFolder:
-    """Adds blocks of whole patch rows, in order, to the sums of a padded image.
+    """Adds up blocks of whole patch rows of a padded image.
 
     Args:
         grid: where the patches lie.
@@ -73,92 +99,196 @@ class RowFolder:
 
     def __init__(self, grid: Grid, channels: int, dtype: np.dtype[Any]) -> None:
         self.grid, self.channels, self.dtype = grid, channels, dtype
-        self.width = grid.patch[1] * channels
         self._passes: dict[tuple[int, int], list[_Pass]] = {}
 
-    def _plan(self, columns: slice) -> list[_Pass]:
-        """The passes over patch columns ``columns``, planned once."""
-        key = columns.start, columns.stop
-        if key not in self._passes:
-            starts = self.grid.columns.starts[columns]
-            self._passes[key] = _plan_passes((starts - starts[0]) * self.channels, self.width)
-        return self._passes[key]
+    def _plan(self, first: int, stop: int) -> list[_Pass]:
+        """The passes over patch columns ``first`` to ``stop``, planned once."""
+        if (first, stop) not in self._passes:
+            starts = self.grid.columns.starts[first:stop]
+            self._passes[first, stop] = _plan_passes((starts - starts[0]) * self.channels, self.grid.patch[1] * self.channels)
+        return self._passes[first, stop]
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is counted at the end
-    def fold_columns(self, patches: NDArray[Any], block: Block) -> NDArray[Any]:
-        """Patches C-contiguous ``(block.count, h, w[, C])`` to strips ``(rows, h, span)``: patch rows, overlaps added up."""
-        starts = self.grid.columns.starts[block.columns]
-        span = int(starts[-1] - starts[0]) * self.channels + self.width
-        rows, height = block.rows.stop - block.rows.start, self.grid.patch[0]
-        pixels = patches.reshape(rows, len(starts), height, self.width)
-        passes = self._plan(block.columns)
-        sums = np.zeros((rows, height, span), sum_dtype(self.dtype, len(passes)))
-        strips = [np.empty(sums.shape, self.dtype) for _ in range(2 if self.dtype == np.float32 else 1)]
-        laid = 0
-        for one in passes:
-            if len(one.columns) == 1:
-                first = int(one.columns[0])
-                piece = sums[:, :, first : first + self.width]
-                np.add(piece, pixels[:, one.index.start], out=piece)
-                continue
-            _lay(strips[laid], pixels, one)
-            laid += 1
-            if laid == len(strips):
-                _add(sums, strips)
-                laid = 0
-        if laid:
-            _add(sums, strips[:laid])
-        return sums
+    def fold(self, patches: NDArray[Any], block: Block) -> list[Lines]:
+        """Add up the patches of a block, C-contiguous ``(block.count, h, w[, C])``, to lines as wide as its patch columns."""
+        height, width = self.grid.patch
+        starts = self.grid.rows.starts[block.rows]
+        rows = patches.reshape(len(starts), -1, height, width * self.channels)
+        first, stop = block.columns.start, block.columns.stop
+        folded = []
+        for run in runs(starts):
+            pixels = rows[run.index]
+            if run.count > 1 and height >= DEEP * run.step:
+                folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
+            else:
+                plan = self._plan(first, stop)
+                across = _fold_across(pixels.transpose(0, 2, 1, 3), plan, sum_dtype(self.dtype, len(plan)))
+                folded.append(Lines(run.start, run.step, across))
+        return folded
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def fold_rows(self, sums: NDArray[Any], strips: NDArray[Any], block: Block, top_line: int) -> None:
-        """Add strips ``(rows, h, span)`` to ``sums``, C-contiguous ``(lines, W' * C)``, padded lines from ``top_line`` on.
-
-        Slices of ``stride`` lines of neighbouring patch rows lie one below the other. The lowest slice goes first: then
-        the patch rows reach each line in increasing order, whichever blocks they came in, and float sums are the same.
-        """
-        _, height, span = strips.shape
-        left = int(self.grid.columns.starts[block.columns.start]) * self.channels
-        line, size = sums.strides
-        for run in runs(self.grid.rows.starts[block.rows] - top_line):
-            step = run.step if run.count > 1 else height
-            for top in range((height - 1) // step * step, -1, -step):
-                part = strips[run.index, top : top + step]
-                target: NDArray[Any] = np.ndarray(
-                    (run.count, part.shape[1], span),
-                    sums.dtype,
-                    sums,
-                    offset=(run.start + top) * line + left * size,
-                    strides=(step * line, line, size),
-                )
-                np.add(target, part, out=target)
+    def _fold_both(self, pixels: NDArray[Any], step: int, first: int, stop: int) -> NDArray[Any]:
+        """Overlapping patch rows ``(rows, stop - first, h, width)`` of patch columns ``first`` to ``stop``, added up."""
+        deep, plan = -(-self.grid.patch[0] // step), self._plan(first, stop)
+        down = _fold_down(pixels, step, sum_dtype(self.dtype, deep))
+        return _fold_across(down, plan, sum_dtype(self.dtype, deep * len(plan)))
 
 
-def _add(sums: NDArray[Any], strips: list[NDArray[Any]]) -> None:
-    """Add one strip or a pair of them to sums of the same shape, all of it: one run of memory is faster than rows of it.
+@np.errstate(over="ignore", invalid="ignore")
+def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int) -> None:
+    """Add folded lines to ``sums``, C-contiguous ``(lines, W' * C)``, padded lines from ``top_line`` on, at value ``left``.
+
+    Slices of ``step`` lines lie one below the other. The lowest slice goes first: then patch rows reach each line in
+    increasing order, whichever parts they came in, and float sums are the same.
+    """
+    count, lines, _ = folded.sums.shape
+    step = folded.step if count > 1 else lines
+    line, size = sums.strides
+    for top in range((lines - 1) // step * step, -1, -step):
+        part = folded.sums[:, top : top + step]
+        target: NDArray[Any] = np.ndarray(
+            part.shape,
+            sums.dtype,
+            sums,
+            offset=(folded.top + top - top_line) * line + left * size,
+            strides=(step * line, line, size),
+        )
+        np.add(target, part, out=target)
+
+
+def _fold_down(pixels: NDArray[Any], step: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Add up patches that lie one below the other: ``(rows, m, h, width)`` to ``(1, lines, m, width)`` of ``dtype``.
+
+    Row ``i`` of the patches of a patch row are laid side by side, each an item; they stay where they are in their patches
+    and so need no shift. Slices of ``step`` such lines of all patch rows then lie one below the other.
+    """
+    rows, count, height, width = pixels.shape
+    laid = np.empty((rows, height, count * width), pixels.dtype)
+    items = _items(pixels)
+    laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
+    sums = np.zeros(((rows - 1) * step + height, count * width), dtype)
+    if dtype == np.float64 and pixels.dtype == np.float32:
+        _add_in_pairs(sums, laid, step)
+        if not np.isfinite(sums).all():  # a sum of float32 overflowed, perhaps
+            sums.fill(0)
+            laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
+            _add_slices(sums, laid, step)
+    else:
+        _add_slices(sums, laid, step)
+    return sums.reshape(1, -1, count, width)
+
+
+def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int) -> None:
+    """Add ``part`` ``(rows, lines, n)`` to lines ``line + i*step + j`` of ``sums`` ``(L, n)``."""
+    target: NDArray[Any] = np.ndarray(
+        part.shape, sums.dtype, sums, offset=line * sums.strides[0], strides=(step * sums.strides[0], *sums.strides)
+    )
+    np.add(target, part, out=target)
+
+
+def _add_slices(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
+    """Add laid patch rows ``(rows, h, n)`` to ``sums`` ``(lines, n)``, a slice of ``step`` lines of all of them at a time."""
+    for top in range(0, laid.shape[1], step):
+        _add_slice(sums, laid[:, top : top + step], top, step)
+
+
+def _add_in_pairs(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
+    """Like `_add_slices`, but slices of float32 are added up by twos, fours and eights before they are widened.
+
+    Widening is the slow step. Adding eight values costs three roundings, 2e-7 of their sum, and none where all are equal, as
+    their number is a power of two: patches that were not changed give back their image bit for bit. Lines on which a
+    slice has no partner are widened as they are. ``laid`` is overwritten.
+    """
+    rows, height, _ = laid.shape
+    # Slice `top` holds line i*step + top for i from `low` on; all slices of a level start with the same i.
+    low, apart = 0, 1
+    slices = list(range(0, height // step * step, step))
+    for top in range(height // step * step, height, step):
+        _add_slice(sums, laid[:, top:], top, step)
+    while len(slices) > 1 and apart < MOST_TOGETHER and rows - low > apart:
+        paired = []
+        for upper, lower in zip(slices[::2], slices[1::2], strict=False):
+            above, below = laid[:, upper : upper + step], laid[:, lower : lower + step]
+            _add_slice(sums, above[low : low + apart], upper + low * step, step)
+            _add_slice(sums, below[rows - apart :], lower + (rows - apart) * step, step)
+            np.add(above[low + apart :], below[low : rows - apart], out=above[low + apart :])
+            paired.append(upper)
+        if len(slices) % 2:
+            odd = slices[-1]
+            _add_slice(sums, laid[low:, odd : odd + step], odd + low * step, step)
+        slices, low, apart = paired, low + apart, 2 * apart
+    for top in slices:
+        _add_slice(sums, laid[low:, top : top + step], top + low * step, step)
+
+
+def _fold_across(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Add up patches that lie side by side: ``(n, lines, m, width)`` to ``(n, lines, span)`` of ``dtype``.
 
     A pair of float32 is added up before it is widened, which is the slow step. That costs one rounding, 6e-8 of the pair's
-    sum, and nothing where both values are equal or one is 0: patches that were not changed still give back their image.
+    sum, and nothing where both values are equal or one is 0.
     """
-    if len(strips) > 1:
-        np.add(strips[0], strips[1], out=strips[0])
-    np.add(sums, strips[0], out=sums)
+    if pixels.dtype != np.float32:
+        return _add_strips(pixels, passes, dtype, 1)
+    sums = _add_strips(pixels, passes, dtype, 2)
+    # A sum of two float32 overflowed, perhaps.
+    return sums if np.isfinite(sums).all() else _add_strips(pixels, passes, dtype, 1)
+
+
+def _add_strips(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], together: int) -> NDArray[Any]:
+    """Do what `_fold_across` does, ``together`` passes at a time; whole strips: one run of memory is faster than rows of it."""
+    shape = *pixels.shape[:2], max(one.stop for one in passes)
+    strips = [np.empty(shape, pixels.dtype) for _ in range(together)]
+    sums: NDArray[Any] | None = None
+    for group in _groups(passes, together):
+        if len(group[0].columns) == 1:
+            sums = np.zeros(shape, dtype) if sums is None else sums
+            piece = sums[:, :, group[0].first : group[0].stop]
+            np.add(piece, pixels[:, :, group[0].index.start], out=piece)
+            continue
+        for strip, one in zip(strips, group, strict=False):
+            _lay(strip, pixels, one)
+        if len(group) > 1:
+            np.add(strips[0], strips[1], out=strips[0])
+        if sums is None:
+            sums = strips[0].astype(dtype)
+        else:
+            np.add(sums, strips[0], out=sums)
+    return np.zeros(shape, dtype) if sums is None else sums
+
+
+def _groups(passes: list[_Pass], size: int) -> Iterator[list[_Pass]]:
+    """Passes ``size`` by ``size``, those of a single patch alone."""
+    group: list[_Pass] = []
+    for one in passes:
+        lone = len(one.columns) == 1
+        if group and (lone or len(group) == size):
+            yield group
+            group = []
+        if lone:
+            yield [one]
+        else:
+            group.append(one)
+    if group:
+        yield group
 
 
 def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: _Pass) -> None:
-    """Lay the patches of a pass side by side, each row an item, and 0 between them; ``pixels`` are ``(rows, m, h, width)``."""
+    """Lay the patches of a pass side by side, each row an item, and 0 between them; ``pixels`` are ``(n, lines, m, width)``."""
     width = pixels.shape[-1]
-    first, last = int(one.columns[0]), int(one.columns[-1]) + width
     if one.step == width:
-        strip[:, :, :first] = 0
-        strip[:, :, last:] = 0
+        strip[:, :, : one.first] = 0
+        strip[:, :, one.stop :] = 0
     else:
         strip.fill(0)
-    items = pixels.view(f"V{width * pixels.itemsize}")[..., 0].transpose(0, 2, 1)
-    windows: NDArray[np.void] = np.ndarray(
+    items = _items(pixels)
+    windows: NDArray[Any] = np.ndarray(
         (*strip.shape[:2], strip.shape[2] - width + 1), items.dtype, strip, strides=(*strip.strides[:2], strip.itemsize)
     )
-    windows[:, :, slice(first, last - width + 1, one.step) if one.step else one.columns] = items[:, :, one.index]
+    windows[:, :, slice(one.first, one.stop - width + 1, one.step) if one.step else one.columns] = items[:, :, one.index]
+
+
+def _items(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Each patch row ``(..., width)`` as one item ``(...)``, a view."""
+    return pixels.view(item_dtype(pixels.shape[-1] * pixels.itemsize))[..., 0]
 
 
 @np.errstate(over="ignore", invalid="ignore")

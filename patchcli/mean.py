@@ -10,7 +10,7 @@ import numpy as np
 from patchcli.cover import Cover, cover_of
 from patchcli.divide import HALF, Divider, Wanted
 from patchcli.dtypes import sum_dtype
-from patchcli.fold import RowFolder, fold_at
+from patchcli.fold import Lines, RowFolder, add_lines, fold_at
 from patchcli.layouts import fold_plane
 from patchcli.parallel import map_in_order, usable_threads
 from patchcli.patches import blocks, check_grid, check_origins, check_stack
@@ -97,16 +97,18 @@ class MeanFold:
             threads: how many blocks are folded at once; it changes no bit of the result.
         """
 
-        def fold(given: tuple[Block, NDArray[Any]]) -> tuple[Block, list[NDArray[Any]]]:
+        def fold(given: tuple[Block, NDArray[Any]]) -> tuple[Block, list[list[Lines]]]:
             block, pixels = given
             parts = zip(self._folders, _split(pixels, self._parts), strict=True)
-            return block, [folder.fold_columns(part, block) for folder, part in parts]
+            return block, [folder.fold(part, block) for folder, part in parts]
 
-        for block, strips in map_in_order(fold, patches, threads):
+        for block, folded in map_in_order(fold, patches, threads):
             starts = self.grid.rows.starts[block.rows]
             self._move(int(starts[0]), int(starts[-1]) + self.grid.patch[0])
-            for sums, folder, part in zip(self._sums, self._folders, strips, strict=True):
-                folder.fold_rows(sums, part, block, self._top)
+            left = int(self.grid.columns.starts[block.columns.start]) * math.prod(self.channels)
+            for sums, parts in zip(self._sums, folded, strict=True):
+                for lines in parts:
+                    add_lines(sums, lines, self._top, left)
             yield block
 
     def _move(self, first: int, stop: int) -> None:

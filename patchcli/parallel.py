@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 MOST_THREADS = 4  # more of them wait for memory, not for a core
-WORTH_BYTES = 1 << 26
+WORTH_BYTES = 1 << 25
 SMALL = 1 << 16  # bytes that are not worth a thread
 FLUSH_BYTES = 1 << 25
 

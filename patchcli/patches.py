@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from patchcli.axis import Pair
     from patchcli.grid import Block
 
-BLOCK_BYTES = 1 << 18  # of the image below a block of patch rows: what is made of them stays in a core's cache
+BLOCK_BYTES = 1 << 17  # of sums that are divided at once: what is made of them stays in a core's cache
 CUT_BYTES = 1 << 21  # of patches, whatever their overlap: several blocks are under way at once
-ROW_BYTES = 1 << 23  # a patch row larger than this is cut; fixed, because the order of float sums depends on it
+FOLD_BYTES = (
+    1 << 23
+)  # of patches that are folded at once: the more patch rows, the fewer sums; fixed, as the order of float sums depends on it
 PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
 
 
@@ -165,17 +167,15 @@ def extract(
     return stack, grid.origins()
 
 
-def blocks(grid: Grid, channels: int, itemsize: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The grid in blocks of whole patch rows for folding, or of parts of one where it is large.
+def blocks(grid: Grid, channels: int, itemsize: int, block_bytes: int = FOLD_BYTES) -> Iterator[Block]:
+    """The grid in blocks of whole patch rows for folding, about ``block_bytes`` of patches, or of parts of one where it is large.
 
-    A block's patch rows, overlaps added up, have at most about ``block_bytes``, and its patches `CUT_BYTES`.
+    The order in which floats are added up depends on the blocks, so that their size is fixed.
     """
     height, width = grid.patch
     patch_bytes = height * width * channels * itemsize
-    rows = min(
-        block_bytes // (height * grid.columns.padded * channels * itemsize), CUT_BYTES // (patch_bytes * grid.columns.count)
-    )
-    return grid.blocks(max(1, rows), max(1, ROW_BYTES // patch_bytes))
+    rows = block_bytes // (patch_bytes * grid.columns.count)
+    return grid.blocks(max(1, rows), max(1, block_bytes // patch_bytes))
 
 
 def cut_blocks(grid: Grid, pixel: int) -> Iterator[Block]:
@@ -207,7 +207,7 @@ def gather(padded: NDArray[Any], grid: Grid, block: Block, out: NDArray[Any]) ->
         return
     height, width = grid.patch
     pixel, line = pixel_bytes(padded), padded.strides[0]
-    item = np.dtype(f"V{width * pixel}")
+    item = item_dtype(width * pixel)
     shape = (block.rows.stop - block.rows.start, block.columns.stop - block.columns.start, height)
     items = np.ndarray(shape, item, out)
     for row in row_runs:
@@ -229,11 +229,16 @@ def gather_at(padded: NDArray[Any], starts: NDArray[np.int64], patch: Pair, out:
     np.ndarray((len(starts), height), windows.dtype, out)[...] = windows[starts[:, :1] + np.arange(height), starts[:, 1:]]
 
 
-def row_windows(image: NDArray[Any], width: int) -> NDArray[np.void]:
+def item_dtype(size: int) -> np.dtype[Any]:
+    """The dtype of an item of ``size`` bytes: an unsigned integer where there is one, as numpy copies those faster."""
+    return np.dtype(f"u{size}" if size in (1, 2, 4, 8) else f"V{size}")
+
+
+def row_windows(image: NDArray[Any], width: int) -> NDArray[Any]:
     """Every run of ``width`` neighbouring pixels as one item: ``(H, W - width + 1)`` overlapping items of an image's memory."""
     pixel = pixel_bytes(image)
     shape = (image.shape[0], image.shape[1] - width + 1)
-    return np.ndarray(shape, np.dtype(f"V{width * pixel}"), image, strides=(image.strides[0], pixel))
+    return np.ndarray(shape, item_dtype(width * pixel), image, strides=(image.strides[0], pixel))
 
 
 def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli import mean
-from patchcli.axis import EDGES
+from patchcli.axis import EDGES, Pair
 from patchcli.cover import cover_of
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
@@ -80,11 +80,50 @@ def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
     assert np.array_equal(cover_of(grid, origins).dense(), references.cover(origins, grid.patch, grid.image))
 
 
-@given(grids(), st.integers(1, 3000), st.integers(1, 3), st.sampled_from(FLOATS[:3]))
-def test_block_size_and_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) -> None:
-    patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
-    got = folded(grid, patches, Wanted(patches.dtype, fill=0), threads, size)
+@given(grids(), st.integers(1, 3000), st.sampled_from(INTEGERS))
+def test_block_size_changes_no_integer(grid: Grid, size: int, dtype: str) -> None:
+    patches = np.random.default_rng(5).integers(0, 2, (grid.count, *grid.patch, 2)).astype(dtype)
+    got = folded(grid, patches, Wanted(patches.dtype, fill=0), 1, size)
     assert got.image.tobytes() == merge(patches, grid, fill=0).tobytes()
+
+
+@given(grids(), st.integers(1, 3000), st.integers(2, 3), st.sampled_from(FLOATS[:3]))
+def test_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) -> None:
+    patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
+    one, many = (folded(grid, patches, Wanted(patches.dtype, fill=0), count, size) for count in (1, threads))
+    assert one.image.tobytes() == many.image.tobytes()
+
+
+DEEP = [
+    ((30, 41), 8, 1),
+    ((40, 23), (13, 5), 1),
+    ((44, 31), (20, 7), (3, 2)),
+    ((90, 50), 39, 2),
+    ((25, 24), 24, 1),
+    ((33, 9), (17, 9), 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch", "stride"), DEEP)
+@pytest.mark.parametrize("edge", ["shift", "pad", "even"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f2", "f4", "f8"])
+def test_many_patches_on_a_line(shape: Pair, patch: int | Pair, stride: int | Pair, edge: str, dtype: str) -> None:
+    grid = Grid(shape, patch, stride, edge=edge)
+    rng = np.random.default_rng(3)
+    image = (rng.random((*shape, 2)) * 200 - (dtype != "u1") * 100).astype(dtype)
+    patches, origins = extract(image, grid)
+    assert np.array_equal(merge(patches, grid), image) or (dtype == "f8" and np.allclose(merge(patches, grid), image, 1e-14, 0))
+    patches = (rng.random(patches.shape) * 200).astype(dtype)
+    tolerance = {"f2": 0.1, "f4": 1e-4, "f8": 1e-11}.get(dtype, 0)
+    assert np.allclose(merge(patches, grid), references.mean(patches, origins, shape, 0), 0, tolerance)
+
+
+@pytest.mark.parametrize("patch", [2, 8, 13])
+def test_values_near_the_end_of_float32(patch: int) -> None:
+    image = np.full((40, 40), np.finfo(np.float32).max, np.float32)
+    image[::3] *= -1
+    grid = Grid((40, 40), patch, 1)
+    assert np.array_equal(merge(extract(image, grid)[0], grid), image)
 
 
 def test_means_of_integers_tie_to_even_and_never_overflow() -> None:
