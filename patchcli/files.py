@@ -7,12 +7,13 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from patchcli.errors import OutputError, PatchcliError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
 STREAM = "-"
 UNFINISHED: set[str] = set()  # temporary files there are now
@@ -80,24 +81,77 @@ def is_special(path: str) -> bool:
         return False
 
 
+class Outputs:
+    """Outputs of one piece of work: all of them appear under their names when the block ends without an exception, or none.
+
+    Args:
+        overwrite: replace files that exist.
+    """
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
+        self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            while kind is None and self._whole:
+                temporary, path, given = self._whole[0]
+                with _named(given):
+                    _put_in_place(temporary, path, overwrite=self._overwrite)
+                    _flush_folder(os.path.dirname(path))
+                UNFINISHED.discard(temporary)
+                del self._whole[0]
+        finally:
+            for temporary, _, _ in self._whole:
+                _remove(temporary)
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        """Open an output for writing.
+
+        A regular file is written beside its place, flushed to disk, and renamed at the end; its folder is made if missing.
+        Standard output (``-``), devices and FIFOs are written to directly.
+
+        Raises:
+            OutputError: the disk is full, the place is not writable, or the output exists and may not be overwritten.
+            BrokenPipeError: the reader of a pipe went away.
+        """
+        with _named(path):
+            if is_special(path):
+                with _special(path) as file:
+                    yield file
+                return
+            place = os.path.realpath(path)
+            with _beside(place) as (file, temporary):
+                yield file
+            self._whole.append((temporary, place, path))
+
+
 @contextlib.contextmanager
 def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """Open an output for writing; what was written appears under its name when the block ends without an exception.
+    """Open a single output for writing; see `Outputs`."""
+    with Outputs(overwrite=overwrite) as outputs, outputs.create(path) as file:
+        yield file
 
-    A regular file is written beside its place, flushed to disk and renamed; its folder is made if missing. Standard output
-    (``-``), devices and FIFOs are written to directly.
 
-    Raises:
-        OutputError: the disk is full, the place is not writable, or the output exists and ``overwrite`` is false.
-        BrokenPipeError: the reader of a pipe went away.
-    """
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """What the system raises while an output is made, as one sentence that names it."""
     try:
-        with _special(path) if is_special(path) else _beside(os.path.realpath(path), overwrite=overwrite) as file:
-            yield file
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
+    UNFINISHED.discard(temporary)
 
 
 def discard_unfinished() -> None:
@@ -127,7 +181,8 @@ def _special(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
+def _beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the folder of ``path`` and its name; on disk, or gone, when the block ends."""
     folder, name = os.path.split(path)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -139,17 +194,12 @@ def _beside(path: str, *, overwrite: bool) -> Iterator[BinaryIO]:
         number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(number, "w+b") as file:
             _same_mode(number, path)
-            yield file
+            yield file, temporary
             file.flush()
             os.fsync(number)
-        _put_in_place(temporary, path, overwrite=overwrite)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _remove(temporary)
         raise
-    finally:
-        UNFINISHED.discard(temporary)
-    _flush_folder(folder)
 
 
 def _put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:

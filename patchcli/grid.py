@@ -145,6 +145,11 @@ class Grid:
         whole[..., 1] = self.columns.starts - self.margin
         return whole.reshape(-1, 2)[first % nx : first % nx + stop - first]
 
+    def starts_of(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the patches ``index`` ``(n,)`` start in the padded image, int64 ``(n, 2)``, row-major order of patches."""
+        row, column = np.divmod(index, self.columns.count)
+        return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1)
+
     def cover(self) -> NDArray[np.int64]:
         """How many patches lie on each image pixel, int64 ``(H, W)``."""
         return np.multiply.outer(self.rows.cover(), self.columns.cover())
@@ -161,3 +166,37 @@ class Grid:
             for j in range(0, nx, columns_at_most):
                 stop = min(j + columns_at_most, nx)
                 yield Block(slice(i, i + 1), slice(j, stop), i * nx + j, stop - j)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some patches of a grid: the ``first`` to ``last`` (excluded) of all of them, or of those in ``chosen``.
+
+    Attributes:
+        grid: the whole.
+        first: of the part.
+        last: of the part, excluded.
+        chosen: sorted indices into the grid, int64 ``(n,)``; None for all of it.
+    """
+
+    grid: Grid
+    first: int
+    last: int
+    chosen: NDArray[np.int64] | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of patches."""
+        return self.last - self.first
+
+    @property
+    def index(self) -> NDArray[np.int64] | None:
+        """Indices into the grid, int64 ``(count,)``; None where they are just ``first`` to ``last``."""
+        return None if self.chosen is None else self.chosen[self.first : self.last]
+
+    def origins(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """Origins ``(row, column)`` of the patches ``first`` to ``last`` (excluded) of the part, int64 ``(n, 2)``."""
+        index = self.index
+        if index is None:
+            return self.grid.origins(self.first + first, self.last if last is None else self.first + last)
+        return self.grid.starts_of(index[first:last]) - self.grid.margin

@@ -109,6 +109,21 @@ def to_gray(image: NDArray[Any]) -> NDArray[Any]:
     return (np.rint(luma) if image.dtype.kind in "iu" else np.asarray(luma)).astype(image.dtype)
 
 
+def one_channel(image: NDArray[Any], channel: int) -> NDArray[Any]:
+    """Channel ``channel`` (from 0) of an image ``(H, W[, C])``, ``(H, W)``."""
+    planes = image[..., None] if image.ndim == 2 else image  # noqa: PLR2004
+    if channel >= planes.shape[2]:
+        raise PatchcliError(
+            f"has {planes.shape[2]} channels; --channel {channel} was asked for; allowed are 0 to {planes.shape[2] - 1}"
+        )
+    return np.ascontiguousarray(planes[:, :, channel])
+
+
+def without_alpha(image: NDArray[Any]) -> NDArray[Any]:
+    """The colours of an image: ``(H, W, C)`` loses its last channel if it has two or four; a view."""
+    return image[..., :-1] if image.ndim == 3 and image.shape[2] in (2, 4) else image  # noqa: PLR2004
+
+
 def format_of(path: str, name: str | None = None) -> str:
     """The format that a path's suffix stands for, or ``name`` itself if given.
 

@@ -94,6 +94,12 @@ def planes(padded: NDArray[Any], grid: Grid, order: str) -> Iterator[NDArray[Any
         yield plane.ravel()
 
 
+def planes_at(padded: NDArray[Any], starts: NDArray[np.int64], patch: Shape, order: str) -> Iterator[NDArray[Any]]:
+    """As `planes`, for patches ``(h, w[, C])`` at any ``starts`` ``(n, 2)`` of a padded image, ``(n,)`` each."""
+    for row, column, *channel in offsets(patch, order):
+        yield padded[(starts[:, 0] + row, starts[:, 1] + column, *channel)]
+
+
 def fold_plane(sums: NDArray[Any], plane: NDArray[Any], grid: Grid, offset: Offset) -> None:
     """Add one pixel of all patches of a grid, ``(N,)``, to sums ``(H', W'[, C])``."""
     values = plane.reshape(grid.shape)

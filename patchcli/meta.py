@@ -38,6 +38,7 @@ class Meta(NamedTuple):
         pixel_order: "C" or "F", how a patch is unrolled in the layouts rows and columns.
         channels: ``()`` for an image ``(H, W)``, ``(C,)`` for ``(H, W, C)``.
         dtype: of the image.
+        shard: ``(number, count)`` where the stack is one of several files, numbered from 0; else None.
     """
 
     grid: Grid
@@ -48,6 +49,7 @@ class Meta(NamedTuple):
     source: Source = Source()
     layout: str = "stack"
     pixel_order: str = "C"
+    shard: tuple[int, int] | None = None
 
     def to_json(self) -> str:
         """The text of the ``meta`` member."""
@@ -79,6 +81,7 @@ class Meta(NamedTuple):
                 },
                 "layout": self.layout,
                 "pixel_order": self.pixel_order,
+                **({} if self.shard is None else {"shard": list(self.shard)}),
             },
             allow_nan=False,
         )
@@ -123,6 +126,7 @@ class Meta(NamedTuple):
             ),
             layout=top.choice("layout", tuple(LAYOUTS)),
             pixel_order=top.choice("pixel_order", ORDERS),
+            shard=top.shard(),
         )
 
 
@@ -169,6 +173,15 @@ class _Fields:
         """A list of two whole numbers."""
         first, second = self.whole_numbers(name, 2, 2)
         return first, second
+
+    def shard(self) -> tuple[int, int] | None:
+        """Which of how many files, where there are several."""
+        if "shard" not in self._fields:
+            return None
+        number, count = self.pair("shard")
+        if number >= count:
+            raise PatchcliError(f"has shard=[{number}, {count}] in its meta; allowed are numbers below the count")
+        return number, count
 
 
 def _dtype(text: str) -> np.dtype[Any]:

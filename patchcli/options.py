@@ -18,40 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
-
-
-class Size(click.ParamType[tuple[int, int]]):
-    """``W`` or ``WxH`` in whole pixels from 1; (rows, columns) in Python."""
-
-    name = "W[xH]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401
-        """Parse a size."""
-        if isinstance(value, tuple):
-            return value
-        width, cross, height = str(value).lower().partition("x")
-        sides = (height if cross else width, width)
-        if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
-            self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
-        return int(sides[0]), int(sides[1])
-
-
-class Point(click.ParamType[tuple[int, int]]):
-    """``X,Y`` in whole pixels from 0; (row, column) in Python."""
-
-    name = "X,Y"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401
-        """Parse a point."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and int(p[:20]) <= MAX_SIDE for p in parts):  # noqa: PLR2004
-            self.fail(f"{value!r} is no point; allowed is X,Y in whole pixels from 0 to {MAX_SIDE}, as in 3,5", param, ctx)
-        return int(parts[1]), int(parts[0])
-
-
 def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     """Several decorators as one, in the order in which help shows their options."""
 
@@ -83,6 +49,7 @@ max_pixels_option = click.option(
 
 reading_options = together(
     click.option("--gray", is_flag=True, help="Turn colour into gray (BT.601 luma); alpha is dropped."),
+    click.option("--channel", type=click.IntRange(min=0), metavar="N", help="Take one channel, from 0, as a gray image."),
     click.option(
         "--page", type=click.IntRange(min=0), default=0, show_default=True, help="Page or frame of a file that has several."
     ),
@@ -101,7 +68,9 @@ image_format_option = click.option(
 
 def reading_of(given: dict[str, Any]) -> Reading:
     """The group `reading_options` as what jobs take."""
-    return Reading(given["page"], given["gray"], given["exif_rotate"], given["max_pixels"])
+    if given["gray"] and given["channel"] is not None:
+        raise UsageError("--gray and --channel exclude each other")
+    return Reading(given["page"], given["gray"], given["channel"], given["exif_rotate"], given["max_pixels"])
 
 
 def image_format_of(given: dict[str, Any]) -> str | None:
@@ -120,7 +89,11 @@ def check_suffixes(paths: Sequence[str]) -> None:
 
 
 def place_tasks(
-    given: dict[str, Any], rename: Callable[[str], str], also_written: Sequence[str] = (), also_read: Sequence[str] = ()
+    given: dict[str, Any],
+    rename: Callable[[str], str],
+    also_written: Sequence[str] = (),
+    also_read: Sequence[str] = (),
+    complete: Callable[[Task, int], Task] = lambda task, _index: task,
 ) -> list[Task]:
     """Give each input its output, and refuse what could lose a file, before any work.
 
@@ -129,6 +102,7 @@ def place_tasks(
         rename: from an input's path, relative to ``output_dir``, to its output's.
         also_written: further files that the run writes.
         also_read: further files that it reads.
+        complete: gives a task, the how-manieth it is, what else belongs to it.
 
     Raises:
         UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
@@ -147,21 +121,24 @@ def place_tasks(
     if output_dir is not None and STREAM in inputs:
         raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
     if output_dir is not None:
-        tasks = [Task(path, os.path.join(output_dir, rename(_below(path)))) for path in inputs]
+        tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in inputs]
     else:
         tasks = [Task(path, str(output)) for path in inputs]
+    tasks = [complete(task, index) for index, task in enumerate(tasks)]
     _refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
     return tasks
 
 
 def _refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
     """Refuse outputs that would meet each other, an input, or a file that exists."""
-    targets = [*(task.target for task in tasks), *also_written]
+    pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
+    targets = [*(target for _, target in pairs), *also_written]
     if targets.count(STREAM) > 1:
         raise UsageError("standard output (-) was given twice; it can be written once")
     if STREAM in targets and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
-    read = {os.path.realpath(path) for path in (*(task.source for task in tasks), *also_read) if path != STREAM}
+    masks = [task.mask for task in tasks if task.mask is not None]
+    read = {os.path.realpath(path) for path in (*(source for source, _ in pairs), *masks, *also_read) if path != STREAM}
     written: set[str] = set()
     for target in targets:
         if os.path.isdir(target):
@@ -178,7 +155,7 @@ def _refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read
         written.add(place)
 
 
-def _below(path: str) -> str:
+def below(path: str) -> str:
     """A path as it is kept below another folder: without root and without steps upwards."""
     parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
     return os.path.join(*(part for part in parts if part not in ("", os.pardir)))

@@ -184,6 +184,27 @@ def cut_blocks(grid: Grid, pixel: int) -> Iterator[Block]:
     return grid.blocks(max(1, CUT_BYTES // (patch_bytes * grid.columns.count)), max(1, CUT_BYTES // patch_bytes))
 
 
+def cut(padded: NDArray[Any], grid: Grid, first: int = 0, last: int | None = None) -> Iterator[NDArray[Any]]:
+    """The patches ``first`` to ``last`` (excluded) of a grid in pieces of about `CUT_BYTES`, in order, each a new array."""
+    stop = grid.count if last is None else last
+    for block in cut_blocks(grid, pixel_bytes(padded)):
+        here, end = max(first - block.first, 0), min(stop - block.first, block.count)
+        if here < end:
+            part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
+            gather(padded, grid, block, part)
+            yield part[here:end]
+
+
+def cut_at(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+    """The patches ``index`` ``(n,)`` of a grid in pieces of about `CUT_BYTES`, in that order, each a new array."""
+    step = max(1, CUT_BYTES // (grid.patch[0] * grid.patch[1] * pixel_bytes(padded)))
+    for first in range(0, len(index), step):
+        starts = grid.starts_of(index[first : first + step])
+        part = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
+        gather_at(padded, starts, grid.patch, part)
+        yield part
+
+
 def channels_of(image: NDArray[Any]) -> int:
     """``C`` of an image ``(H, W, C)``, 1 of an image ``(H, W)``."""
     return int(image.shape[2]) if image.ndim == 3 else 1  # noqa: PLR2004

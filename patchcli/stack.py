@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.grid import Grid
+    from patchcli.grid import Part
     from patchcli.npz import ArrayStream
 
 ORIGINS_AT_ONCE = 1 << 16
@@ -41,14 +41,25 @@ class Stack(NamedTuple):
     meta: Meta
 
 
-def write_pieces(file: BinaryIO, meta: Meta, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> None:
-    """Write the stack of a whole grid; ``pieces`` make up its payload, in the layout of ``meta``, never all in memory."""
-    grid = meta.grid
-    with WriteBehind(file) as behind, NpzWriter(behind) as writer:
+def write_pieces(
+    file: BinaryIO, meta: Meta, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]], part: Part, *, compress: bool = False
+) -> None:
+    """Write the stack of some patches; ``pieces`` make up its payload, in the layout of ``meta``, never all in memory.
+
+    Args:
+        file: an open binary file.
+        meta: what undoing needs.
+        dtype: of the patches.
+        pieces: C-contiguous arrays, not changed afterwards.
+        part: which of the grid of ``meta`` they are.
+        compress: deflate the members.
+    """
+    with WriteBehind(file) as behind, NpzWriter(behind, compress=compress) as writer:
         _write_meta(writer, meta)
-        origins = (grid.origins(first, last) for first, last in _steps(grid))
-        writer.write("origins", (grid.count, 2), np.dtype(np.int64), origins)
-        writer.write("patches", LAYOUTS[meta.layout](grid, grid.count, (*grid.patch, *meta.channels)), dtype, pieces)
+        origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
+        writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
+        shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
+        writer.write("patches", shape, dtype, pieces)
 
 
 def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:
@@ -69,12 +80,11 @@ def _from_payload(payload: NDArray[Any], shape: tuple[int, ...], meta: Meta) -> 
     return payload.reshape(shape)
 
 
-def _steps(grid: Grid) -> Iterator[tuple[int, int]]:
-    """First and last (excluded) patch of pieces of a grid, whole patch rows where they are not too long."""
-    nx = grid.columns.count
+def _steps(count: int, nx: int) -> Iterator[tuple[int, int]]:
+    """First and last (excluded) of ``count`` patches in pieces, whole patch rows of ``nx`` where they are not too long."""
     step = max(1, ORIGINS_AT_ONCE // nx) * nx if nx <= ORIGINS_AT_ONCE else ORIGINS_AT_ONCE
-    for first in range(0, grid.count, step):
-        yield first, min(first + step, grid.count)
+    for first in range(0, count, step):
+        yield first, min(first + step, count)
 
 
 def _write_meta(writer: NpzWriter, meta: Meta) -> None:
@@ -157,7 +167,7 @@ class StackReader:
         """Stream origins against those of the grid; from the first difference on, keep them."""
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
-        steps = list(_steps(grid))
+        steps = list(_steps(grid.count, grid.columns.count))
         for (first, last), got in zip(steps, ahead(pieces(stream, (last - first for first, last in steps), (2,))), strict=True):
             expected = grid.origins(first, last)
             if not kept and not np.array_equal(got, expected):

@@ -11,6 +11,7 @@ import patchcli
 
 PACKAGE = Path(patchcli.__file__).parent
 KERNELS = {"errors", "dtypes", "axis", "grid"}
+COMMAND = {"errors", "jobs", "options", "parameters", "runner"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": {"errors"},
@@ -18,6 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "grid": {"errors", "axis"},
     "parallel": set(),
     "patches": KERNELS | {"parallel"},
+    "select": KERNELS | {"patches"},
+    "templates": {"errors"},
     "fold": KERNELS | {"patches"},
     "layouts": KERNELS | {"patches"},
     "cover": {"errors", "axis", "grid"},
@@ -32,22 +35,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"errors"},
     "images": {"dtypes", "errors", "formats"},
     "jobs": {"errors", "grid", "files", "images", "meta"},
-    "jobs.extract": KERNELS | {"layouts", "parallel", "patches", "files", "meta", "stack", "jobs"},
+    "jobs.extract": KERNELS | {"layouts", "parallel", "patches", "select", "files", "images", "meta", "stack", "jobs"},
     "jobs.merge": KERNELS
     | {"layouts", "meta", "npz", "parallel", "patches", "divide", "mean", "files", "images", "stack", "jobs"},
     "jobs.crop": {"axis", "errors", "grid", "resample", "files", "images", "jobs"},
     "runner": {"errors", "files", "jobs"},
     "options": {"errors", "files", "formats", "images", "jobs", "runner"},
-    "commands.extract": {"errors", "axis", "grid", "layouts", "patches", "jobs", "jobs.extract", "runner", "options"},
-    "commands.merge": {"errors", "formats", "images", "jobs", "jobs.merge", "runner", "options"},
-    "commands.crop": {"errors", "formats", "images", "resample", "jobs", "jobs.crop", "runner", "options"},
+    "parameters": set(),
+    "commands.extract": COMMAND | {"axis", "files", "grid", "layouts", "patches", "select", "templates", "jobs.extract"},
+    "commands.merge": COMMAND | {"formats", "images", "jobs.merge"},
+    "commands.crop": COMMAND | {"formats", "images", "resample", "jobs.crop"},
     "commands": set(),
     "cli": {"errors", ""},
     "__main__": {"cli"},
     "": {"errors", "grid", "mean", "meta", "patches", "resample", "stack"},
 }
 OUTSIDE = {
-    "click": {"options", "cli", "commands.extract", "commands.merge", "commands.crop"},
+    "click": {"options", "parameters", "cli", "commands.extract", "commands.merge", "commands.crop"},
     "tqdm": {"runner"},
     "imageio": {"formats"},
     "PIL": {"formats"},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import patchcli
 from patchcli.errors import PatchcliError
-from patchcli.grid import Grid
+from patchcli.grid import Grid, Part
 from patchcli.layouts import LAYOUTS, ORDERS
 from patchcli.meta import Meta, Source
 from patchcli.stack import Stack, StackReader, read_stack, write_pieces, write_stack
@@ -94,7 +94,8 @@ def test_numpy_writes_a_stack_back() -> None:
 def test_streamed_stack_has_the_same_bytes(tmp_path: Path) -> None:
     stack = small()
     file = io.BytesIO()
-    write_pieces(file, stack.meta, stack.patches.dtype, (stack.patches[k : k + 1] for k in range(len(stack.patches))))
+    pieces = (stack.patches[k : k + 1] for k in range(len(stack.patches)))
+    write_pieces(file, stack.meta, stack.patches.dtype, pieces, Part(stack.meta.grid, 0, len(stack.patches)))
     assert file.getvalue() == as_bytes(stack).getvalue()
     write_stack(tmp_path / "a.npz", stack)
     assert (tmp_path / "a.npz").read_bytes() == file.getvalue()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from patchcli import options, runner
+from patchcli import options, parameters, runner
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS
 from patchcli.jobs import crop as job
@@ -23,7 +23,7 @@ from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
-@click.option("--size", type=options.Size(), help="Size of the crop; default: that of the box, rounded.")
+@click.option("--size", type=parameters.Size(), help="Size of the crop; default: that of the box, rounded.")
 @click.option(
     "--resampling", type=click.Choice(tuple(RESAMPLING)), default="bilinear", show_default=True, help="How pixels are sampled."
 )

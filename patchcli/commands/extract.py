@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from patchcli import options, runner
+from patchcli import files, options, parameters, runner
 from patchcli.axis import EDGES, stride_from_overlap
 from patchcli.errors import PatchcliError, UsageError
+from patchcli.jobs import Task
 from patchcli.jobs import extract as job
 from patchcli.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.patches import PAD_MODES
+from patchcli.select import MAX_SEED, Choice
+from patchcli.templates import expand, has_fields
 
 
 @click.command(short_help="Cut images into patch stacks.")
 @options.batch_options
-@click.option("-s", "--patch-size", type=options.Size(), help="Size of a patch; required.")
-@click.option("--stride", type=options.Size(), help="Steps from patch to patch; default: the patch size.")
+@click.option("-s", "--patch-size", type=parameters.Size(), help="Size of a patch; required.")
+@click.option("--stride", type=parameters.Size(), help="Steps from patch to patch; default: the patch size.")
 @click.option("--overlap", metavar="N|N%|a/b", help="Pixels that neighbours share, or an exact part of the patch size.")
-@click.option("--offset", type=options.Point(), default="0,0", show_default=True, help="Corner of the first patch.")
+@click.option("--offset", type=parameters.Point(), default="0,0", show_default=True, help="Corner of the first patch.")
 @click.option(
     "--edge", type=click.Choice(tuple(EDGES)), default="shift", show_default=True, help="What happens at the far sides."
 )
@@ -32,6 +38,18 @@ from patchcli.patches import PAD_MODES
     "--layout", type=click.Choice(tuple(LAYOUTS)), default="stack", show_default=True, help="How the patches stand in the file."
 )
 @click.option("--pixel-order", type=click.Choice(ORDERS), help="How rows and columns unroll a patch; default: C.")
+@click.option("--max-patches", type=parameters.Amount(), help="Keep at most so many patches of an image, drawn at random.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="Of the draw: the same, the same patches; default: 0."
+)
+@click.option("--min-std", type=click.FloatRange(min=0), metavar="T", help="Drop patches whose values deviate less than this.")
+@click.option("--mask", metavar="FILE|TEMPLATE", help="Keep patches inside the part of an image where this one is not 0.")
+@click.option("--min-cover", type=parameters.Share(), help="Part of a patch that must be inside the mask; default: 1/2.")
+@click.option("--companion", multiple=True, metavar="FILE|TEMPLATE", help="Cut this image, too, at the very same places.")
+@click.option(
+    "--shard-patches", type=click.IntRange(min=1), metavar="N", help="Several files, numbered, of so many patches each."
+)
+@click.option("--compress", is_flag=True, help="Deflate the stack: smaller, and many times slower.")
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -40,10 +58,15 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     \b
     patchcli extract photo.png -s 8 --stride 1 -o photo.npz
     patchcli extract photos/*.jpg -s 64 --overlap 25% -d stacks
+    patchcli extract photos/*.jpg -s 64 --companion 'masks/{stem}.png' -d stacks
+
+    A TEMPLATE is a name with {stem}, {name}, {ext}, {parent} or {index} of the input in it.
     """
     options.need_inputs(ctx, given["inputs"])
     settings = _settings(given)
-    tasks = options.place_tasks(given, lambda path: f"{path}.npz")
+    tasks = options.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
+    if settings.shard_patches:
+        _refuse_shards(tasks, overwrite=settings.overwrite)
     ctx.exit(runner.run(tasks, lambda task, tick: job.extract_one(task, settings, tick), options.make_voice(given)))
 
 
@@ -54,6 +77,17 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         raise UsageError(f"--pad-value is for --pad-mode constant, not for {given['pad_mode']}")
     if given["pixel_order"] is not None and given["layout"] not in UNROLLED:
         raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {given['layout']}")
+    if given["seed"] is not None and given["max_patches"] is None:
+        raise UsageError("--seed is for --max-patches, which was not given")
+    if given["min_cover"] is not None and given["mask"] is None:
+        raise UsageError("--min-cover is for --mask, which was not given")
+    if given["min_std"] is not None and not math.isfinite(given["min_std"]):
+        raise UsageError(f"--min-std is {given['min_std']}; allowed are finite numbers from 0")
+    chosen = [name for name in ("max_patches", "min_std", "mask", "shard_patches") if given[name] is not None]
+    if given["layout"] == "grid" and chosen:
+        raise UsageError(f"--layout grid holds all patches of an image; --{chosen[0].replace('_', '-')} would keep some of them")
+    if given["shard_patches"] and given["output"] is not None and files.is_special(given["output"]):
+        raise UsageError("--shard-patches makes several files; allowed for -o is the name of a file, to be numbered")
     return job.ExtractSettings(
         given["patch_size"],
         _stride(given),
@@ -64,6 +98,9 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         given["pad_value"] or 0,
         given["layout"],
         given["pixel_order"] or "C",
+        Choice(given["max_patches"], given["seed"] or 0, given["min_std"] or 0, given["min_cover"]),
+        given["shard_patches"],
+        given["compress"],
         options.reading_of(given),
         given["overwrite"],
     )
@@ -79,3 +116,34 @@ def _stride(given: dict[str, Any]) -> tuple[int, int]:
         return stride_from_overlap(patch[0], overlap), stride_from_overlap(patch[1], overlap)
     except PatchcliError as error:
         raise UsageError(str(error)) from None
+
+
+def _complete(given: dict[str, Any], task: Task, index: int) -> Task:
+    """Give a task its companions and its mask."""
+    named = [*given["companion"], *([] if given["mask"] is None else [given["mask"]])]
+    if task.source == files.STREAM and any(map(has_fields, named)):
+        raise UsageError("standard input has no name to fill a template with; allowed is the name of a file")
+    if files.STREAM in named:
+        raise UsageError("--companion and --mask are names of files; standard input (-) is not allowed")
+    companions = [expand(template, task.source, index) for template in given["companion"]]
+    if companions and task.target == files.STREAM:
+        raise UsageError("--companion makes several stacks; allowed for -o is the name of a file")
+    if given["output"] is None:
+        targets = [os.path.join(given["output_dir"], f"{options.below(path)}.npz") for path in companions]
+    else:
+        root, suffix = os.path.splitext(task.target)
+        targets = [f"{root}.companion{number or ''}{suffix}" for number in range(len(companions))]
+    mask = None if given["mask"] is None else expand(given["mask"], task.source, index)
+    return task._replace(companions=tuple(zip(companions, targets, strict=True)), mask=mask)
+
+
+def _refuse_shards(tasks: Sequence[Task], *, overwrite: bool) -> None:
+    """Refuse, before any work, to put shards beside shards of the same name."""
+    import glob
+
+    for task in tasks:
+        for _, target in ((task.source, task.target), *task.companions):
+            root, suffix = os.path.splitext(target)
+            found = [] if overwrite else glob.glob(f"{glob.escape(root)}-[0-9]*-of-[0-9]*{glob.escape(suffix)}")
+            if found:
+                raise UsageError(f"{min(found)}: exists already; allowed with --overwrite")

@@ -18,10 +18,19 @@ Tick = Callable[[int, int], None]  # (patches done now, patches in all)
 
 
 class Task(NamedTuple):
-    """One input and the output that it becomes; ``-`` is standard input or output."""
+    """One input and the output that it becomes; ``-`` is standard input or output.
+
+    Attributes:
+        source: the input.
+        target: its output.
+        companions: further inputs, treated as it is, and the outputs that they become.
+        mask: an image that says which part of the input counts.
+    """
 
     source: str
     target: str
+    companions: tuple[tuple[str, str], ...] = ()
+    mask: str | None = None
 
 
 class Reading(NamedTuple):
@@ -29,6 +38,7 @@ class Reading(NamedTuple):
 
     page: int = 0
     gray: bool = False
+    channel: int | None = None
     rotate: bool = True
     max_pixels: int = images.MAX_PIXELS
 
@@ -40,6 +50,8 @@ def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
         image, rotated = images.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
     if reading.gray:
         image = images.to_gray(image)
+    if reading.channel is not None:
+        image = images.one_channel(image, reading.channel)
     return image, Source(name, size, mtime_ns, page=reading.page, rotated=rotated)
 
 

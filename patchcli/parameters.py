@@ -1,0 +1,87 @@
+"""What the values of options look like: sizes, points, amounts, parts of a whole."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+PART = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
+MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """``W`` or ``WxH`` in whole pixels from 1; (rows, columns) in Python."""
+
+    name = "W[xH]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401
+        """Parse a size."""
+        if isinstance(value, tuple):
+            return value
+        width, cross, height = str(value).lower().partition("x")
+        sides = (height if cross else width, width)
+        if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
+            self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
+        return int(sides[0]), int(sides[1])
+
+
+class Point(click.ParamType[tuple[int, int]]):
+    """``X,Y`` in whole pixels from 0; (row, column) in Python."""
+
+    name = "X,Y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401
+        """Parse a point."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and int(p[:20]) <= MAX_SIDE for p in parts):  # noqa: PLR2004
+            self.fail(f"{value!r} is no point; allowed is X,Y in whole pixels from 0 to {MAX_SIDE}, as in 3,5", param, ctx)
+        return int(parts[1]), int(parts[0])
+
+
+class Amount(click.ParamType["int | Fraction"]):
+    """``N`` from 1, or ``N%`` above 0 and up to 100%, which is exact."""
+
+    name = "N|N%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Fraction:  # noqa: ANN401
+        """Parse a number of things or a part of them."""
+        text = str(value)
+        if text.isascii() and text.isdecimal() and 0 < int(text[:20]) < 2**63:
+            return int(text)
+        part = parse_part(text) if text.endswith("%") else None
+        if not part:
+            self.fail(
+                f"{value!r} is no number of patches; allowed are whole numbers from 1, and percentages up to 100%", param, ctx
+            )
+        return part
+
+
+class Share(click.ParamType["Fraction"]):
+    """A part from 0 to 1: ``0.25``, ``25%`` or ``1/4``, which is exact."""
+
+    name = "F"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:  # noqa: ANN401
+        """Parse a part of a whole."""
+        part = parse_part(str(value))
+        if part is None:
+            self.fail(f"{value!r} is no part of a whole; allowed are 0 to 1, as in 0.25, 25% or 1/4", param, ctx)
+        return part
+
+
+def parse_part(text: str) -> Fraction | None:
+    """``0.25``, ``25%`` or ``1/4`` as an exact number from 0 to 1; None if it is none."""
+    from fractions import Fraction
+
+    matched = PART.fullmatch(text)
+    if not matched or (matched["under"] and not int(matched["under"])):
+        return None
+    part = Fraction(matched["over"]) / int(matched["under"] or (100 if matched["percent"] else 1))
+    return part if part <= 1 else None

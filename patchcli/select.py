@@ -1,0 +1,149 @@
+"""Choose which patches of a grid to keep: rough ones, those inside a mask, a random sample.
+
+Kernels: arrays in, arrays out. A choice is a sorted array of indices into the grid; it depends on the pixels, the grid and
+the numbers given, never on the machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.patches import CUT_BYTES, gather_at, pixel_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from fractions import Fraction
+
+    from numpy.typing import NDArray
+
+    from patchcli.axis import Pair
+    from patchcli.grid import Grid
+
+AT_ONCE = 1 << 18  # patches looked at together
+MAX_SEED = 2**64 - 1
+
+
+class Choice(NamedTuple):
+    """Which patches to keep; all of them by default.
+
+    Attributes:
+        most: at most this many, or this part of those that remain (at least one), drawn without replacement.
+        seed: of the draw, from 0 to `MAX_SEED`.
+        min_std: least standard deviation of a patch's values, all channels together; 0 keeps all.
+        min_cover: least part of a patch's pixels that lie inside the mask, where there is one; None for half of them.
+    """
+
+    most: int | Fraction | None = None
+    seed: int = 0
+    min_std: float = 0
+    min_cover: Fraction | None = None
+
+    def least_inside(self, pixels: int) -> int:
+        """How many of so many pixels must lie inside the mask."""
+        over, under = (1, 2) if self.min_cover is None else (self.min_cover.numerator, self.min_cover.denominator)
+        return -(-over * pixels // under)
+
+
+def choose(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[np.bool_] | None = None) -> NDArray[np.int64] | None:
+    """The patches of a grid that a choice keeps.
+
+    Args:
+        padded: the padded image, ``(H', W'[, C])``.
+        grid: where the patches lie.
+        choice: which to keep.
+        mask: of the padded image, ``(H', W')``.
+
+    Returns:
+        Sorted indices into the grid, int64 ``(n,)``; None for all.
+
+    Raises:
+        PatchcliError: no patch is left.
+    """
+    if choice.most is None and not choice.min_std and mask is None:
+        return None
+    candidates = _candidates(padded, grid, choice, mask)
+    if choice.most is None:
+        kept = np.concatenate(list(candidates))
+    elif isinstance(choice.most, int):
+        kept = sample(candidates, choice.most, choice.seed)
+    else:
+        kept = np.concatenate(list(candidates))
+        kept = sample([kept], max(1, int(len(kept) * choice.most)), choice.seed)
+    if not len(kept):
+        asked = [f"a standard deviation of {choice.min_std:g}"] * bool(choice.min_std)
+        least = choice.least_inside(grid.patch[0] * grid.patch[1])
+        asked += [f"{least} pixels inside the mask"] * (mask is not None)
+        raise PatchcliError(f"none of the {grid.count} patches has {' and '.join(asked)}; at least one is needed")
+    return kept
+
+
+def _candidates(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[np.bool_] | None) -> Iterator[NDArray[np.int64]]:
+    """The patches that are rough enough and inside the mask, in order."""
+    inside = None if mask is None else running_sums(mask)
+    for first in range(0, grid.count, AT_ONCE):
+        index = np.arange(first, min(first + AT_ONCE, grid.count))
+        if inside is not None:
+            least = choice.least_inside(grid.patch[0] * grid.patch[1])
+            index = index[box_sums(inside, grid.starts_of(index), grid.patch) >= least]
+        if choice.min_std:
+            index = index[~(stds(padded, grid.starts_of(index), grid.patch) < choice.min_std)]  # NaN is not flat
+        yield index
+
+
+def sample(candidates: Iterable[NDArray[np.int64]], size: int, seed: int) -> NDArray[np.int64]:
+    """Draw ``size`` of all candidates (or all, if fewer) without replacement; sorted.
+
+    Each index has a key, its place in a random permutation of the 64-bit numbers that the seed picks, and the smallest keys
+    win: the same seed draws the same patches on every machine, and more of them contain the fewer.
+    """
+    kept, keys = np.empty(0, np.int64), np.empty(0, np.uint64)
+    for index in candidates:
+        kept, keys = np.concatenate([kept, index]), np.concatenate([keys, _keys(index, seed)])
+        if len(kept) > size:
+            smallest = np.argpartition(keys, size - 1)[:size]
+            kept, keys = kept[smallest], keys[smallest]
+    return np.sort(kept)
+
+
+def _keys(index: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """SplitMix64 of a seed at ``index``: https://prng.di.unimi.it/splitmix64.c. Different indices have different keys."""
+    key = index.astype(np.uint64)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is meant
+        key += np.uint64(1)
+        key *= np.uint64(0x9E3779B97F4A7C15)
+        key += np.uint64(seed)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            key ^= key >> np.uint64(shift)
+            key *= np.uint64(factor)
+        key ^= key >> np.uint64(31)
+    return key
+
+
+def stds(padded: NDArray[Any], starts: NDArray[np.int64], patch: Pair) -> NDArray[np.float64]:
+    """Standard deviation (of the population, in float64) of the patches at ``starts`` ``(n, 2)`` of a padded image."""
+    out = np.empty(len(starts))
+    step = max(1, CUT_BYTES // (patch[0] * patch[1] * pixel_bytes(padded)))
+    for first in range(0, len(starts), step):
+        these = starts[first : first + step]
+        part = np.empty((len(these), *patch, *padded.shape[2:]), padded.dtype)
+        gather_at(padded, these, patch, part)
+        out[first : first + step] = part.reshape(len(these), -1).std(axis=1, dtype=np.float64)
+    return out
+
+
+def running_sums(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Summed-area table ``(H'+1, W'+1)`` of a mask ``(H', W')``."""
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
+    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int64), axis=1, out=sums[1:, 1:])
+    return sums
+
+
+def box_sums(sums: NDArray[np.int64], starts: NDArray[np.int64], patch: Pair) -> NDArray[np.int64]:
+    """How many pixels of the mask lie in the patches at ``starts`` ``(n, 2)``, from its summed-area table."""
+    top, left = starts[:, 0], starts[:, 1]
+    bottom, right = top + patch[0], left + patch[1]
+    count: NDArray[np.int64] = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    return count
