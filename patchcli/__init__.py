@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from patchcli.errors import PatchcliError
     from patchcli.grid import Grid
-    from patchcli.mean import merge
+    from patchcli.merging import merge
     from patchcli.meta import Meta, Source
     from patchcli.patches import extract, view
     from patchcli.resample import crop
@@ -26,7 +26,7 @@ _HOME = {
     "Stack": "stack",
     "crop": "resample",
     "extract": "patches",
-    "merge": "mean",
+    "merge": "merging",
     "read_stack": "stack",
     "view": "patches",
     "write_stack": "stack",

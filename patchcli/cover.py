@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class Cover(NamedTuple):
     """How many patches lie on each pixel: ``rows * columns``, ``(H, 1)`` and ``(1, W)`` or ``(H, W)`` and ``(1, 1)``."""
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    rows: NDArray[Any]
+    columns: NDArray[Any]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -38,12 +39,18 @@ class Cover(NamedTuple):
 
     @property
     def most(self) -> int:
-        """Most patches on one pixel."""
-        return int(self.rows.max() * self.columns.max())
+        """Most patches, or weight, on one pixel."""
+        return math.ceil(float(self.rows.max() * self.columns.max()))
 
-    def dense(self) -> NDArray[np.int64]:
-        """The product, int64 ``(H, W)``."""
-        return self.rows * self.columns
+    def dense(self) -> NDArray[Any]:
+        """The product ``(H, W)``: int64 for patches, float64 for weights."""
+        product: NDArray[Any] = self.rows * self.columns
+        return product
+
+    def lines(self, these: slice) -> NDArray[Any]:
+        """Some lines of the product."""
+        product: NDArray[Any] = self.rows[these] * self.columns
+        return product
 
     def divisors(self, these: slice, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """Some lines of the product as floats, 1 for 0, to divide by."""

@@ -1,4 +1,4 @@
-"""From sums to an image: divided by the cover, rounded into a dtype, uncovered pixels filled."""
+"""From sums to an image: divided, rounded into a dtype, uncovered pixels filled."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class Wanted(NamedTuple):
         fill: value for pixels that no patch covers; without it they are an error.
         trim: cut the image to the smallest box that holds all covered pixels.
         allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
+        unit: floats from 0 to 1 stand for the full range of an integer image.
     """
 
     dtype: np.dtype[Any]
     fill: float | None = None
     trim: bool = False
     allow_nonfinite: bool = False
+    unit: bool = False
 
 
 class Divider:
@@ -42,6 +44,7 @@ class Divider:
     Args:
         grid: where the patches lie; sums come in lines of its padded image.
         cover: of the image.
+        divisor: of the sums, as whole numbers or weights; None for nothing: they are sums, or values of patches.
         dtype: of the patches.
         channels: ``()`` or ``(C,)``.
         wanted: the image asked for.
@@ -50,12 +53,25 @@ class Divider:
         PatchcliError: pixels without cover that are to have no value, or a value that the dtype cannot hold.
     """
 
-    def __init__(self, grid: Grid, cover: Cover, dtype: np.dtype[Any], channels: tuple[int, ...], wanted: Wanted) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        cover: Cover,
+        divisor: Cover | None,
+        dtype: np.dtype[Any],
+        channels: tuple[int, ...],
+        wanted: Wanted,
+    ) -> None:
         self._dtype, self._channels, self._wanted = dtype, channels, wanted
+        if wanted.unit and (dtype.kind != "f" or wanted.dtype.kind == "f"):
+            raise PatchcliError(
+                f"patches are {dtype} and the image {wanted.dtype}; --unit-range is for floats that become integers"
+            )
         self._filling = exact_scalar(0 if wanted.fill is None else wanted.fill, wanted.dtype)
         height, width = grid.image
         rows, columns = cover.box() if wanted.trim else (slice(0, height), slice(0, width))
         self.cover = cover.crop(rows, columns)
+        self._divisor = None if divisor is None else divisor.crop(rows, columns)
         self._uncovered = self.cover.uncovered
         if self._uncovered and wanted.fill is None:
             raise PatchcliError(
@@ -64,10 +80,11 @@ class Divider:
             )
         self._first = grid.margin + rows.start
         self._columns = slice(grid.margin + columns.start, grid.margin + columns.stop)
-        most = cover.most
+        most = 1 if divisor is None else divisor.most
         self._limit = math.inf if dtype.kind == "f" else max(map(abs, limits(dtype))) * most
         self._image = np.empty((*self.cover.shape, *channels), wanted.dtype)
         self.saturated = self._nonfinite = 0
+        self._low, self._high, self._whole = math.inf, -math.inf, True
 
     def take(self, sums: list[NDArray[Any]], line: int) -> None:
         """Divide complete sums ``(n, W'[, C])``, or high and low half sums, of padded lines ``line`` to ``line + n``."""
@@ -94,33 +111,63 @@ class Divider:
             self._image[self.cover.dense() == 0] = self._filling
         return self._image
 
+    @property
+    def unit_like(self) -> bool:
+        """Whether floats, all from 0 to 1 and not all whole, became integers as they were."""
+        return self._low >= 0 and self._high <= 1 and not self._whole and not self._wanted.unit
+
     def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
         out = self._image[these]
-        mean = self._mean(sums, these)
+        values = self._joined(sums) if self._divisor is None else self._mean(sums, these, self._divisor)
         if self._dtype.kind == "f":
-            lost = ~np.isfinite(mean)
+            if self._uncovered:
+                values[self.cover.lines(these) == 0] = 0
+            lost = ~np.isfinite(values)
             self._nonfinite += int(np.count_nonzero(lost))
             if out.dtype.kind != "f":
-                mean[lost] = 0  # counted; finish() refuses
-        if out.dtype == self._dtype:
-            np.copyto(out, mean, casting="unsafe")  # a mean lies between the values that it is of
+                values[lost] = 0  # counted; finish() refuses
+                self._notice(values)
+                if self._wanted.unit:
+                    values = values * float(limits(out.dtype)[1])
+        if out.dtype == self._dtype and self._divisor is not None:
+            np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
         else:
-            self.saturated += convert(mean, out)
+            self.saturated += convert(values, out)
 
-    def _mean(self, sums: list[NDArray[Any]], these: slice) -> NDArray[Any]:
+    def _notice(self, values: NDArray[Any]) -> None:
+        """Remember how floats that become integers look."""
+        if values.size:
+            self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
+            self._whole = self._whole and bool((values == np.rint(values)).all())
+
+    def _joined(self, sums: list[NDArray[Any]]) -> NDArray[Any]:
+        """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted."""
+        if len(sums) == 1:
+            return sums[0]
+        wide = np.dtype(f"{self._dtype.kind}8")
+        near = sums[0] * 2.0**HALF + sums[1]
+        low, high = limits(wide)
+        below, above = near < low, near >= float(high + 1)
+        with np.errstate(over="ignore"):
+            total: NDArray[Any] = (sums[0].astype(wide) << HALF) + sums[1].astype(wide)
+        total[below], total[above] = low, high
+        self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+        return total
+
+    def _mean(self, sums: list[NDArray[Any]], these: slice, divisor: Cover) -> NDArray[Any]:
         """Mean in a dtype from which the wanted one follows by one rounding: whole numbers of integers for integers, or float64.
 
         Whole numbers are rounded to nearest, ties to even. If |sum| < 2**m for a float of m mantissa bits, the float quotient
-        rounds as the true one does: half-way points that don't equal it are at least 1 / (2 count) away, which is more than
+        rounds as the true one does: half-way points that don't equal it are at least 1 / (2 divisor) away, which is more than
         the quotient's error.
         """
         whole = self._dtype.kind != "f" and self._wanted.dtype.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
         floating = exact[0] if whole and exact else np.float64
-        counts = self.cover.divisors(these, floating)
+        counts = divisor.divisors(these, floating)
         counts = counts.reshape(*counts.shape, *([1] * len(self._channels)))
-        if whole and not exact:
+        if whole and not exact and sums[0].dtype.kind != "f":
             return _rounded_mean(sums, counts, self._dtype)
         total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
         mean: NDArray[Any] = total.astype(floating)

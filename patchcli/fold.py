@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.grid import Block, Grid
+    from patchcli.windows import Window
 
 
 MOST_TOGETHER = 8  # values of float32 added up before they are widened
@@ -88,6 +89,25 @@ class Lines(NamedTuple):
     sums: NDArray[Any]
 
 
+class Combine(NamedTuple):
+    """How values that lie on one pixel become one.
+
+    Attributes:
+        ufunc: of two values; its order must not matter.
+        blank: what changes no other value.
+    """
+
+    ufunc: np.ufunc
+    blank: float
+
+    def dtype(self, dtype: np.dtype[Any], terms: int) -> np.dtype[Any]:
+        """What holds the result of ``terms`` values of ``dtype``."""
+        return sum_dtype(dtype, terms) if self.ufunc is np.add else dtype
+
+
+ADD = Combine(np.add, 0)
+
+
 class RowFolder:
     """Adds up blocks of whole patch rows of a padded image.
 
@@ -95,10 +115,19 @@ class RowFolder:
         grid: where the patches lie.
         channels: ``C``, 1 for patches without a channel axis; a patch row is then ``w*C`` neighbouring values.
         dtype: of the patches, native byte order.
+        combine: what stands for adding.
+        window: weights that the patches are multiplied by before they are added, the product of one for each row and one for
+            each column; whole numbers. Sums are float64 then.
     """
 
-    def __init__(self, grid: Grid, channels: int, dtype: np.dtype[Any]) -> None:
-        self.grid, self.channels, self.dtype = grid, channels, dtype
+    def __init__(
+        self, grid: Grid, channels: int, dtype: np.dtype[Any], combine: Combine = ADD, window: Window | None = None
+    ) -> None:
+        self.grid, self.channels, self.dtype, self.combine = grid, channels, dtype, combine
+        self._rows = None if window is None else window.rows
+        self._columns = None if window is None else np.repeat(window.columns, channels)
+        # Values of 8 bits times whole weights are exact in float32, eight of them added up too.
+        self._product = np.dtype(np.float32 if dtype.itemsize == 1 or dtype == np.float32 else np.float64)
         self._passes: dict[tuple[int, int], list[_Pass]] = {}
 
     def _plan(self, first: int, stop: int) -> list[_Pass]:
@@ -121,20 +150,28 @@ class RowFolder:
             if run.count > 1 and height >= DEEP * run.step:
                 folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
             else:
-                plan = self._plan(first, stop)
-                across = _fold_across(pixels.transpose(0, 2, 1, 3), plan, sum_dtype(self.dtype, len(plan)))
-                folded.append(Lines(run.start, run.step, across))
+                plan, across = self._plan(first, stop), pixels.transpose(0, 2, 1, 3)
+                if self._rows is not None and self._columns is not None:
+                    dtype = self.dtype if self.dtype.kind == "f" else np.dtype(np.float64)
+                    across = across * np.multiply.outer(self._rows, self._columns).astype(dtype)[:, None]
+                dtype = self.combine.dtype(across.dtype, len(plan))
+                folded.append(Lines(run.start, run.step, _fold_across(across, plan, dtype, self.combine)))
         return folded
 
     def _fold_both(self, pixels: NDArray[Any], step: int, first: int, stop: int) -> NDArray[Any]:
         """Overlapping patch rows ``(rows, stop - first, h, width)`` of patch columns ``first`` to ``stop``, added up."""
         deep, plan = -(-self.grid.patch[0] // step), self._plan(first, stop)
-        down = _fold_down(pixels, step, sum_dtype(self.dtype, deep))
-        return _fold_across(down, plan, sum_dtype(self.dtype, deep * len(plan)))
+        if self._rows is None or self._columns is None:
+            down = _fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
+            return _fold_across(down, plan, self.combine.dtype(self.dtype, deep * len(plan)), self.combine)
+        down = _fold_down(pixels, step, np.dtype(np.float64), self.combine, self._rows.astype(self._product))
+        lines = down.reshape(down.shape[1], -1)
+        lines *= np.tile(self._columns, pixels.shape[1])
+        return _fold_across(down, plan, down.dtype, self.combine)
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int) -> None:
+def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int, combine: Combine = ADD) -> None:
     """Add folded lines to ``sums``, C-contiguous ``(lines, W' * C)``, padded lines from ``top_line`` on, at value ``left``.
 
     Slices of ``step`` lines lie one below the other. The lowest slice goes first: then patch rows reach each line in
@@ -152,43 +189,51 @@ def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int) -> No
             offset=(folded.top + top - top_line) * line + left * size,
             strides=(step * line, line, size),
         )
-        np.add(target, part, out=target)
+        combine.ufunc(target, part, out=target)
 
 
-def _fold_down(pixels: NDArray[Any], step: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _fold_down(
+    pixels: NDArray[Any], step: int, dtype: np.dtype[Any], combine: Combine, weights: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Add up patches that lie one below the other: ``(rows, m, h, width)`` to ``(1, lines, m, width)`` of ``dtype``.
 
     Row ``i`` of the patches of a patch row are laid side by side, each an item; they stay where they are in their patches
     and so need no shift. Slices of ``step`` such lines of all patch rows then lie one below the other.
     """
     rows, count, height, width = pixels.shape
-    laid = np.empty((rows, height, count * width), pixels.dtype)
-    items = _items(pixels)
-    laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
-    sums = np.zeros(((rows - 1) * step + height, count * width), dtype)
-    if dtype == np.float64 and pixels.dtype == np.float32:
+    laid = _laid(pixels, weights)
+    sums = np.full(((rows - 1) * step + height, count * width), combine.blank, dtype)
+    if dtype == np.float64 and laid.dtype == np.float32:
         _add_in_pairs(sums, laid, step)
         if not np.isfinite(sums).all():  # a sum of float32 overflowed, perhaps
             sums.fill(0)
-            laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
-            _add_slices(sums, laid, step)
+            _add_slices(sums, _laid(pixels, None if weights is None else weights.astype(dtype)), step, combine)
     else:
-        _add_slices(sums, laid, step)
+        _add_slices(sums, laid, step, combine)
     return sums.reshape(1, -1, count, width)
 
 
-def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int) -> None:
+def _laid(pixels: NDArray[Any], weights: NDArray[Any] | None) -> NDArray[Any]:
+    """Patches ``(rows, m, h, width)`` with their rows side by side, ``(rows, h, m * width)``, each times its weight."""
+    rows, count, height, width = pixels.shape
+    laid = np.empty((rows, height, count * width), pixels.dtype)
+    items = _items(pixels)
+    laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
+    return laid if weights is None else np.multiply(laid, weights[:, None], dtype=weights.dtype)
+
+
+def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int, combine: Combine = ADD) -> None:
     """Add ``part`` ``(rows, lines, n)`` to lines ``line + i*step + j`` of ``sums`` ``(L, n)``."""
     target: NDArray[Any] = np.ndarray(
         part.shape, sums.dtype, sums, offset=line * sums.strides[0], strides=(step * sums.strides[0], *sums.strides)
     )
-    np.add(target, part, out=target)
+    combine.ufunc(target, part, out=target)
 
 
-def _add_slices(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
+def _add_slices(sums: NDArray[Any], laid: NDArray[Any], step: int, combine: Combine) -> None:
     """Add laid patch rows ``(rows, h, n)`` to ``sums`` ``(lines, n)``, a slice of ``step`` lines of all of them at a time."""
     for top in range(0, laid.shape[1], step):
-        _add_slice(sums, laid[:, top : top + step], top, step)
+        _add_slice(sums, laid[:, top : top + step], top, step, combine)
 
 
 def _add_in_pairs(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
@@ -220,39 +265,39 @@ def _add_in_pairs(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
         _add_slice(sums, laid[low:, top : top + step], top + low * step, step)
 
 
-def _fold_across(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _fold_across(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], combine: Combine) -> NDArray[Any]:
     """Add up patches that lie side by side: ``(n, lines, m, width)`` to ``(n, lines, span)`` of ``dtype``.
 
     A pair of float32 is added up before it is widened, which is the slow step. That costs one rounding, 6e-8 of the pair's
     sum, and nothing where both values are equal or one is 0.
     """
-    if pixels.dtype != np.float32:
-        return _add_strips(pixels, passes, dtype, 1)
-    sums = _add_strips(pixels, passes, dtype, 2)
+    if pixels.dtype == dtype or pixels.dtype != np.float32:
+        return _add_strips(pixels, passes, dtype, combine, 1)
+    sums = _add_strips(pixels, passes, dtype, combine, 2)
     # A sum of two float32 overflowed, perhaps.
-    return sums if np.isfinite(sums).all() else _add_strips(pixels, passes, dtype, 1)
+    return sums if np.isfinite(sums).all() else _add_strips(pixels, passes, dtype, combine, 1)
 
 
-def _add_strips(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], together: int) -> NDArray[Any]:
+def _add_strips(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], combine: Combine, together: int) -> NDArray[Any]:
     """Do what `_fold_across` does, ``together`` passes at a time; whole strips: one run of memory is faster than rows of it."""
     shape = *pixels.shape[:2], max(one.stop for one in passes)
     strips = [np.empty(shape, pixels.dtype) for _ in range(together)]
     sums: NDArray[Any] | None = None
     for group in _groups(passes, together):
         if len(group[0].columns) == 1:
-            sums = np.zeros(shape, dtype) if sums is None else sums
+            sums = np.full(shape, combine.blank, dtype) if sums is None else sums
             piece = sums[:, :, group[0].first : group[0].stop]
-            np.add(piece, pixels[:, :, group[0].index.start], out=piece)
+            combine.ufunc(piece, pixels[:, :, group[0].index.start], out=piece)
             continue
         for strip, one in zip(strips, group, strict=False):
-            _lay(strip, pixels, one)
+            _lay(strip, pixels, one, combine.blank)
         if len(group) > 1:
             np.add(strips[0], strips[1], out=strips[0])
         if sums is None:
             sums = strips[0].astype(dtype)
         else:
-            np.add(sums, strips[0], out=sums)
-    return np.zeros(shape, dtype) if sums is None else sums
+            combine.ufunc(sums, strips[0], out=sums)
+    return np.full(shape, combine.blank, dtype) if sums is None else sums
 
 
 def _groups(passes: list[_Pass], size: int) -> Iterator[list[_Pass]]:
@@ -271,14 +316,14 @@ def _groups(passes: list[_Pass], size: int) -> Iterator[list[_Pass]]:
         yield group
 
 
-def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: _Pass) -> None:
-    """Lay the patches of a pass side by side, each row an item, and 0 between them; ``pixels`` are ``(n, lines, m, width)``."""
+def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: _Pass, blank: float) -> None:
+    """Lay the patches of a pass side by side, each row an item; ``pixels`` are ``(n, lines, m, width)``."""
     width = pixels.shape[-1]
     if one.step == width:
-        strip[:, :, : one.first] = 0
-        strip[:, :, one.stop :] = 0
+        strip[:, :, : one.first] = blank
+        strip[:, :, one.stop :] = blank
     else:
-        strip.fill(0)
+        strip.fill(blank)
     items = _items(pixels)
     windows: NDArray[Any] = np.ndarray(
         (*strip.shape[:2], strip.shape[2] - width + 1), items.dtype, strip, strides=(*strip.strides[:2], strip.itemsize)
@@ -292,13 +337,14 @@ def _items(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64]) -> None:
+def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64], combine: Combine = ADD) -> None:
     """Add patches anywhere, in any order: ``patches[i]`` at ``(row, column)`` = ``starts[i]`` of ``sums``.
 
     Args:
         sums: C-contiguous ``(H, W[, C])``, changed in place.
         patches: ``(n, h, w[, C])``.
         starts: ``(n, 2)``, every patch inside ``sums``; starts may repeat.
+        combine: what stands for adding.
     """
     height, width = patches.shape[1:3]
     # In a lattice of cells as large as a patch, patches of different cells with the same parities don't touch.
@@ -315,5 +361,5 @@ def fold_at(sums: NDArray[Any], patches: NDArray[Any], starts: NDArray[np.int64]
         lines, columns = starts[members, :1] + np.arange(height), starts[members, 1:]
         below = windows[lines, columns]
         pixels: NDArray[Any] = np.ndarray((len(members), *patches.shape[1:]), sums.dtype, below)
-        pixels += patches[members]
+        combine.ufunc(pixels, patches[members], out=pixels)
         windows[lines, columns] = below

@@ -150,6 +150,41 @@ class Grid:
         row, column = np.divmod(index, self.columns.count)
         return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1)
 
+    def resized(self, patch: Pair, origins: NDArray[np.int64] | None = None) -> tuple[Grid, NDArray[np.int64] | None]:
+        """The same grid where patches, image and all else are larger or smaller by a ratio for each axis.
+
+        Args:
+            patch: the new size of a patch.
+            origins: of the patches, int64 ``(N, 2)``, where they are not those of the grid, in order.
+
+        Returns:
+            The new grid, and new origins; None for all those of the new grid, in order.
+
+        Raises:
+            PatchcliError: where that leaves no whole pixels.
+        """
+        if patch == self.patch:
+            return self, origins
+        over, under = patch[0], self.patch[0]
+        whole = [*self.image, self.margin, *self.offset]
+        numbers = np.concatenate([whole, self.rows.starts, self.columns.starts, () if origins is None else origins.ravel()])
+        if over * self.patch[1] != under * patch[1] or (numbers.astype(np.int64) * over % under).any():
+            height, width = self.patch
+            raise PatchcliError(
+                f"patches have width={patch[1]} height={patch[0]} where width={width} height={height} was recorded; allowed are "
+                "that size, and those by whose ratio to it, the same for both, origins, image and margin stay whole pixels"
+            )
+        height, width, margin, row, column = (number * over // under for number in whole)
+        dy, dx = (-(-stride * over // under) for stride in self.stride)
+        grid = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=self.edge, margin=margin)
+        if origins is not None:
+            return grid, origins * over // under
+        moved = [axis.starts * over // under for axis in (self.rows, self.columns)]
+        if np.array_equal(grid.rows.starts, moved[0]) and np.array_equal(grid.columns.starts, moved[1]):
+            return grid, None
+        pairs = np.stack(np.meshgrid(*moved, indexing="ij"), axis=-1).reshape(-1, 2)  # the edge rule would round otherwise
+        return grid, pairs - margin
+
     def cover(self) -> NDArray[np.int64]:
         """How many patches lie on each image pixel, int64 ``(H, W)``."""
         return np.multiply.outer(self.rows.cover(), self.columns.cover())

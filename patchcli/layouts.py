@@ -36,26 +36,30 @@ UNROLLED = ("rows", "columns")
 
 
 def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Shape) -> Shape:
-    """The shape ``(N, h, w[, C])`` of the patches in a payload of ``shape``, which may have other channels than the image.
+    """The shape ``(N, h, w[, C])`` of the patches in a payload of ``shape``.
+
+    They may have other channels than the image and, in the layouts stack and grid, another size than was recorded: in the
+    others one could not be told from the other.
 
     Raises:
         PatchcliError: a payload that is not ``count`` patches of the grid in this layout.
     """
+    patch: Shape = grid.patch
     if layout in UNROLLED and len(shape) == 2:  # noqa: PLR2004
-        inner = math.prod(grid.patch)
+        inner = math.prod(patch)
         values = shape[1 if layout == "rows" else 0]
         new = values // inner
         channels = channels if new == math.prod(channels) else (new,) if new > 1 else ()
     elif layout not in UNROLLED:
-        channels = shape[4:] if layout == "grid" else shape[3:]
-    expected = LAYOUTS[layout](grid, count, (*grid.patch, *channels))
-    if shape != expected or len(channels) > 1 or 0 in shape:
+        lead = 2 if layout == "grid" else 1
+        patch, channels = shape[lead : lead + 2], shape[lead + 2 :]
+    if len(patch) < 2 or len(channels) > 1 or 0 in shape or shape != LAYOUTS[layout](grid, count, (*patch, *channels)):  # noqa: PLR2004
         height, width = grid.patch
         raise PatchcliError(
             f"patches have shape {shape}; expected {LAYOUTS[layout](grid, count, grid.patch)} or more channels, the layout "
             f"{layout} of {count} patches of width={width} height={height}"
         )
-    return (count, *grid.patch, *channels)
+    return (count, *patch, *channels)
 
 
 def unroll(patches: NDArray[Any], order: str) -> NDArray[Any]:
@@ -100,11 +104,11 @@ def planes_at(padded: NDArray[Any], starts: NDArray[np.int64], patch: Shape, ord
         yield padded[(starts[:, 0] + row, starts[:, 1] + column, *channel)]
 
 
-def fold_plane(sums: NDArray[Any], plane: NDArray[Any], grid: Grid, offset: Offset) -> None:
+def fold_plane(sums: NDArray[Any], plane: NDArray[Any], grid: Grid, offset: Offset, ufunc: np.ufunc = np.add) -> None:
     """Add one pixel of all patches of a grid, ``(N,)``, to sums ``(H', W'[, C])``."""
     values = plane.reshape(grid.shape)
     for inside, index in _places(sums, grid, offset):
-        np.add(inside, values[index], out=inside)
+        ufunc(inside, values[index], out=inside)
 
 
 def _places(image: NDArray[Any], grid: Grid, offset: Offset) -> Iterator[tuple[NDArray[Any], tuple[slice, slice]]]:

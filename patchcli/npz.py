@@ -19,6 +19,7 @@ from patchcli.errors import PatchcliError
 
 if TYPE_CHECKING:
     import zipfile
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -229,3 +230,29 @@ class NpzReader:
         deflated = info.compress_type == DEFLATED
         source = _Bytes(self._file, offset, info.compress_size, deflated=deflated)
         return ArrayStream(f"member {name!r}", source, info.file_size, info.CRC)
+
+
+def pieces(streams: Iterable[ArrayStream], counts: Iterable[int], item: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Arrays that follow on each other, rows of items of shape ``item``, in pieces of ``counts`` items.
+
+    Each piece is a new C-contiguous array. All streams have the same dtype.
+    """
+    rest = iter(streams)
+    stream, left, whole = next(rest), -1, None
+    values = math.prod(item)
+    for count in counts:
+        piece, filled = np.empty((count, *item), stream.dtype), 0
+        while filled < count:
+            if left == 0:
+                stream, left = next(rest), -1
+            if left < 0:
+                left = math.prod(stream.shape) // values
+                whole = stream.load().reshape(left, *item) if stream.fortran_order else None
+            take = min(left, count - filled)
+            part = piece[filled : filled + take]
+            if whole is None:
+                stream.readinto(part)
+            else:
+                part[...] = whole[len(whole) - left : len(whole) - left + take]
+            filled, left = filled + take, left - take
+        yield piece

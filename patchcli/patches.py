@@ -262,16 +262,14 @@ def row_windows(image: NDArray[Any], width: int) -> NDArray[Any]:
     return np.ndarray(shape, item_dtype(width * pixel), image, strides=(image.strides[0], pixel))
 
 
-def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:
-    """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid."""
-    height, width = grid.patch
+def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> None:
+    """Check that patches of this shape and dtype are a stack for ``count`` origins; of what size they are is not looked at."""
     check_real(dtype, "stack of patches")
     if count == 0 and shape[:1] == (0,):
         raise PatchcliError("stack has no patches; at least one is needed")
-    if len(shape) not in (3, 4) or shape[1:3] != grid.patch or 0 in shape:
+    if len(shape) not in (3, 4) or 0 in shape:
         raise PatchcliError(
-            f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "
-            f"as patches of width={width} height={height} were recorded"
+            f"patches have shape {shape}; expected ({count}, height, width) or ({count}, height, width, channels)"
         )
     if shape[0] != count:
         raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")

@@ -14,7 +14,7 @@ from patchcli.errors import PatchcliError
 from patchcli.files import create, open_input
 from patchcli.layouts import LAYOUTS, UNROLLED, roll, stack_shape, unroll
 from patchcli.meta import Meta
-from patchcli.npz import NpzReader
+from patchcli.npz import NpzReader, pieces
 from patchcli.npzwriter import NpzWriter
 from patchcli.parallel import WriteBehind, ahead
 from patchcli.patches import check_origins, check_stack
@@ -107,8 +107,9 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
             write_stack(opened, stack)
         return
     patches, origins = np.asarray(stack.patches), np.asarray(stack.origins)
-    check_stack(patches.shape, patches.dtype, stack.meta.grid, len(origins) if origins.ndim else 0)
+    check_stack(patches.shape, patches.dtype, len(origins) if origins.ndim else 0)
     origins = check_origins(origins, stack.meta.grid)
+    stack.meta.grid.resized((patches.shape[1], patches.shape[2]), origins)
     with NpzWriter(file) as writer:
         _write_meta(writer, stack.meta)
         writer.write("origins", origins.shape, origins.dtype, [origins])
@@ -131,6 +132,7 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
     reader = StackReader(file)
     origins, stream, meta = reader.other_origins(), reader.patches(), reader.meta
     shape = reader.stack_shape(stream, meta.grid.count if origins is None else len(origins))
+    meta.grid.resized((shape[1], shape[2]), origins)
     return Stack(_from_payload(stream.load(), shape, meta), meta.grid.origins() if origins is None else origins, meta)
 
 
@@ -168,7 +170,7 @@ class StackReader:
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
         steps = list(_steps(grid.count, grid.columns.count))
-        for (first, last), got in zip(steps, ahead(pieces(stream, (last - first for first, last in steps), (2,))), strict=True):
+        for (first, last), got in zip(steps, ahead(pieces([stream], (last - first for first, last in steps), (2,))), strict=True):
             expected = grid.origins(first, last)
             if not kept and not np.array_equal(got, expected):
                 kept = [grid.origins(0, first)]
@@ -191,26 +193,13 @@ class StackReader:
     def stack_shape(self, stream: ArrayStream, count: int) -> tuple[int, ...]:
         """The shape ``(N, h, w[, C])`` of the patches in a payload, which must be ``count`` of them in the layout recorded.
 
+        Their size and channels may be others than were cut.
+
         Raises:
             PatchcliError: another number of patches, another shape or no real dtype.
         """
-        meta = self.meta
-        shape = stream.shape
+        meta, shape = self.meta, stream.shape
         if meta.layout != "stack":
-            shape = stack_shape(meta.layout, meta.grid, meta.channels, count, stream.shape)
-        check_stack(shape, stream.dtype, meta.grid, count)
+            shape = stack_shape(meta.layout, meta.grid, meta.channels, count, shape)
+        check_stack(shape, stream.dtype, count)
         return shape
-
-
-def pieces(stream: ArrayStream, counts: Iterable[int], item: tuple[int, ...]) -> Iterator[NDArray[Any]]:
-    """A payload, a row of items of shape ``item``, in pieces of ``counts`` items, each a new C-contiguous array."""
-    if stream.fortran_order:
-        whole, first = stream.load().reshape(-1, *item), 0
-        for count in counts:
-            yield np.ascontiguousarray(whole[first : first + count])
-            first += count
-        return
-    for count in counts:
-        piece = np.empty((count, *item), stream.dtype)
-        stream.readinto(piece)
-        yield piece

@@ -342,7 +342,7 @@ def make_files(folder: Path) -> None:
         ("merge a.npz -o x.png --key other", 1, "a.npz: has no array 'other'; it has meta, origins, patches"),
         ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; allowed for images are .png"),
         ("merge a.npz -o /dev/full --image-format png", 3, "/dev/full: cannot be written: no space left on device"),
-        ("merge a.npz a.npz -o x.png", 2, "-o names one output"),
+        ("merge a.npz a.npz -o x.png", 1, "a.npz is no shard, and several inputs for one output"),
         ("merge a.npz --max-pixels 100 -o x.png", 1, "a.npz: needs a canvas of 600 pixels"),
         ("crop a.png -o x.png", 2, "--box and --normalized-box: one is needed"),
         ("crop a.png --box 0 0 1 1 --normalized-box 0 0 1 1 -o x.png", 2, "--box and --normalized-box: they exclude each other"),

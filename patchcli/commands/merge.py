@@ -12,6 +12,9 @@ from patchcli.errors import UsageError
 from patchcli.formats import FORMATS, WRITABLE
 from patchcli.images import format_of
 from patchcli.jobs import merge as job
+from patchcli.ranks import RANKED
+from patchcli.rules import STREAMED
+from patchcli.windows import NAMES
 
 DTYPES = (
     "keep",
@@ -35,6 +38,21 @@ DTYPES = (
 @click.option("--like", metavar="STACK", help="The stack whose origins and image count, for patches in a bare .npy or .npz.")
 @click.option("--key", metavar="NAME", help="The array that holds the patches; default: patches, or the only one.")
 @click.option(
+    "--reduce",
+    type=click.Choice((*STREAMED, *RANKED)),
+    default="mean",
+    show_default=True,
+    help="What becomes of the values of all patches on a pixel; first, last: in row-major order of origins.",
+)
+@click.option(
+    "--window",
+    metavar=f"{'|'.join(NAMES)}|FILE.npy",
+    default="uniform",
+    show_default=True,
+    help="Weights over a patch, for --reduce mean.",
+)
+@click.option("--unit-range", is_flag=True, help="Floats from 0 to 1 stand for the full range of an integer image.")
+@click.option(
     "--dtype", type=click.Choice(DTYPES), default="keep", show_default=True, help="Dtype of the image; keep: the source image's."
 )
 @click.option(
@@ -51,22 +69,36 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 
     \b
     patchcli merge photo.npz -o back.png
+    patchcli merge photo-*-of-*.npz -o back.png
     patchcli extract photo.png -s 8 --stride 1 -o - | patchcli merge - -o back.png
+
+    With -o several inputs are shards of one image; with -d each is an image of its own.
     """
     options.need_inputs(ctx, given["inputs"])
     cover, image_format = given["cover"], options.image_format_of(given)
-    if cover is not None and len(given["inputs"]) > 1:
+    if cover is not None and given["output"] is None and len(given["inputs"]) > 1:
         raise UsageError(f"--cover names one output but there are {len(given['inputs'])} inputs; allowed is one")
+    _check_rule(given)
     covers = [cover] if cover is not None else []
     likes = [given["like"]] if given["like"] is not None else []
-    tasks = options.place_tasks(given, lambda path: _image_name(path, image_format), covers, likes)
+    windows = [given["window"]] if given["window"] not in NAMES else []
+    shards = tuple(given["inputs"][1:]) if given["output"] is not None else ()
+    if shards and given["like"] is not None:
+        raise UsageError("--like is for one input, not for shards; allowed with several is -d/--output-dir")
+    if shards:
+        given["inputs"] = given["inputs"][:1]
+    tasks = options.place_tasks(given, lambda path: _image_name(path, image_format), covers, [*likes, *windows, *shards])
+    tasks = [task._replace(shards=shards) for task in tasks]
     options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
     if cover is not None and not FORMATS[format_of(cover)].lossless:
         raise UsageError(f"{cover}: would lose counts; allowed for --cover are lossless formats")
     settings = job.MergeSettings(
         given["like"],
         given["key"],
+        given["reduce"],
+        given["window"],
         given["dtype"],
+        given["unit_range"],
         given["fill"],
         given["trim"],
         given["allow_nonfinite"],
@@ -76,6 +108,21 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["overwrite"],
     )
     ctx.exit(runner.run(tasks, lambda task, tick: job.merge_one(task, settings, tick), options.make_voice(given)))
+
+
+def _check_rule(given: dict[str, Any]) -> None:
+    """Refuse options that mean nothing together."""
+    reduce, window, dtype = given["reduce"], given["window"], given["dtype"]
+    if window not in NAMES and not window.endswith(".npy"):
+        raise UsageError(f"--window is {window!r}; allowed are {', '.join(NAMES)}, and the name of a .npy file")
+    if window != NAMES[0] and reduce != "mean":
+        raise UsageError(f"--window is for --reduce mean, not for {reduce}")
+    if given["unit_range"] and (dtype.startswith("float") or dtype == "bool"):
+        raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
+    if given["unit_range"] and reduce == "sum":
+        raise UsageError("--unit-range is for values from 0 to 1, which sums are not; allowed is any other --reduce")
+    if given["allow_nonfinite"] and not dtype.startswith("float") and dtype != "keep":
+        raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 
 def _image_name(path: str, image_format: str | None) -> str:

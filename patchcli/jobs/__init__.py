@@ -25,12 +25,14 @@ class Task(NamedTuple):
         target: its output.
         companions: further inputs, treated as it is, and the outputs that they become.
         mask: an image that says which part of the input counts.
+        shards: further inputs that make one output together with the first.
     """
 
     source: str
     target: str
     companions: tuple[tuple[str, str], ...] = ()
     mask: str | None = None
+    shards: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):

@@ -1,4 +1,4 @@
-"""``merge``: one stack file to one image."""
+"""``merge``: one stack file, or the shards of one, to one image."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import numpy as np
 from patchcli import files, images
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
+from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
 from patchcli.jobs import Task, Tick, check_pixels
-from patchcli.layouts import offsets, roll
-from patchcli.mean import MeanFold, Merged, PlaneMeanFold, ScatteredMeanFold, chunk_patches
-from patchcli.parallel import ahead
+from patchcli.npz import NpzReader
 from patchcli.patches import blocks
-from patchcli.stack import StackReader, pieces
+from patchcli.payload import Payload, Picker
+from patchcli.ranks import RANKED, RankFold
+from patchcli.rules import Rule
+from patchcli.stack import StackReader
+from patchcli.windows import NAMES, Window, named, of_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-    from patchcli.meta import Meta
-    from patchcli.npz import ArrayStream
+    from patchcli.grid import Grid
 
 
 class MergeSettings(NamedTuple):
@@ -32,7 +34,10 @@ class MergeSettings(NamedTuple):
 
     like: str | None
     key: str | None
+    reduce: str
+    window: str
     dtype: str
+    unit: bool
     fill: float | None
     trim: bool
     allow_nonfinite: bool
@@ -43,27 +48,36 @@ class MergeSettings(NamedTuple):
 
 
 def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
-    """Rebuild one image from a stack file; a sentence on what was done."""
+    """Rebuild one image from a stack file or from shards; a sentence on what was done."""
     with contextlib.ExitStack() as opened:
         like = None
         if settings.like is not None:
-            like = StackReader(opened.enter_context(_open_like(settings.like)))
-        reader = StackReader(opened.enter_context(files.open_input(task.source)), settings.key, like)
-        recorded = reader.meta.dtype
+            like = StackReader(opened.enter_context(_open(settings.like, f"--like {settings.like} ")))
+        paths = (task.source, *task.shards)
+        readers = [
+            (path, StackReader(opened.enter_context(_open(path, f"{path} " if number else "")), settings.key, like))
+            for number, path in enumerate(paths)
+        ]
+        payload = Payload(readers)
+        recorded = payload.meta.dtype
         dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
         name = images.format_of(task.target, settings.image_format)
-        merged = _fold(reader, Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite), name, settings, tick)
-    with contextlib.ExitStack() as outputs:
+        wanted = Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit)
+        merged = _fold(payload, wanted, name, settings, tick)
+    with files.Outputs(overwrite=settings.overwrite) as outputs:
         if settings.cover is not None:
             cover = _cover_image(merged.cover.dense())
             cover_format = images.format_of(settings.cover)
             images.check_holds(cover_format, cover.shape, cover.dtype)
-            file = outputs.enter_context(files.create(settings.cover, overwrite=settings.overwrite))
-            images.write(file, cover, cover_format)
-        file = outputs.enter_context(files.create(task.target, overwrite=settings.overwrite))
-        images.write(file, merged.image, name)
+            with outputs.create(settings.cover) as file:
+                images.write(file, cover, cover_format)
+        with outputs.create(task.target) as file:
+            images.write(file, merged.image, name)
     height, width = merged.image.shape[:2]
     notes = f"image of width={width} height={height}"
+    shard = payload.meta.shard
+    if shard is not None:
+        notes += f" from {payload.shards} of {shard[1]} shards"
     if merged.saturated:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
     if merged.cover.uncovered:
@@ -71,54 +85,68 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
     return notes
 
 
-def _open_like(path: str) -> Any:  # noqa: ANN401  an open file
+def _open(path: str, prefix: str) -> BinaryIO:
     try:
         return files.open_input(path)
     except PatchcliError as error:
-        raise PatchcliError(f"--like {path} {error}") from None
+        raise PatchcliError(f"{prefix}{error}") from None
 
 
-def _fold(reader: StackReader, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick) -> Merged:
-    """Stream the payload of a stack into an image, checking all of it."""
-    grid, meta = reader.meta.grid, reader.meta
+def _fold(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick) -> Merged:
+    """Stream a payload into an image, checking all of it."""
+    shape, dtype = payload.shape, payload.dtype
+    check_pixels(payload.meta.grid, settings.max_pixels)
+    grid, origins = payload.meta.grid.resized((shape[1], shape[2]), payload.origins)
     check_pixels(grid, settings.max_pixels)
-    origins = reader.other_origins()
-    count = grid.count if origins is None else len(origins)
-    stream = reader.patches()
-    shape = reader.stack_shape(stream, count)
     images.check_holds(image_format, (*grid.image, *shape[3:]), wanted.dtype, ", or another --dtype")
-    given = grid, stream.dtype, shape[3:], wanted
-    if meta.layout == "columns":
-        planes = PlaneMeanFold(*given, origins)
-        read = ahead(pieces(stream, [1] * stream.shape[0], (count,)))
-        for offset, plane in zip(offsets(shape[1:], meta.pixel_order), read, strict=True):
-            planes.add(plane[0], offset)
+    given = grid, dtype, shape[3:], wanted
+    if settings.reduce in RANKED:
+        picker = Picker(payload)
+
+        def feed(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            tick(len(numbers), shape[0])
+            return picker(numbers)
+
+        return RankFold(*given, origins, settings.reduce).fold(feed)
+    rule = Rule(settings.reduce, _window(settings.window, grid))
+    if payload.meta.layout == "columns":
+        planes = PlaneFold(*given, origins, rule)
+        for plane in payload.planes():
+            planes.add(plane.values, plane.offset, plane.origins)
         return planes.finish()
     if origins is None:
-        cut = grid, math.prod(shape[3:]), stream.dtype.itemsize
-        fold = MeanFold(*given)
+        cut = grid, math.prod(shape[3:]), dtype.itemsize
+        fold = GridFold(*given, rule)
         # One thread folds: the one that reads and checks keeps a second core busy.
-        read = _patches(stream, (block.count for block in blocks(*cut)), shape, meta)
+        read = payload.patches(block.count for block in blocks(*cut))
         for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
-            tick(block.count, count)
+            tick(block.count, shape[0])
         return fold.finish()
-    scattered = ScatteredMeanFold(*given, origins)
-    step = chunk_patches(stream.dtype.itemsize * math.prod(shape[1:]))
-    firsts = range(0, count, step)
-    read = _patches(stream, (min(step, count - first) for first in firsts), shape, meta)
-    for first, patches in zip(firsts, read, strict=True):
+    scattered = ScatteredFold(*given, origins, rule)
+    step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
+    firsts = range(0, shape[0], step)
+    for first, patches in zip(firsts, payload.patches(min(step, shape[0] - first) for first in firsts), strict=True):
         scattered.add(patches, origins[first : first + step])
-        tick(len(patches), count)
+        tick(len(patches), shape[0])
     return scattered.finish()
 
 
-def _patches(stream: ArrayStream, counts: Iterable[int], shape: tuple[int, ...], meta: Meta) -> Iterator[NDArray[Any]]:
-    """A payload of patch after patch in pieces ``(n, h, w[, C])``, read ahead."""
-    unrolled = meta.layout == "rows"
-    for piece in ahead(pieces(stream, counts, stream.shape[1:] if unrolled else shape[1:])):
-        yield roll(piece, shape[1:], meta.pixel_order) if unrolled else piece
+def _window(window: str, grid: Grid) -> Window | None:
+    """A window by name, or from an array file."""
+    if window == NAMES[0]:
+        return None
+    if window in NAMES:
+        return named(window, grid.patch)
+    try:
+        with files.open_input(window) as file:
+            reader = NpzReader(file)
+            if not reader.bare:
+                raise PatchcliError("is a .npz; allowed is a .npy")
+            return of_array(reader.open("").load(), grid.patch)
+    except PatchcliError as error:
+        raise PatchcliError(f"--window {window} {error}") from None
 
 
-def _cover_image(cover: NDArray[np.int64]) -> NDArray[Any]:
+def _cover_image(cover: NDArray[Any]) -> NDArray[Any]:
     """Cover in the narrowest unsigned dtype that holds it."""
     return cover.astype(np.min_scalar_type(int(cover.max(initial=0))))
