@@ -71,7 +71,7 @@ def merge(
     stack = np.asarray(patches)
     check_grid(grid)
     places = None if origins is None else np.asarray(origins)
-    check_stack(stack.shape, stack.dtype, grid.count if places is None else len(places))
+    check_stack(stack.shape, stack.dtype, grid, grid.count if places is None else len(places))
     if places is not None:
         places = check_origins(places, grid)
     if stack.shape[1:3] != grid.patch:

@@ -262,14 +262,16 @@ def row_windows(image: NDArray[Any], width: int) -> NDArray[Any]:
     return np.ndarray(shape, item_dtype(width * pixel), image, strides=(image.strides[0], pixel))
 
 
-def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> None:
-    """Check that patches of this shape and dtype are a stack for ``count`` origins; of what size they are is not looked at."""
+def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:
+    """Check that patches of this shape and dtype are a stack for ``count`` origins of a grid; any size of patch will do."""
+    height, width = grid.patch
     check_real(dtype, "stack of patches")
     if count == 0 and shape[:1] == (0,):
         raise PatchcliError("stack has no patches; at least one is needed")
     if len(shape) not in (3, 4) or 0 in shape:
         raise PatchcliError(
-            f"patches have shape {shape}; expected ({count}, height, width) or ({count}, height, width, channels)"
+            f"patches have shape {shape}; expected ({count}, {height}, {width}) or ({count}, {height}, {width}, channels), "
+            f"as patches of width={width} height={height} were recorded"
         )
     if shape[0] != count:
         raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")

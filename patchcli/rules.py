@@ -81,8 +81,9 @@ def weighted_cover(grid: Grid, window: Window, origins: NDArray[np.int64] | None
     if origins is None and window.dense is None:
         sides = []
         for axis, weights in ((grid.rows, window.rows), (grid.columns, window.columns)):
-            sums = np.zeros(axis.padded)
-            np.add.at(sums, axis.starts[:, None] + np.arange(axis.patch), weights)
+            # not add.at, which numpy 2.4 gives wrong sums for where values are broadcast over indices
+            pixels = (axis.starts[:, None] + np.arange(axis.patch)).ravel()
+            sums = np.bincount(pixels, np.tile(weights, axis.count), axis.padded)
             sides.append(sums[margin : margin + axis.length])
         return Cover(sides[0][:, None], sides[1][None])
     starts = (grid.origins() if origins is None else origins) + margin

@@ -107,7 +107,7 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
             write_stack(opened, stack)
         return
     patches, origins = np.asarray(stack.patches), np.asarray(stack.origins)
-    check_stack(patches.shape, patches.dtype, len(origins) if origins.ndim else 0)
+    check_stack(patches.shape, patches.dtype, stack.meta.grid, len(origins) if origins.ndim else 0)
     origins = check_origins(origins, stack.meta.grid)
     stack.meta.grid.resized((patches.shape[1], patches.shape[2]), origins)
     with NpzWriter(file) as writer:
@@ -201,5 +201,5 @@ class StackReader:
         meta, shape = self.meta, stream.shape
         if meta.layout != "stack":
             shape = stack_shape(meta.layout, meta.grid, meta.channels, count, shape)
-        check_stack(shape, stream.dtype, count)
+        check_stack(shape, stream.dtype, meta.grid, count)
         return shape
