@@ -56,7 +56,7 @@ class Cover(NamedTuple):
         """Some lines of the product as floats, 1 for 0, to divide by."""
         counts: NDArray[Any] = self.rows[these].astype(dtype) * self.columns.astype(dtype)
         if self.uncovered:
-            np.maximum(counts, 1, out=counts)
+            counts[counts == 0] = 1
         return counts
 
     def crop(self, rows: slice, columns: slice) -> Cover:

@@ -71,7 +71,7 @@ class Divider:
         height, width = grid.image
         rows, columns = cover.box() if wanted.trim else (slice(0, height), slice(0, width))
         self.cover = cover.crop(rows, columns)
-        self._divisor = None if divisor is None else divisor.crop(rows, columns)
+        self.divisor = None if divisor is None else divisor.crop(rows, columns)
         self._uncovered = self.cover.uncovered
         if self._uncovered and wanted.fill is None:
             raise PatchcliError(
@@ -119,7 +119,7 @@ class Divider:
     def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
         out = self._image[these]
-        values = self._joined(sums) if self._divisor is None else self._mean(sums, these, self._divisor)
+        values = self._joined(sums) if self.divisor is None else self._mean(sums, these, self.divisor)
         if self._dtype.kind == "f":
             if self._uncovered:
                 values[self.cover.lines(these) == 0] = 0
@@ -130,7 +130,7 @@ class Divider:
                 self._notice(values)
                 if self._wanted.unit:
                     values = values * float(limits(out.dtype)[1])
-        if out.dtype == self._dtype and self._divisor is not None:
+        if out.dtype == self._dtype and self.divisor is not None:
             np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
         else:
             self.saturated += convert(values, out)
@@ -146,11 +146,11 @@ class Divider:
         if len(sums) == 1:
             return sums[0]
         wide = np.dtype(f"{self._dtype.kind}8")
-        near = sums[0] * 2.0**HALF + sums[1]
         low, high = limits(wide)
-        below, above = near < low, near >= float(high + 1)
-        with np.errstate(over="ignore"):
-            total: NDArray[Any] = (sums[0].astype(wide) << HALF) + sums[1].astype(wide)
+        lower = sums[1].astype(wide)
+        upper = sums[0].astype(wide) + (lower >> HALF)
+        below, above = upper < low >> HALF, upper > high >> HALF
+        total: NDArray[Any] = (upper << HALF) + (lower & (2**HALF - 1))
         total[below], total[above] = low, high
         self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
         return total

@@ -147,7 +147,9 @@ class RowFolder:
         folded = []
         for run in runs(starts):
             pixels = rows[run.index]
-            if run.count > 1 and height >= DEEP * run.step:
+            # Weights of rows cost least where patches are added down first.
+            deep = DEEP if self._rows is None else 2
+            if run.count > 1 and run.step < height and -(-height // run.step) >= deep:
                 folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
             else:
                 plan, across = self._plan(first, stop), pixels.transpose(0, 2, 1, 3)

@@ -30,20 +30,22 @@ class Merged(NamedTuple):
 
     Attributes:
         image: ``(H, W[, C])``.
-        cover: how many patches, or how much of a window, lie on each pixel.
+        cover: how many patches lie on each pixel.
+        divisor: by what the sums were divided: the cover, or how much of a window lies on each pixel; None for nothing.
         saturated: how many values were cut to fit its dtype.
         unit_like: whether floats, all from 0 to 1 and not all whole, became integers.
     """
 
     image: NDArray[Any]
     cover: Cover
+    divisor: Cover | None
     saturated: int
     unit_like: bool
 
     @classmethod
     def by(cls, divider: Divider) -> Merged:
         """What a divider that took all lines has made."""
-        return cls(divider.finish(), divider.cover, divider.saturated, divider.unit_like)
+        return cls(divider.finish(), divider.cover, divider.divisor, divider.saturated, divider.unit_like)
 
 
 def chunk_patches(patch_bytes: int) -> int:

@@ -173,6 +173,7 @@ def make_voice(given: dict[str, Any]) -> Voice:
 
     return Voice(
         error=lambda line: say(f"patchcli: {one_line(line)}"),
+        hint=None if quiet else lambda line: say(f"patchcli: {one_line(line)}"),
         done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
         progress=(terminal and not quiet) if progress is None else progress,
         traceback=verbose,

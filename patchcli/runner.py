@@ -11,22 +11,23 @@ from patchcli.files import name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from patchcli.jobs import Task, Tick
+    from patchcli.jobs import Said, Task, Tick
 
 DONE, FAILED, STOPPED = 0, 1, 3
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How a run speaks: ``error`` always, ``done`` only where somebody looks, a progress bar likewise."""
+    """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise."""
 
     error: Callable[[str], None]
+    hint: Callable[[str], None] | None = None
     done: Callable[[str], None] | None = None
     progress: bool = False
     traceback: bool = False
 
 
-def run(tasks: Sequence[Task], job: Callable[[Task, Tick], str], voice: Voice) -> int:
+def run(tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: Voice) -> int:
     """Run ``job`` for each task; the exit code."""
     code = DONE
     with _Bar(len(tasks), shown=voice.progress) as bar:
@@ -50,8 +51,10 @@ def run(tasks: Sequence[Task], job: Callable[[Task, Tick], str], voice: Voice) -
                 code = FAILED
                 voice.error(f"{name}: {error}")
             else:
+                if said.hint and voice.hint:
+                    voice.hint(f"{name}: {said.hint}")
                 if voice.done:
-                    voice.done(f"{name} -> {name_of(task.target)}: {said}")
+                    voice.done(f"{name} -> {name_of(task.target)}: {said.done}")
             bar.next()
     return code
 

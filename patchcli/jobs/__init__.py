@@ -35,6 +35,18 @@ class Task(NamedTuple):
     shards: tuple[str, ...] = ()
 
 
+class Said(NamedTuple):
+    """What a job has to say.
+
+    Attributes:
+        done: what was done, for those who look.
+        hint: what is probably not as it was meant.
+    """
+
+    done: str
+    hint: str | None = None
+
+
 class Reading(NamedTuple):
     """How images are read."""
 

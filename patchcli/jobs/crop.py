@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import files, images
 from patchcli.errors import PatchcliError
-from patchcli.jobs import Reading, Task, Tick, read_image
+from patchcli.jobs import Reading, Said, Task, Tick, read_image
 from patchcli.resample import crop, pixel_box
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class CropSettings(NamedTuple):
     overwrite: bool
 
 
-def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> str:
+def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Crop one image; a sentence on what was done."""
     image, _ = read_image(task.source, settings.reading)
     _check_size(image, settings)
@@ -47,7 +47,7 @@ def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> str:
     images.check_holds(name, cropped.shape, cropped.dtype)
     with files.create(task.target, overwrite=settings.overwrite) as file:
         images.write(file, cropped, name)
-    return f"crop of width={cropped.shape[1]} height={cropped.shape[0]}"
+    return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}")
 
 
 def _check_size(image: NDArray[Any], settings: CropSettings) -> None:

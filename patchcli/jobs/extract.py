@@ -11,7 +11,7 @@ import numpy as np
 from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid, Part
-from patchcli.jobs import Reading, Task, Tick, check_pixels, read_image
+from patchcli.jobs import Reading, Said, Task, Tick, check_pixels, read_image
 from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
 from patchcli.parallel import ahead
@@ -46,7 +46,7 @@ class ExtractSettings(NamedTuple):
     overwrite: bool
 
 
-def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
+def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
     image, source = read_image(task.source, settings.reading)
     grid = Grid(
@@ -91,7 +91,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> str:
     notes = f"{count} patches of width={width} height={height}"
     if index is not None:
         notes += f" of {grid.count}"
-    return notes + (f" in {len(parts)} shards" if settings.shard_patches else "")
+    return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""))
 
 
 def shard_name(target: str, number: int, count: int) -> str:

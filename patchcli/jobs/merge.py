@@ -12,7 +12,7 @@ from patchcli import files, images
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.jobs import Task, Tick, check_pixels
+from patchcli.jobs import Said, Task, Tick, check_pixels
 from patchcli.npz import NpzReader
 from patchcli.patches import blocks
 from patchcli.payload import Payload, Picker
@@ -47,7 +47,7 @@ class MergeSettings(NamedTuple):
     overwrite: bool
 
 
-def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
+def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
     with contextlib.ExitStack() as opened:
         like = None
@@ -63,10 +63,10 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
         dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
         name = images.format_of(task.target, settings.image_format)
         wanted = Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit)
-        merged = _fold(payload, wanted, name, settings, tick)
+        merged, window = _fold(payload, wanted, name, settings, tick)
     with files.Outputs(overwrite=settings.overwrite) as outputs:
         if settings.cover is not None:
-            cover = _cover_image(merged.cover.dense())
+            cover = _cover_image(merged, window)
             cover_format = images.format_of(settings.cover)
             images.check_holds(cover_format, cover.shape, cover.dtype)
             with outputs.create(settings.cover) as file:
@@ -82,7 +82,8 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> str:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
     if merged.cover.uncovered:
         notes += f", {merged.cover.uncovered} pixels filled"
-    return notes
+    hint = f"values lie between 0 and 1 but the image is {dtype}; --unit-range scales them, --dtype float32 keeps them"
+    return Said(notes, hint if merged.unit_like else None)
 
 
 def _open(path: str, prefix: str) -> BinaryIO:
@@ -92,8 +93,10 @@ def _open(path: str, prefix: str) -> BinaryIO:
         raise PatchcliError(f"{prefix}{error}") from None
 
 
-def _fold(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick) -> Merged:
-    """Stream a payload into an image, checking all of it."""
+def _fold(
+    payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick
+) -> tuple[Merged, Window | None]:
+    """Stream a payload into an image, checking all of it; with the window that its patches were weighed by."""
     shape, dtype = payload.shape, payload.dtype
     check_pixels(payload.meta.grid, settings.max_pixels)
     grid, origins = payload.meta.grid.resized((shape[1], shape[2]), payload.origins)
@@ -107,13 +110,13 @@ def _fold(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSe
             tick(len(numbers), shape[0])
             return picker(numbers)
 
-        return RankFold(*given, origins, settings.reduce).fold(feed)
+        return RankFold(*given, origins, settings.reduce).fold(feed), None
     rule = Rule(settings.reduce, _window(settings.window, grid))
     if payload.meta.layout == "columns":
         planes = PlaneFold(*given, origins, rule)
         for plane in payload.planes():
             planes.add(plane.values, plane.offset, plane.origins)
-        return planes.finish()
+        return planes.finish(), rule.window
     if origins is None:
         cut = grid, math.prod(shape[3:]), dtype.itemsize
         fold = GridFold(*given, rule)
@@ -121,14 +124,14 @@ def _fold(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSe
         read = payload.patches(block.count for block in blocks(*cut))
         for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
             tick(block.count, shape[0])
-        return fold.finish()
+        return fold.finish(), rule.window
     scattered = ScatteredFold(*given, origins, rule)
     step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
     firsts = range(0, shape[0], step)
     for first, patches in zip(firsts, payload.patches(min(step, shape[0] - first) for first in firsts), strict=True):
         scattered.add(patches, origins[first : first + step])
         tick(len(patches), shape[0])
-    return scattered.finish()
+    return scattered.finish(), rule.window
 
 
 def _window(window: str, grid: Grid) -> Window | None:
@@ -147,6 +150,10 @@ def _window(window: str, grid: Grid) -> Window | None:
         raise PatchcliError(f"--window {window} {error}") from None
 
 
-def _cover_image(cover: NDArray[Any]) -> NDArray[Any]:
-    """Cover in the narrowest unsigned dtype that holds it."""
+def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:
+    """How many patches lie on each pixel, in the narrowest unsigned dtype; or their weights in float32, the largest of a patch 1."""
+    if window is not None and merged.divisor is not None:
+        weights: NDArray[Any] = (merged.divisor.dense() / window.full.max()).astype(np.float32)
+        return weights
+    cover = merged.cover.dense()
     return cover.astype(np.min_scalar_type(int(cover.max(initial=0))))
