@@ -16,6 +16,7 @@ from patchcli.patches import cut_blocks, gather
 
 SIZES = ((512, 8, 1), (2048, 8, 1), (100, 39, 1), (512, 16, 4), (4096, 256, 128))
 ODD = ((512, 5, 1), (512, 7, 1), (512, 13, 1))
+LARGE = 1 << 28  # bytes of a stack from which on only the mean is measured
 PEER_VALUES = 1 << 25  # peers that take minutes or many times the memory get no larger stack than this
 
 
@@ -51,6 +52,8 @@ def run(table: Table, *, quick: bool) -> None:
             rows["gather"].append(table.add(compare("gather", name, "copy", cut, copy, limit=2.0, seconds=seconds)))
             merge = lambda stack=stack, grid=grid: patchcli.merge(stack, grid)  # noqa: E731
             rows["fold"].append(table.add(compare("merge", name, "copy", merge, copy, seconds=seconds)))
+            if stack.nbytes < LARGE:
+                _rules(table, stack, grid, name, seconds)
             _against_peers(table, image, grid, stack, name, seconds)
         table.mean_of("gather", f"copy, {dtype}", 1.5, rows["gather"])
         if dtype != "u2":
@@ -67,6 +70,22 @@ def run(table: Table, *, quick: bool) -> None:
             table.add(compare("gather", name, "ascontiguousarray of the view", cut, plain, limit=0.65, seconds=seconds))
             table.add(compare("gather", name, "the view copied into the same memory", cut, into, seconds=seconds))
             table.add(compare("gather", name + ", new memory and origins", "ascontiguousarray", whole, plain, seconds=seconds))
+
+
+def _rules(table: Table, stack: NDArray[Any], grid: patchcli.Grid, name: str, seconds: float) -> None:
+    """Other rules than the mean, against the mean."""
+    mean = lambda: patchcli.merge(stack, grid)  # noqa: E731
+    options: dict[str, Any]
+    for what, limit, options in (
+        ("window hann", 1.6, {"window": "hann"}),
+        ("min", 2.0, {"reduce": "min"}),
+        ("max", 2.0, {"reduce": "max"}),
+        ("last", None, {"reduce": "last"}),
+        ("median", None, {"reduce": "median"}),
+    ):
+        if what != "median" or stack.nbytes < LARGE // 10:
+            rule = lambda options=options: patchcli.merge(stack, grid, **options)  # noqa: E731
+            table.add(compare("rules", f"{name} {what}", "the mean", rule, mean, limit=limit, seconds=seconds, least=3))
 
 
 def _against_peers(

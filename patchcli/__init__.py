@@ -1,6 +1,7 @@
 """Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
 
-The same as the command line, for arrays: see `Grid`, `view`, `extract`, `merge`, `crop`, `read_stack`, `write_stack`.
+The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`, `crop`, `read_stack`,
+`write_stack`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from patchcli.meta import Meta, Source
     from patchcli.patches import extract, view
     from patchcli.resample import crop
+    from patchcli.select import choose_patches
     from patchcli.stack import Stack, read_stack, write_stack
 
 _HOME = {
@@ -24,6 +26,7 @@ _HOME = {
     "PatchcliError": "errors",
     "Source": "meta",
     "Stack": "stack",
+    "choose_patches": "select",
     "crop": "resample",
     "extract": "patches",
     "merge": "merging",
@@ -39,6 +42,7 @@ __all__ = [
     "Source",
     "Stack",
     "__version__",
+    "choose_patches",
     "crop",
     "extract",
     "merge",

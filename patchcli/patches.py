@@ -133,13 +133,14 @@ def view(image: ArrayLike, patch: int | Pair, stride: int | Pair = 1, *, offset:
 
 
 def extract(
-    image: ArrayLike, grid: Grid, *, pad_mode: str = "reflect", pad_value: float = 0
+    image: ArrayLike, grid: Grid, *, index: ArrayLike | None = None, pad_mode: str = "reflect", pad_value: float = 0
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Cut an image into a stack of patches.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``, any real dtype.
         grid: where the patches lie.
+        index: numbers ``(n,)`` of the patches to cut, from 0 in row-major order, as `choose_patches` gives them.
         pad_mode: how margin and padding are filled: a key of `PAD_MODES`.
         pad_value: the value for ``constant``.
 
@@ -148,7 +149,7 @@ def extract(
         (row, column) of each patch in the image.
 
     Raises:
-        PatchcliError: no image, or not of the grid's shape.
+        PatchcliError: no image, or not of the grid's shape; numbers of patches that there are not.
 
     >>> patches, origins = extract(np.arange(12).reshape(3, 4), Grid((3, 4), 2))
     >>> patches.shape, origins.tolist()
@@ -156,6 +157,14 @@ def extract(
     """
     check_grid(grid)
     padded = pad(as_image(image), grid, pad_mode, pad_value)
+    if index is not None:
+        chosen = np.asarray(index)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= grid.count)).any():
+            raise PatchcliError(f"index is no list of numbers of patches; allowed are whole numbers from 0 to {grid.count - 1}")
+        starts = grid.starts_of(chosen.astype(np.int64))
+        stack = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
+        gather_at(padded, starts, grid.patch, stack)
+        return stack, starts - grid.margin
     stack = np.empty((grid.count, *grid.patch, *padded.shape[2:]), padded.dtype)
     parts = list(cut_blocks(grid, pixel_bytes(padded)))
 

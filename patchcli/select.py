@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.patches import CUT_BYTES, gather_at, pixel_bytes
+from patchcli.patches import CUT_BYTES, as_image, check_grid, gather_at, pad, pixel_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from fractions import Fraction
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from patchcli.axis import Pair
     from patchcli.grid import Grid
@@ -78,6 +78,48 @@ def choose(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[np.bo
         asked += [f"{least} pixels inside the mask"] * (mask is not None)
         raise PatchcliError(f"none of the {grid.count} patches has {' and '.join(asked)}; at least one is needed")
     return kept
+
+
+def choose_patches(
+    image: ArrayLike,
+    grid: Grid,
+    *,
+    max_patches: int | Fraction | None = None,
+    seed: int = 0,
+    min_std: float = 0,
+    mask: ArrayLike | None = None,
+    min_cover: Fraction | None = None,
+    pad_mode: str = "reflect",
+    pad_value: float = 0,
+) -> NDArray[np.int64]:
+    """Choose patches of an image: rough ones, those inside a mask, a random sample of what remains.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)``, any real dtype.
+        grid: where the patches lie.
+        max_patches: at most this many, or this part of them, drawn without replacement.
+        seed: of the draw; the same seed draws the same patches on every machine.
+        min_std: least standard deviation of a patch's values.
+        mask: ``(H, W)``; inside is where it is not 0.
+        min_cover: least part of a patch's pixels inside the mask; half of them if not given.
+        pad_mode: how margin and padding are filled, in the mask too, where a constant lies outside.
+        pad_value: the value for ``constant``.
+
+    Returns:
+        Numbers of patches, sorted, int64 ``(n,)``, for ``extract(image, grid, index=...)``.
+
+    Raises:
+        PatchcliError: no image, or a mask of another size; no patch that is left.
+
+    >>> from patchcli import Grid
+    >>> choose_patches(np.arange(16).reshape(4, 4), Grid((4, 4), 2), max_patches=2, seed=1)
+    array([0, 3])
+    """
+    check_grid(grid)
+    padded = pad(as_image(image), grid, pad_mode, pad_value)
+    inside = None if mask is None else pad(as_image(np.asarray(mask) != 0), grid, pad_mode)
+    chosen = choose(padded, grid, Choice(max_patches, seed, min_std, min_cover), inside)
+    return np.arange(grid.count) if chosen is None else chosen
 
 
 def _candidates(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[np.bool_] | None) -> Iterator[NDArray[np.int64]]:

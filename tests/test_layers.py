@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": set(),
     "cli": {"errors", ""},
     "__main__": {"cli"},
-    "": {"errors", "grid", "merging", "meta", "patches", "resample", "stack"},
+    "": {"errors", "grid", "merging", "meta", "patches", "resample", "select", "stack"},
 }
 OUTSIDE = {
     "click": {"options", "parameters", "cli", "commands.extract", "commands.merge", "commands.crop"},

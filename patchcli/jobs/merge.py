@@ -151,7 +151,7 @@ def _window(window: str, grid: Grid) -> Window | None:
 
 
 def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:
-    """How many patches lie on each pixel, in the narrowest unsigned dtype; or their weights in float32, the largest of a patch 1."""
+    """How many patches lie on each pixel, in the narrowest unsigned dtype; or their weights as float32, of a patch at most 1."""
     if window is not None and merged.divisor is not None:
         weights: NDArray[Any] = (merged.divisor.dense() / window.full.max()).astype(np.float32)
         return weights
