@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens manual bench clean
+.PHONY: demo test check format samples goldens manual seams bench clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -30,6 +30,9 @@ samples: .venv/demo.stamp
 
 manual: .venv/demo.stamp
 	$(BIN)/python tools/make_manual.py
+
+seams: .venv/peers.stamp
+	$(BIN)/python -m tools.make_seam
 
 goldens: .venv/demo.stamp
 	$(BIN)/python tools/make_goldens.py

@@ -65,3 +65,21 @@ def test_manual_of_options_is_what_the_program_says() -> None:
     from tools.make_manual import MANUAL, text
 
     assert MANUAL.read_text() == text(), "run make manual"
+
+
+def test_calls_of_coming_from_run(tmp_path: Path) -> None:
+    """Every call of ours in the tables, one after the other."""
+    page = (ROOT / "docs" / "coming-from.md").read_text()
+    (setting,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    cells = [cell for line in page.splitlines() if line.startswith("| `") for cell in line.strip("| ").split(" | ")[1:]]
+    calls = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
+    python = [call for call in calls if re.match(r"(view|extract|merge|crop|choose_patches)\(", call)]
+    shell = [call for call in calls if call.startswith("patchcli ")]
+    assert len(python) >= 18
+    assert len(shell) >= 25
+    code = "\n".join([setting, "import warnings", "warnings.simplefilter('error')", *python])
+    save = "\nimport imageio.v3\nfor name in ('a.png', 'a.ppm'): imageio.v3.imwrite(name, np.stack([image] * 3, -1))"
+    subprocess.run([sys.executable, "-c", code + save], cwd=tmp_path, check=True)
+    lines = "\n".join(call.replace("patchcli ", f'"{sys.executable}" -m patchcli ', 1) for call in shell)
+    ran = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
