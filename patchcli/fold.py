@@ -17,68 +17,22 @@ float32 first. Their order depends on the grid and its blocks alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli.dtypes import sum_dtype
-from patchcli.patches import item_dtype, row_windows, runs
+from patchcli.across import Pass, fold_across, plan_passes
+from patchcli.combine import ADD, Combine
+from patchcli.down import fold_down
+from patchcli.items import row_windows, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from patchcli.grid import Block, Grid
     from patchcli.windows import Window
 
-
-MOST_TOGETHER = 8  # values of float32 added up before they are widened
 DEEP = 6  # slices of patch rows on a line from which on they are added up before patches that lie side by side
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """Patches ``index`` of a patch row, which don't overlap, and their first columns, ``step`` apart (0: irregular)."""
-
-    index: slice
-    columns: NDArray[np.int64]
-    step: int
-    width: int
-
-    @property
-    def first(self) -> int:
-        """First column that a patch lies on."""
-        return int(self.columns[0])
-
-    @property
-    def stop(self) -> int:
-        """First column behind all patches."""
-        return int(self.columns[-1]) + self.width
-
-
-def _plan_passes(starts: NDArray[np.int64], width: int) -> list[_Pass]:
-    """Split the patches of a row, at increasing ``starts``, into passes without overlap.
-
-    Intervals of one length, sorted, that lie at most ``n`` deep on a point don't overlap when n apart in the list. A lone
-    shifted patch at the end gets a pass of its own, so that it does not break the even steps of the others.
-    """
-    found = runs(starts)
-    lone_end = len(found) == 2 and found[1].count == 1  # noqa: PLR2004
-    parts = [run.index for run in found] if lone_end else [slice(0, len(starts))]
-    passes = []
-    for part in parts:
-        own = starts[part]
-        behind = np.searchsorted(own, own + width)  # for each patch, the first that no longer touches it
-        depth = int((behind - np.arange(len(own))).max())
-        for group in range(depth):
-            columns = own[group::depth]
-            steps = np.diff(columns)
-            step = int(steps[0]) if len(steps) else width
-            step = step if (steps == step).all() else 0
-            passes.append(_Pass(slice(part.start + group, part.stop, depth), columns, step, width))
-    return passes
 
 
 class Lines(NamedTuple):
@@ -87,25 +41,6 @@ class Lines(NamedTuple):
     top: int
     step: int
     sums: NDArray[Any]
-
-
-class Combine(NamedTuple):
-    """How values that lie on one pixel become one.
-
-    Attributes:
-        ufunc: of two values; its order must not matter.
-        blank: what changes no other value.
-    """
-
-    ufunc: np.ufunc
-    blank: float
-
-    def dtype(self, dtype: np.dtype[Any], terms: int) -> np.dtype[Any]:
-        """What holds the result of ``terms`` values of ``dtype``."""
-        return sum_dtype(dtype, terms) if self.ufunc is np.add else dtype
-
-
-ADD = Combine(np.add, 0)
 
 
 class RowFolder:
@@ -128,13 +63,13 @@ class RowFolder:
         self._columns = None if window is None else np.repeat(window.columns, channels)
         # Values of 8 bits times whole weights are exact in float32, eight of them added up too.
         self._product = np.dtype(np.float32 if dtype.itemsize == 1 or dtype == np.float32 else np.float64)
-        self._passes: dict[tuple[int, int], list[_Pass]] = {}
+        self._passes: dict[tuple[int, int], list[Pass]] = {}
 
-    def _plan(self, first: int, stop: int) -> list[_Pass]:
+    def _plan(self, first: int, stop: int) -> list[Pass]:
         """The passes over patch columns ``first`` to ``stop``, planned once."""
         if (first, stop) not in self._passes:
             starts = self.grid.columns.starts[first:stop]
-            self._passes[first, stop] = _plan_passes((starts - starts[0]) * self.channels, self.grid.patch[1] * self.channels)
+            self._passes[first, stop] = plan_passes((starts - starts[0]) * self.channels, self.grid.patch[1] * self.channels)
         return self._passes[first, stop]
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is counted at the end
@@ -157,19 +92,19 @@ class RowFolder:
                     dtype = self.dtype if self.dtype.kind == "f" else np.dtype(np.float64)
                     across = across * np.multiply.outer(self._rows, self._columns).astype(dtype)[:, None]
                 dtype = self.combine.dtype(across.dtype, len(plan))
-                folded.append(Lines(run.start, run.step, _fold_across(across, plan, dtype, self.combine)))
+                folded.append(Lines(run.start, run.step, fold_across(across, plan, dtype, self.combine)))
         return folded
 
     def _fold_both(self, pixels: NDArray[Any], step: int, first: int, stop: int) -> NDArray[Any]:
         """Overlapping patch rows ``(rows, stop - first, h, width)`` of patch columns ``first`` to ``stop``, added up."""
         deep, plan = -(-self.grid.patch[0] // step), self._plan(first, stop)
         if self._rows is None or self._columns is None:
-            down = _fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
-            return _fold_across(down, plan, self.combine.dtype(self.dtype, deep * len(plan)), self.combine)
-        down = _fold_down(pixels, step, np.dtype(np.float64), self.combine, self._rows.astype(self._product))
+            down = fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
+            return fold_across(down, plan, self.combine.dtype(self.dtype, deep * len(plan)), self.combine)
+        down = fold_down(pixels, step, np.dtype(np.float64), self.combine, self._rows.astype(self._product))
         lines = down.reshape(down.shape[1], -1)
         lines *= np.tile(self._columns, pixels.shape[1])
-        return _fold_across(down, plan, down.dtype, self.combine)
+        return fold_across(down, plan, down.dtype, self.combine)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -192,150 +127,6 @@ def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int, combi
             strides=(step * line, line, size),
         )
         combine.ufunc(target, part, out=target)
-
-
-def _fold_down(
-    pixels: NDArray[Any], step: int, dtype: np.dtype[Any], combine: Combine, weights: NDArray[Any] | None = None
-) -> NDArray[Any]:
-    """Add up patches that lie one below the other: ``(rows, m, h, width)`` to ``(1, lines, m, width)`` of ``dtype``.
-
-    Row ``i`` of the patches of a patch row are laid side by side, each an item; they stay where they are in their patches
-    and so need no shift. Slices of ``step`` such lines of all patch rows then lie one below the other.
-    """
-    rows, count, height, width = pixels.shape
-    laid = _laid(pixels, weights)
-    sums = np.full(((rows - 1) * step + height, count * width), combine.blank, dtype)
-    if dtype == np.float64 and laid.dtype == np.float32:
-        _add_in_pairs(sums, laid, step)
-        if not np.isfinite(sums).all():  # a sum of float32 overflowed, perhaps
-            sums.fill(0)
-            _add_slices(sums, _laid(pixels, None if weights is None else weights.astype(dtype)), step, combine)
-    else:
-        _add_slices(sums, laid, step, combine)
-    return sums.reshape(1, -1, count, width)
-
-
-def _laid(pixels: NDArray[Any], weights: NDArray[Any] | None) -> NDArray[Any]:
-    """Patches ``(rows, m, h, width)`` with their rows side by side, ``(rows, h, m * width)``, each times its weight."""
-    rows, count, height, width = pixels.shape
-    laid = np.empty((rows, height, count * width), pixels.dtype)
-    items = _items(pixels)
-    laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
-    return laid if weights is None else np.multiply(laid, weights[:, None], dtype=weights.dtype)
-
-
-def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int, combine: Combine = ADD) -> None:
-    """Add ``part`` ``(rows, lines, n)`` to lines ``line + i*step + j`` of ``sums`` ``(L, n)``."""
-    target: NDArray[Any] = np.ndarray(
-        part.shape, sums.dtype, sums, offset=line * sums.strides[0], strides=(step * sums.strides[0], *sums.strides)
-    )
-    combine.ufunc(target, part, out=target)
-
-
-def _add_slices(sums: NDArray[Any], laid: NDArray[Any], step: int, combine: Combine) -> None:
-    """Add laid patch rows ``(rows, h, n)`` to ``sums`` ``(lines, n)``, a slice of ``step`` lines of all of them at a time."""
-    for top in range(0, laid.shape[1], step):
-        _add_slice(sums, laid[:, top : top + step], top, step, combine)
-
-
-def _add_in_pairs(sums: NDArray[Any], laid: NDArray[Any], step: int) -> None:
-    """Like `_add_slices`, but slices of float32 are added up by twos, fours and eights before they are widened.
-
-    Widening is the slow step. Adding eight values costs three roundings, 2e-7 of their sum, and none where all are equal, as
-    their number is a power of two: patches that were not changed give back their image bit for bit. Lines on which a
-    slice has no partner are widened as they are. ``laid`` is overwritten.
-    """
-    rows, height, _ = laid.shape
-    # Slice `top` holds line i*step + top for i from `low` on; all slices of a level start with the same i.
-    low, apart = 0, 1
-    slices = list(range(0, height // step * step, step))
-    for top in range(height // step * step, height, step):
-        _add_slice(sums, laid[:, top:], top, step)
-    while len(slices) > 1 and apart < MOST_TOGETHER and rows - low > apart:
-        paired = []
-        for upper, lower in zip(slices[::2], slices[1::2], strict=False):
-            above, below = laid[:, upper : upper + step], laid[:, lower : lower + step]
-            _add_slice(sums, above[low : low + apart], upper + low * step, step)
-            _add_slice(sums, below[rows - apart :], lower + (rows - apart) * step, step)
-            np.add(above[low + apart :], below[low : rows - apart], out=above[low + apart :])
-            paired.append(upper)
-        if len(slices) % 2:
-            odd = slices[-1]
-            _add_slice(sums, laid[low:, odd : odd + step], odd + low * step, step)
-        slices, low, apart = paired, low + apart, 2 * apart
-    for top in slices:
-        _add_slice(sums, laid[low:, top : top + step], top + low * step, step)
-
-
-def _fold_across(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], combine: Combine) -> NDArray[Any]:
-    """Add up patches that lie side by side: ``(n, lines, m, width)`` to ``(n, lines, span)`` of ``dtype``.
-
-    A pair of float32 is added up before it is widened, which is the slow step. That costs one rounding, 6e-8 of the pair's
-    sum, and nothing where both values are equal or one is 0.
-    """
-    if pixels.dtype == dtype or pixels.dtype != np.float32:
-        return _add_strips(pixels, passes, dtype, combine, 1)
-    sums = _add_strips(pixels, passes, dtype, combine, 2)
-    # A sum of two float32 overflowed, perhaps.
-    return sums if np.isfinite(sums).all() else _add_strips(pixels, passes, dtype, combine, 1)
-
-
-def _add_strips(pixels: NDArray[Any], passes: list[_Pass], dtype: np.dtype[Any], combine: Combine, together: int) -> NDArray[Any]:
-    """Do what `_fold_across` does, ``together`` passes at a time; whole strips: one run of memory is faster than rows of it."""
-    shape = *pixels.shape[:2], max(one.stop for one in passes)
-    strips = [np.empty(shape, pixels.dtype) for _ in range(together)]
-    sums: NDArray[Any] | None = None
-    for group in _groups(passes, together):
-        if len(group[0].columns) == 1:
-            sums = np.full(shape, combine.blank, dtype) if sums is None else sums
-            piece = sums[:, :, group[0].first : group[0].stop]
-            combine.ufunc(piece, pixels[:, :, group[0].index.start], out=piece)
-            continue
-        for strip, one in zip(strips, group, strict=False):
-            _lay(strip, pixels, one, combine.blank)
-        if len(group) > 1:
-            np.add(strips[0], strips[1], out=strips[0])
-        if sums is None:
-            sums = strips[0].astype(dtype)
-        else:
-            combine.ufunc(sums, strips[0], out=sums)
-    return np.full(shape, combine.blank, dtype) if sums is None else sums
-
-
-def _groups(passes: list[_Pass], size: int) -> Iterator[list[_Pass]]:
-    """Passes ``size`` by ``size``, those of a single patch alone."""
-    group: list[_Pass] = []
-    for one in passes:
-        lone = len(one.columns) == 1
-        if group and (lone or len(group) == size):
-            yield group
-            group = []
-        if lone:
-            yield [one]
-        else:
-            group.append(one)
-    if group:
-        yield group
-
-
-def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: _Pass, blank: float) -> None:
-    """Lay the patches of a pass side by side, each row an item; ``pixels`` are ``(n, lines, m, width)``."""
-    width = pixels.shape[-1]
-    if one.step == width:
-        strip[:, :, : one.first] = blank
-        strip[:, :, one.stop :] = blank
-    else:
-        strip.fill(blank)
-    items = _items(pixels)
-    windows: NDArray[Any] = np.ndarray(
-        (*strip.shape[:2], strip.shape[2] - width + 1), items.dtype, strip, strides=(*strip.strides[:2], strip.itemsize)
-    )
-    windows[:, :, slice(one.first, one.stop - width + 1, one.step) if one.step else one.columns] = items[:, :, one.index]
-
-
-def _items(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Each patch row ``(..., width)`` as one item ``(...)``, a view."""
-    return pixels.view(item_dtype(pixels.shape[-1] * pixels.itemsize))[..., 0]
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.patches import runs
+from patchcli.items import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

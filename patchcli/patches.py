@@ -6,7 +6,6 @@ single item of ``w`` times the bytes of a pixel, so that a patch is ``h`` items 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from patchcli.dtypes import check_real, exact_scalar
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
+from patchcli.items import item_dtype, pixel_bytes, row_windows, runs
 from patchcli.parallel import map_in_order, usable_threads
 
 if TYPE_CHECKING:
@@ -30,38 +30,6 @@ FOLD_BYTES = (
     1 << 23
 )  # of patches that are folded at once: the more patch rows, the fewer sums; fixed, as the order of float sums depends on it
 PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Neighbours ``index`` of a list of starts that are ``step`` apart, the first at ``start``."""
-
-    index: slice
-    start: int
-    step: int
-
-    @property
-    def count(self) -> int:
-        """Number of starts in the run."""
-        return int(self.index.stop) - int(self.index.start)
-
-
-def runs(starts: NDArray[np.int64]) -> list[Run]:
-    """Split increasing starts into runs of equal steps; a regular axis is one run, a shifted last patch a second.
-
-    >>> [(run.start, run.step, run.count) for run in runs(np.array([0, 4, 8, 9]))]
-    [(0, 4, 3), (9, 1, 1)]
-    """
-    found, begin = [], 0
-    steps = np.diff(starts)
-    bends = np.flatnonzero(np.diff(steps)) + 1
-    for bend in [*bends.tolist(), len(starts) - 1]:
-        if bend < begin:
-            continue
-        step = int(steps[begin]) if begin < len(steps) else 1
-        found.append(Run(slice(begin, bend + 1), int(starts[begin]), step))
-        begin = bend + 1
-    return found
 
 
 def check_grid(grid: Grid) -> None:
@@ -214,16 +182,6 @@ def cut_at(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> Iterat
         yield part
 
 
-def channels_of(image: NDArray[Any]) -> int:
-    """``C`` of an image ``(H, W, C)``, 1 of an image ``(H, W)``."""
-    return int(image.shape[2]) if image.ndim == 3 else 1  # noqa: PLR2004
-
-
-def pixel_bytes(image: NDArray[Any]) -> int:
-    """Bytes of one pixel of an image ``(H, W[, C])``, channels included."""
-    return image.itemsize * channels_of(image)
-
-
 def gather(padded: NDArray[Any], grid: Grid, block: Block, out: NDArray[Any]) -> None:
     """Copy one block of patches of a padded image into ``out``, C-contiguous ``(block.count, h, w[, C])``.
 
@@ -257,18 +215,6 @@ def gather_at(padded: NDArray[Any], starts: NDArray[np.int64], patch: Pair, out:
     height, width = patch
     windows = row_windows(padded, width)
     np.ndarray((len(starts), height), windows.dtype, out)[...] = windows[starts[:, :1] + np.arange(height), starts[:, 1:]]
-
-
-def item_dtype(size: int) -> np.dtype[Any]:
-    """The dtype of an item of ``size`` bytes: an unsigned integer where there is one, as numpy copies those faster."""
-    return np.dtype(f"u{size}" if size in (1, 2, 4, 8) else f"V{size}")
-
-
-def row_windows(image: NDArray[Any], width: int) -> NDArray[Any]:
-    """Every run of ``width`` neighbouring pixels as one item: ``(H, W - width + 1)`` overlapping items of an image's memory."""
-    pixel = pixel_bytes(image)
-    shape = (image.shape[0], image.shape[1] - width + 1)
-    return np.ndarray(shape, item_dtype(width * pixel), image, strides=(image.strides[0], pixel))
 
 
 def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:

@@ -15,7 +15,7 @@ from patchcli.cover import Cover, cover_of
 from patchcli.divide import HALF, Divider, Wanted
 from patchcli.dtypes import limits
 from patchcli.folds import Merged
-from patchcli.patches import item_dtype, row_windows
+from patchcli.items import item_dtype, row_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.combine import ADD, Combine
 from patchcli.cover import Cover, cover_of
 from patchcli.divide import HALF
 from patchcli.dtypes import limits
-from patchcli.fold import ADD, Combine, fold_at
+from patchcli.fold import fold_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

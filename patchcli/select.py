@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.patches import CUT_BYTES, as_image, check_grid, gather_at, pad, pixel_bytes
+from patchcli.items import pixel_bytes
+from patchcli.patches import CUT_BYTES, as_image, check_grid, gather_at, pad
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

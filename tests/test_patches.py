@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
-from patchcli.patches import extract, runs, view
+from patchcli.items import runs
+from patchcli.patches import extract, view
 from tests import references
 from tests.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 

@@ -11,11 +11,12 @@ import numpy as np
 from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid, Part
+from patchcli.items import pixel_bytes
 from patchcli.jobs import Reading, Said, Task, Tick, check_pixels, read_image
 from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
 from patchcli.parallel import ahead
-from patchcli.patches import CUT_BYTES, cut, cut_at, pad, pixel_bytes
+from patchcli.patches import CUT_BYTES, cut, cut_at, pad
 from patchcli.select import Choice, choose
 from patchcli.stack import write_pieces
 
