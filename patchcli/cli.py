@@ -61,6 +61,8 @@ def _end_by_signal(number: int, _frame: FrameType | None) -> None:
     """
     files = sys.modules.get("patchcli.files")
     if files is not None:
+        if files.put_off(number):
+            return
         files.discard_unfinished()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

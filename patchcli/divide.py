@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from patchcli.cover import Cover
     from patchcli.grid import Grid
 
+UNIT_LIKE = -0.5, 1.5  # values between that are not whole look like fractions of a full range
 HALF = 32  # 64-bit integers are added as two halves of this many bits
 
 
@@ -112,9 +113,10 @@ class Divider:
         return self._image
 
     @property
-    def unit_like(self) -> bool:
-        """Whether floats, all from 0 to 1 and not all whole, became integers as they were."""
-        return self._low >= 0 and self._high <= 1 and not self._whole and not self._wanted.unit
+    def unit_like(self) -> tuple[float, float] | None:
+        """Smallest and largest value, where floats of about 0 to 1, as networks give them, became integers as they were."""
+        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1]
+        return (self._low, self._high) if near and not self._whole and not self._wanted.unit else None
 
     def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
@@ -164,10 +166,12 @@ class Divider:
         """
         whole = self._dtype.kind != "f" and self._wanted.dtype.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
-        floating = exact[0] if whole and exact else np.float64
+        # Weights that are not whole, and so sums that are not, need all of float64.
+        weighted = sums[0].dtype.kind == "f"
+        floating = exact[0] if whole and exact and not weighted else np.float64
         counts = divisor.divisors(these, floating)
         counts = counts.reshape(*counts.shape, *([1] * len(self._channels)))
-        if whole and not exact and sums[0].dtype.kind != "f":
+        if whole and not exact and not weighted:
             return _rounded_mean(sums, counts, self._dtype)
         total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
         mean: NDArray[Any] = total.astype(floating)

@@ -80,6 +80,8 @@ def convert(values: NDArray[Any], out: NDArray[Any]) -> int:
             if large:
                 raise PatchcliError(f"{large} values are too large for {out.dtype}, which ends at {np.finfo(out.dtype).max:g}")
         return 0
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)  # whose range holds the limits below
     whole = np.rint(values) if values.dtype.kind == "f" else values
     low, high = limits(out.dtype)
     # high + 1 is a power of two and low is one or 0: exact as floats, where high itself may not be

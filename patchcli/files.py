@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 STREAM = "-"
 UNFINISHED: set[str] = set()  # temporary files there are now
+_publishing = 0  # outputs are getting their names; a signal waits for the last
+_waiting: list[int] = []  # signals that wait
 MAX_NAME = 200  # bytes of a name that its temporary name keeps
 
 
@@ -97,16 +100,32 @@ class Outputs:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            while kind is None and self._whole:
-                temporary, path, given = self._whole[0]
-                with _named(given):
-                    _put_in_place(temporary, path, overwrite=self._overwrite)
-                    _flush_folder(os.path.dirname(path))
-                UNFINISHED.discard(temporary)
-                del self._whole[0]
+            if kind is None:
+                with _undisturbed():
+                    self._publish()
         finally:
             for temporary, _, _ in self._whole:
                 _remove(temporary)
+
+    def _publish(self) -> None:
+        folders = set()
+        if not self._overwrite:  # refused for one, refused for all
+            for _, path, given in self._whole:
+                with _named(given):
+                    if os.path.lexists(path):
+                        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        while self._whole:
+            temporary, path, given = self._whole.pop()
+            try:
+                with _named(given):
+                    _put_in_place(temporary, path, overwrite=self._overwrite)
+            except BaseException:
+                _remove(temporary)
+                raise
+            UNFINISHED.discard(temporary)
+            folders.add(os.path.dirname(path))
+        for folder in folders:
+            _flush_folder(folder)
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
@@ -146,6 +165,26 @@ def _named(path: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
+    global _publishing  # noqa: PLW0603  a signal handler has no other way to know
+    _publishing += 1
+    try:
+        yield
+    finally:
+        _publishing -= 1
+        if not _publishing and _waiting:
+            signal.raise_signal(_waiting.pop())
+
+
+def put_off(number: int) -> bool:
+    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that."""
+    if _publishing:
+        _waiting.append(number)
+    return _publishing > 0
 
 
 def _remove(temporary: str) -> None:

@@ -33,14 +33,14 @@ class Merged(NamedTuple):
         cover: how many patches lie on each pixel.
         divisor: by what the sums were divided: the cover, or how much of a window lies on each pixel; None for nothing.
         saturated: how many values were cut to fit its dtype.
-        unit_like: whether floats, all from 0 to 1 and not all whole, became integers.
+        unit_like: smallest and largest of floats that became integers, where they look like fractions of a full range.
     """
 
     image: NDArray[Any]
     cover: Cover
     divisor: Cover | None
     saturated: int
-    unit_like: bool
+    unit_like: tuple[float, float] | None
 
     @classmethod
     def by(cls, divider: Divider) -> Merged:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.divide import Wanted
+from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, ScatteredFold, chunk_patches
 from patchcli.parallel import usable_threads
@@ -81,7 +82,12 @@ def merge(
         raise PatchcliError(f"reduce is {reduce!r}; allowed are {', '.join((*STREAMED, *RANKED))}")
     if weights is not None and reduce != "mean":
         raise PatchcliError(f"a window is for a mean, not for {reduce}")
-    wanted = Wanted(stack.dtype if dtype is None else np.dtype(dtype), fill, allow_nonfinite=allow_nonfinite)
+    try:
+        target = stack.dtype if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise PatchcliError(f"dtype is {dtype!r}; allowed are bool, integers and floats of at most 64 bits") from None
+    check_real(target, "image")
+    wanted = Wanted(target, fill, allow_nonfinite=allow_nonfinite)
     if reduce in RANKED:
         return RankFold(grid, stack.dtype, stack.shape[3:], wanted, places, reduce).fold(lambda index: stack[index]).image
     return _fold(stack, grid, places, wanted, Rule(reduce, weights)).image

@@ -16,6 +16,15 @@ from patchcli.patches import PAD_MODES
 
 FORMAT, VERSION = "patchcli.stack", 1
 NOT_FINITE = ("nan", "inf", "-inf")
+JSON_NAMES = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 MAX_COUNT = 2**48  # a size in a file; keeps every size computed from it inside int64
 
 
@@ -38,7 +47,8 @@ class Meta(NamedTuple):
         pixel_order: "C" or "F", how a patch is unrolled in the layouts rows and columns.
         channels: ``()`` for an image ``(H, W)``, ``(C,)`` for ``(H, W, C)``.
         dtype: of the image.
-        shard: ``(number, count)`` where the stack is one of several files, numbered from 0; else None.
+        shard: ``(number, count, mark)`` where the stack is one of several files, numbered from 0; else None. The mark is the
+            CRC-32 of the origins of all of them: files of equal marks belong together.
     """
 
     grid: Grid
@@ -49,7 +59,7 @@ class Meta(NamedTuple):
     source: Source = Source()
     layout: str = "stack"
     pixel_order: str = "C"
-    shard: tuple[int, int] | None = None
+    shard: tuple[int, int, int] | None = None
 
     def to_json(self) -> str:
         """The text of the ``meta`` member."""
@@ -142,7 +152,7 @@ class _Fields:
         """A field that must be of one of ``types`` (a bool is no int)."""
         value = self._fields.get(name)
         if name not in self._fields or type(value) not in types:
-            allowed = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
+            allowed = " or ".join(JSON_NAMES[kind] for kind in types)
             raise PatchcliError(f"has {self._where}{name}={json.dumps(value)[:40]} in its meta; allowed is {allowed}")
         return value
 
@@ -165,7 +175,8 @@ class _Fields:
         values: list[int] = self.get(name, list)
         if not least <= len(values) <= most or any(type(v) is not int or not 0 <= v < MAX_COUNT for v in values):
             raise PatchcliError(
-                f"has {self._where}{name}={json.dumps(values)[:60]} in its meta; allowed are {least} to {most} whole numbers"
+                f"has {self._where}{name}={json.dumps(values)[:60]} in its meta; allowed are "
+                + (f"{least} to {most} whole numbers" if least < most else f"{most} whole numbers")
             )
         return values
 
@@ -174,14 +185,14 @@ class _Fields:
         first, second = self.whole_numbers(name, 2, 2)
         return first, second
 
-    def shard(self) -> tuple[int, int] | None:
-        """Which of how many files, where there are several."""
+    def shard(self) -> tuple[int, int, int] | None:
+        """Which of how many files, where there are several, and of which."""
         if "shard" not in self._fields:
             return None
-        number, count = self.pair("shard")
+        number, count, mark = self.whole_numbers("shard", 3, 3)
         if number >= count:
-            raise PatchcliError(f"has shard=[{number}, {count}] in its meta; allowed are numbers below the count")
-        return number, count
+            raise PatchcliError(f"has shard={[number, count, mark]} in its meta; allowed are numbers below the count")
+        return number, count, mark
 
 
 def _dtype(text: str) -> np.dtype[Any]:

@@ -39,8 +39,8 @@ STORED, DEFLATED = 0, 8  # zip's numbers
 class _Bytes:
     """Consecutive bytes of a file from ``offset``, each read once, stored or deflated; their CRC-32 grows along."""
 
-    def __init__(self, file: BinaryIO, offset: int, size: int, *, deflated: bool = False) -> None:
-        self._file, self._position, self._left = file, offset, size
+    def __init__(self, file: BinaryIO, offset: int, size: int, *, deflated: bool = False, label: str = "") -> None:
+        self._file, self._position, self._left, self._label = file, offset, size, label
         self._inflate = zlib.decompressobj(-15) if deflated else None
         self._pending = b""
         self.crc = 0
@@ -52,7 +52,7 @@ class _Bytes:
             part = buffer[done : done + CHUNK]  # checked while it is still in the core's cache
             got = self._read_stored(part) if self._inflate is None else self._read_deflated(part)
             if not got:
-                raise PatchcliError("ends before its data do; the file is truncated or damaged")
+                raise PatchcliError(f"{self._label}ends before its data do; the file is truncated or damaged")
             self.crc = zlib.crc32(part[:got], self.crc)
             done += got
 
@@ -157,10 +157,15 @@ class ArrayStream:
 
 
 class NpzReader:
-    """The members of an open, seekable ``.npz`` or ``.npy`` file. A bare ``.npy`` is one member of the name ``""``."""
+    """The members of an open, seekable ``.npz`` or ``.npy`` file. A bare ``.npy`` is one member of the name ``""``.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    Args:
+        file: an open binary file.
+        label: what errors in the data of a member begin with.
+    """
+
+    def __init__(self, file: BinaryIO, label: str = "") -> None:
+        self._file, self._label = file, label
         self._size = file.seek(0, 2)
         self._members: dict[str, zipfile.ZipInfo] = {}
         file.seek(0)
@@ -217,7 +222,7 @@ class NpzReader:
             PatchcliError: no such member, or a damaged one.
         """
         if self.bare:
-            return ArrayStream("the array", _Bytes(self._file, 0, self._size), self._size, None)
+            return ArrayStream(f"{self._label}the array", _Bytes(self._file, 0, self._size, label=self._label), self._size, None)
         info = self._members.get(f"{name}.npy")
         if info is None:
             raise PatchcliError(f"has no array {name!r}; it has {', '.join(self.names()) or 'none'}")
@@ -228,8 +233,8 @@ class NpzReader:
         _, name_length, extra_length = LOCAL_HEADER.unpack(raw)
         offset = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
         deflated = info.compress_type == DEFLATED
-        source = _Bytes(self._file, offset, info.compress_size, deflated=deflated)
-        return ArrayStream(f"member {name!r}", source, info.file_size, info.CRC)
+        source = _Bytes(self._file, offset, info.compress_size, deflated=deflated, label=self._label)
+        return ArrayStream(f"{self._label}member {name!r}", source, info.file_size, info.CRC)
 
 
 def pieces(streams: Iterable[ArrayStream], counts: Iterable[int], item: tuple[int, ...]) -> Iterator[NDArray[Any]]:

@@ -58,7 +58,10 @@ class Amount(click.ParamType["int | Fraction"]):
         part = parse_part(text) if text.endswith("%") else None
         if not part:
             self.fail(
-                f"{value!r} is no number of patches; allowed are whole numbers from 1, and percentages up to 100%", param, ctx
+                f"{value!r} is no number of patches; allowed are whole numbers from 1 to 2**63 - 1, and percentages up to 100% "
+                "such as 12.5%",
+                param,
+                ctx,
             )
         return part
 
@@ -72,7 +75,7 @@ class Share(click.ParamType["Fraction"]):
         """Parse a part of a whole."""
         part = parse_part(str(value))
         if part is None:
-            self.fail(f"{value!r} is no part of a whole; allowed are 0 to 1, as in 0.25, 25% or 1/4", param, ctx)
+            self.fail(f"{value!r} is no part of a whole; allowed are 0 to 1, written as in 0.25, 25% or 1/4", param, ctx)
         return part
 
 

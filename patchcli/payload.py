@@ -12,10 +12,12 @@ from patchcli.npz import pieces
 from patchcli.parallel import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
+    from patchcli.meta import Meta
     from patchcli.npz import ArrayStream
     from patchcli.stack import StackReader
 
@@ -38,6 +40,28 @@ class Plane(NamedTuple):
     origins: NDArray[np.int64] | None
 
 
+class Origin(NamedTuple):
+    """A stack file that a payload comes from.
+
+    Attributes:
+        name: of the file.
+        open: a context in which it can be read; entered as often as needed.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[StackReader]]
+
+
+class _Shard(NamedTuple):
+    """What a payload keeps of a file while it is closed."""
+
+    origin: Origin
+    meta: Meta
+    origins: NDArray[np.int64] | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
 class Payload:
     """All patches of some stack files, which were cut from the same image.
 
@@ -45,37 +69,38 @@ class Payload:
         shape: ``(N, h, w[, C])``.
         dtype: of the patches.
         origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
+        shards: how many files.
 
     Args:
-        readers: of the files, with their names; shards are put in the order of their numbers.
+        files: the stack, or its shards, which are put in the order of their numbers. Of several, one is open at a time.
 
     Raises:
         PatchcliError: files that don't belong together, a shard given twice.
     """
 
-    def __init__(self, readers: Sequence[tuple[str, StackReader]]) -> None:
-        self._readers = [reader for _, reader in _in_order(readers)]
-        self.shards = len(readers)
-        self.meta = self._readers[0].meta
+    def __init__(self, files: Sequence[Origin]) -> None:
+        self._shards = _in_order([_look(one) for one in files])
+        self.shards = len(files)
+        first = self._shards[0]
+        self.meta, self.dtype = first.meta, first.dtype
         self.origins = self._joined_origins()
-        counts = [len(part) if part is not None else self.meta.grid.count for part in self._parts]
-        shapes = [reader.stack_shape(reader.patches(), count) for reader, count in zip(self._readers, counts, strict=True)]
-        dtypes = {reader.patches().dtype for reader in self._readers}
-        if len({shape[1:] for shape in shapes}) > 1 or len(dtypes) > 1:
-            raise PatchcliError("is not like its other shards: patches differ in size, channels or dtype; allowed are equal ones")
-        self.shape = (sum(counts), *shapes[0][1:])
-        self.dtype = dtypes.pop()
+        self.shape = (sum(one.shape[0] for one in self._shards), *first.shape[1:])
 
     def _joined_origins(self) -> NDArray[np.int64] | None:
-        self._parts = [reader.other_origins() for reader in self._readers]
-        if len(self._parts) == 1:
-            return self._parts[0]
+        parts = [one.origins for one in self._shards]
+        if len(parts) == 1:
+            return parts[0]
         grid = self.meta.grid
-        joined = np.concatenate([grid.origins() if part is None else part for part in self._parts])
+        joined = np.concatenate([grid.origins() if part is None else part for part in parts])
         return None if len(joined) == grid.count and np.array_equal(joined, grid.origins()) else joined
 
     def _streams(self) -> Iterator[ArrayStream]:
-        return (reader.patches() for reader in self._readers)
+        for one in self._shards:
+            with one.origin.open() as reader:
+                stream = reader.patches()
+                if reader.stack_shape(stream, one.shape[0]) != one.shape or stream.dtype != one.dtype:
+                    raise PatchcliError(f"{one.origin.name} changed while it was read")
+                yield stream
 
     def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
         """All patches in pieces ``(n, h, w[, C])`` of ``counts``, read ahead; not for the layout ``columns``."""
@@ -87,8 +112,8 @@ class Payload:
     def planes(self) -> Iterator[Plane]:
         """The planes of the layout ``columns``, file after file, read ahead."""
         first = 0
-        for stream, part in zip(self._streams(), self._parts, strict=True):
-            origins = part if part is not None or self.origins is None else self.meta.grid.origins()
+        for stream, shard in zip(self._streams(), self._shards, strict=True):
+            origins = shard.origins if shard.origins is not None or self.origins is None else self.meta.grid.origins()
             read = ahead(pieces([stream], [1] * stream.shape[0], stream.shape[1:]))
             for offset, values in zip(offsets(self.shape[1:], self.meta.pixel_order), read, strict=True):
                 yield Plane(offset, values[0], first, origins)
@@ -140,22 +165,35 @@ class Picker:
             out[index] = plane.values[numbers[here] - plane.first]
 
 
-def _in_order(readers: Sequence[tuple[str, StackReader]]) -> list[tuple[str, StackReader]]:
+def _look(origin: Origin) -> _Shard:
+    """Open a file and keep what is needed of it."""
+    with origin.open() as reader:
+        part, stream = reader.other_origins(), reader.patches()
+        shape = reader.stack_shape(stream, reader.meta.grid.count if part is None else len(part))
+        return _Shard(origin, reader.meta, part, shape, stream.dtype)
+
+
+def _in_order(shards: list[_Shard]) -> list[_Shard]:
     """Shards by number; an error names the file that does not belong."""
-    if len(readers) == 1:
-        return list(readers)
-    first, reference = readers[0]
+    if len(shards) == 1:
+        return shards
+    first = shards[0]
     seen: dict[int, str] = {}
-    for name, reader in readers:
-        shard, expected = reader.meta.shard, reference.meta.shard
-        if shard is None:
+    for one in shards:
+        name, own, expected = one.origin.name, one.meta.shard, first.meta.shard
+        if own is None or expected is None:
             raise PatchcliError(
                 f"{name} is no shard, and several inputs for one output must be those of one image; "
                 "allowed for several images is -d/--output-dir"
             )
-        if reader.meta._replace(shard=None) != reference.meta._replace(shard=None) or shard[1] != (expected or shard)[1]:
-            raise PatchcliError(f"{name} is a shard of something else than {first}; allowed are the shards of one image")
-        if shard[0] in seen:
-            raise PatchcliError(f"{name} and {seen[shard[0]]} are the same shard, {shard[0]} of {shard[1]}; allowed is each once")
-        seen[shard[0]] = name
-    return sorted(readers, key=lambda one: one[1].meta.shard or (0, 0))
+        if one.meta._replace(shard=None) != first.meta._replace(shard=None) or own[1:] != expected[1:]:
+            raise PatchcliError(f"{name} is a shard of something else than {first.origin.name}; allowed are those of one extract")
+        if own[0] in seen:
+            raise PatchcliError(f"{name} and {seen[own[0]]} are the same shard, {own[0]} of {own[1]}; allowed is each once")
+        seen[own[0]] = name
+        if one.shape[1:] != first.shape[1:] or one.dtype != first.dtype:
+            raise PatchcliError(
+                f"{name} holds patches of shape {one.shape[1:]} and dtype {one.dtype}, but {first.origin.name} of shape "
+                f"{first.shape[1:]} and dtype {first.dtype}; allowed are equal ones"
+            )
+    return sorted(shards, key=lambda one: one.meta.shard or (0, 0, 0))

@@ -6,6 +6,7 @@ the numbers given, never on the machine.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ def choose_patches(
     seed: int = 0,
     min_std: float = 0,
     mask: ArrayLike | None = None,
-    min_cover: Fraction | None = None,
+    min_cover: Fraction | float | None = None,
     pad_mode: str = "reflect",
     pad_value: float = 0,
 ) -> NDArray[np.int64]:
@@ -110,16 +111,34 @@ def choose_patches(
         Numbers of patches, sorted, int64 ``(n,)``, for ``extract(image, grid, index=...)``.
 
     Raises:
-        PatchcliError: no image, or a mask of another size; no patch that is left.
+        PatchcliError: no image, or a mask of another size; numbers out of range; no patch that is left.
 
     >>> from patchcli import Grid
     >>> choose_patches(np.arange(16).reshape(4, 4), Grid((4, 4), 2), max_patches=2, seed=1)
     array([0, 3])
     """
+    from fractions import Fraction
+    from numbers import Rational
+
     check_grid(grid)
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise PatchcliError(f"seed is {seed!r}; allowed are whole numbers from 0 to 2**64 - 1")
+    whole = isinstance(max_patches, (int, np.integer)) and max_patches >= 1
+    if not (max_patches is None or whole or (isinstance(max_patches, Rational) and 0 < max_patches <= 1)):
+        raise PatchcliError(f"max_patches is {max_patches!r}; allowed are whole numbers from 1, and fractions up to 1")
+    if not 0 <= min_std < math.inf:
+        raise PatchcliError(f"min_std is {min_std}; allowed are finite numbers from 0")
+    if min_cover is not None and (mask is None or not 0 <= min_cover <= 1):
+        raise PatchcliError(f"min_cover is {min_cover}; allowed are parts from 0 to 1, where there is a mask")
     padded = pad(as_image(image), grid, pad_mode, pad_value)
-    inside = None if mask is None else pad(as_image(np.asarray(mask) != 0), grid, pad_mode)
-    chosen = choose(padded, grid, Choice(max_patches, seed, min_std, min_cover), inside)
+    inside = None
+    if mask is not None:
+        if np.shape(mask) != grid.image:
+            raise PatchcliError(f"mask has shape {np.shape(mask)}; expected {grid.image}, height and width of the image")
+        inside = pad(as_image(np.asarray(mask) != 0), grid, pad_mode)
+    least = None if min_cover is None else Fraction(min_cover)
+    most = max_patches if max_patches is None or not whole else int(max_patches)
+    chosen = choose(padded, grid, Choice(most, seed, min_std, least), inside)
     return np.arange(grid.count) if chosen is None else chosen
 
 

@@ -143,10 +143,13 @@ class StackReader:
         file: an open binary file that can seek: a stack, or, with ``like``, any ``.npz`` or ``.npy`` with patches.
         key: the array that holds the patches; ``patches``, or the only array there is, if not given.
         like: the stack whose meta and origins count.
+        label: what errors in the data begin with.
     """
 
-    def __init__(self, file: BinaryIO, key: str | None = None, like: StackReader | None = None) -> None:
-        self._npz = NpzReader(file)
+    def __init__(self, file: BinaryIO, key: str | None = None, like: StackReader | None = None, label: str = "") -> None:
+        self._npz = NpzReader(file, label)
+        if key is not None and self._npz.bare:
+            raise PatchcliError("is a .npy, whose one array has no name; --key is for .npz")
         self._key = key
         self._like = like
         if like is None and "meta" not in self._npz.names():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PEAK = 4095
-NOTHING = 2.0**-60  # of the smallest weight; stands for a weight of 0
+NOTHING = 2.0**-60  # of the largest weight; stands for all that are less
 
 # Height of a window at t, from -1 at one end of a patch to 1 at the other. Hann and Hamming:
 # F. J. Harris, On the use of windows for harmonic analysis with the discrete Fourier transform, Proc. IEEE 66 (1978), 51-83.
@@ -71,17 +72,18 @@ def named(name: str, patch: tuple[int, int]) -> Window:
 def of_array(weights: NDArray[Any], patch: tuple[int, int]) -> Window:
     """A window of any weights ``(h, w)`` from 0.
 
-    A weight of 0 counts as `NOTHING`: too little to be seen beside any other, but where all patches on a pixel have
-    weight 0, their plain mean remains.
+    Weights of less than `NOTHING` times the largest, 0 among them, count as that much: too little to be seen beside any other,
+    but where all patches on a pixel have such weights, their plain mean remains.
 
     Raises:
-        PatchcliError: weights of another shape, negative, not finite, or all 0.
+        PatchcliError: weights of another shape, no real numbers, negative, not finite, or all 0.
     """
+    check_real(weights.dtype, "window")
     if weights.shape != patch:
         raise PatchcliError(f"window has shape {weights.shape}; expected {patch}, the height and width of the patches")
     dense = weights.astype(np.float64)
     if not np.isfinite(dense).all() or (dense < 0).any() or not dense.any():
         raise PatchcliError("window has weights that are negative, NaN or infinite, or all 0; allowed are finite numbers from 0")
     dense /= dense.max()
-    dense[dense == 0] = NOTHING * dense[dense > 0].min()
+    np.maximum(dense, NOTHING, out=dense)
     return Window(np.ones(patch[0]), np.ones(patch[1]), dense)

@@ -83,14 +83,26 @@ def test_shards_that_do_not_belong_together(patchcli: Run, tmp_path: Path, image
     (first, second, *_), other = sorted(tmp_path.glob("x-*")), min(tmp_path.glob("y-*"))
     copy = tmp_path / "copy.npz"
     copy.write_bytes(second.read_bytes())
+    done(patchcli("extract", "a.png", "-s", 9, "--max-patches", 25, "--seed", 1, "--shard-patches", 8, "-o", "all.npz"))
+    done(patchcli("extract", "a.png", "-s", 9, "--max-patches", 24, "--seed", 1, "--shard-patches", 7, "-o", "z.npz"))
+    drawn = min(tmp_path.glob("z-*"))
+    whole = bytearray(second.read_bytes())
+    (tmp_path / "short.npz").write_bytes(whole[:-300])
+    whole[-700] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(whole)
+    process(tmp_path, "z['patches'] = p * 1.0", second.name, "wide.npz")
     for inputs, sentence in (
         ((first.name, second.name, copy.name), "copy.npz and x-00001-of-00004.npz are the same shard, 1 of 4"),
         ((first.name, other.name), f"{other.name} is a shard of something else than {first.name}"),
+        ((first.name, drawn.name), f"{drawn.name} is a shard of something else than {first.name}"),
         ((first.name, "a.npz"), "a.npz is no shard"),
-        ((first.name, "missing.npz"), "missing.npz cannot be read"),
-        ((first.name, second.name), "pixels are covered by no patch"),
+        ((first.name, "missing.npz"), "its shard missing.npz cannot be read"),
+        ((first.name, "a.png"), "its shard a.png starts with"),
+        ((first.name, "flipped.npz"), "its shard flipped.npz member 'patches' is damaged"),
+        ((first.name, "short.npz"), "its shard short.npz is truncated or damaged"),
+        ((first.name, "wide.npz"), "wide.npz holds patches of shape (9, 9, 3) and dtype float64, but"),
     ):
-        ran = patchcli("merge", *inputs, "-o", "x.png")
+        ran = patchcli("merge", *inputs, "--fill", 0, "-o", "x.png")
         assert ran.returncode == 1
         assert ran.stderr.count(b"\n") == 1
         assert sentence in ran.stderr.decode()
@@ -127,7 +139,7 @@ def test_unit_range_and_its_hint(patchcli: Run, tmp_path: Path, image: NDArray[A
     done(patchcli("merge", "unit.npz", "--unit-range", "--dtype", "uint16", "-o", "u16.png"))
     assert np.array_equal(read_image(tmp_path / "u16.png"), image.astype(np.uint16) * 257)
     hint = (
-        b"patchcli: unit.npz: values lie between 0 and 1 but the image is uint8; --unit-range scales them, "
+        b"patchcli: unit.npz: values lie between 0 and 1 but the image is uint8; --unit-range takes 0 to 1 for its full range, "
         b"--dtype float32 keeps them\n"
     )
     done(patchcli("merge", "unit.npz", "-o", "dark.png"), hint)
@@ -172,6 +184,10 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "unknown rule": (["--reduce", "mode"], "--reduce"),
     "lossy cover": (["--cover", "c.jpg"], "would lose counts"),
     "quiet and loud": (["-q", "-v"], "-q and -v exclude each other"),
+    "weights in a png": (
+        ["--window", "hann", "--cover", "c.png"],
+        "c.png: cannot hold weights; allowed for --cover with --window",
+    ),
     "like and shards": (["a.npz", "--like", "a.npz"], "--like is for one input"),
     "output is the window": (["--window", "x.npy", "--image-format", "npy", "-o", "x.npy"], "is an input too"),
 }
@@ -197,6 +213,9 @@ def test_bad_combinations_are_one_line(patchcli: Run, tmp_path: Path, which: str
         (np.ones((3, 3)), r"--window w.npy window has shape (3, 3); expected (9, 12)"),
         (np.full((9, 12), -1.0), "negative"),
         (np.full((9, 12), np.inf), "infinite"),
+        (np.zeros((9, 12)), "all 0"),
+        (np.ones((9, 12), complex), "has a .npy header that describes no plain array of real numbers"),
+        (np.full((9, 12), "abc"), "window has dtype <U3; allowed are bool, integers and floats"),
     ],
 )
 def test_bad_window_files(patchcli: Run, tmp_path: Path, weights: NDArray[Any], sentence: str) -> None:
@@ -224,3 +243,55 @@ def test_a_seam_goes_away() -> None:
         steps[name] = np.abs(np.diff(merged, axis=1)).max()
     assert steps["uniform"] > 3
     assert max(steps["hann"], steps["triangle"], steps["gaussian"]) < steps["uniform"] / 2
+
+
+def test_missing_shards_are_told(patchcli: Run, tmp_path: Path, image: NDArray[Any]) -> None:
+    done(patchcli("extract", "a.png", "-s", 12, "--stride", 2, "--shard-patches", 90, "-o", "x.npz"))
+    names = sorted(path.name for path in tmp_path.glob("x-*"))
+    done(patchcli("merge", names[0], *names[2:], "-o", "x.png"), b"patchcli: %s: 2 of 3 shards were given\n" % names[0].encode())
+    assert np.array_equal(read_image(tmp_path / "x.png"), image)
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path, image: NDArray[Any]) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
+    code = f"{limit}; import runpy; runpy.run_module('patchcli', None, '__main__')"
+
+    def run(*arguments: Any) -> None:
+        done(subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=tmp_path, capture_output=True, check=False))
+
+    run("extract", "a.png", "-s", "12x9", "--stride", "5x4", "--shard-patches", 1, "-o", "x.npz")
+    names = sorted(path.name for path in tmp_path.glob("x-*"))
+    assert len(names) > 60
+    run("merge", *names, "-o", "x.png")
+    run("merge", *names, "--reduce", "median", "-o", "y.png")
+    assert np.array_equal(read_image(tmp_path / "x.png"), image)
+    assert np.array_equal(read_image(tmp_path / "y.png"), image)
+
+
+@pytest.mark.parametrize("reduce", ["first", "last", "max"])
+def test_float16_becomes_integers_without_a_word(patchcli: Run, tmp_path: Path, image: NDArray[Any], reduce: str) -> None:
+    process(tmp_path, "z['patches'] = p.astype('f2')", "a.npz", "half.npz")
+    done(patchcli("merge", "half.npz", "--dtype", "uint16", "--reduce", reduce, "-o", "half.tif"))
+    assert np.array_equal(read_image(tmp_path / "half.tif"), image)
+
+
+@pytest.mark.usefixtures("image")
+def test_options_that_the_file_makes_meaningless(patchcli: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "bare.npy", read_stack(tmp_path / "a.npz").patches)
+    for options, sentence in (
+        (["bare.npy", "--like", "a.npz", "--key", "x"], "--key is for .npz"),
+        (["a.npz", "--allow-nonfinite"], "becomes an image of uint8; --allow-nonfinite is for float images"),
+        (["bare.npy", "--like", "bare.npy"], "--like bare.npy is an array without origins"),
+    ):
+        ran = patchcli("merge", *options, "-o", "x.png")
+        assert ran.returncode in (1, 2)
+        assert ran.stderr.count(b"\n") == 1
+        assert sentence in ran.stderr.decode() or "is an input too" in ran.stderr.decode()
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2, 3, 6])
+def test_narrow_windows_are_exact(patchcli: Run, tmp_path: Path, image: NDArray[Any], sigma: float) -> None:
+    rows, columns = (np.exp(-((np.arange(size) - (size - 1) / 2) ** 2) / (2 * sigma**2)) for size in (9, 12))
+    np.save(tmp_path / "w.npy", np.outer(rows, columns) * 1e30)
+    done(patchcli("merge", "a.npz", "--window", "w.npy", "-o", "w.png"))
+    assert np.array_equal(read_image(tmp_path / "w.png"), image)

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layouts": KERNELS | {"items"},
     "cover": {"errors", "axis", "grid"},
     "divide": KERNELS | {"cover", "patches"},
-    "windows": {"errors"},
+    "windows": {"dtypes", "errors"},
     "rules": KERNELS | {"combine", "cover", "divide", "fold", "windows"},
     "folds": KERNELS | {"parallel", "patches", "layouts", "fold", "cover", "divide", "rules"},
     "ranks": KERNELS | {"items", "cover", "divide", "folds"},

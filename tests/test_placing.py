@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +149,8 @@ def test_shards_are_the_stack_in_pieces(patchcli: Run, tmp_path: Path, layout: s
     shards = [read_stack(tmp_path / name) for name in names]
     assert np.array_equal(np.concatenate([shard.patches for shard in shards]), whole.patches)
     assert np.array_equal(np.concatenate([shard.origins for shard in shards]), whole.origins)
-    assert [shard.meta.shard for shard in shards] == [(number, count) for number in range(count)]
+    mark = zlib.crc32(whole.origins.astype("<i8").tobytes())
+    assert [shard.meta.shard for shard in shards] == [(number, count, mark) for number in range(count)]
     ran = patchcli("extract", "a.png", *grid, "--shard-patches", 10, "-o", "part.npz")
     assert ran.returncode == 2
     assert b"exists already; allowed with --overwrite" in ran.stderr
@@ -174,7 +180,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "grid and subset": (["--layout", "grid", "--max-patches", 3], "--layout grid holds all patches"),
     "grid and min-std": (["--layout", "grid", "--min-std", 3], "--min-std would keep some"),
     "grid and mask": (["--layout", "grid", "--mask", "mask.png"], "--mask would keep some"),
-    "grid and shards": (["--layout", "grid", "--shard-patches", 3], "--shard-patches would keep some"),
+    "grid and shards": (["--layout", "grid", "--shard-patches", 3], "--shard-patches would split them"),
     "gray and channel": (["--gray", "--channel", 1], "--gray and --channel exclude each other"),
     "stride and overlap": (["--stride", 3, "--overlap", 3], "--stride and --overlap exclude each other"),
     "pad-value without constant": (["--pad-value", 3], "--pad-value is for --pad-mode constant"),
@@ -216,3 +222,19 @@ def test_standard_output_takes_one_stack(patchcli: Run, options: list[Any], mess
     assert ran.returncode == 2
     assert ran.stdout == b""
     assert message in ran.stderr.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_shards_get_their_names(tmp_path: Path, number: signal.Signals) -> None:
+    """All of them get theirs or none does, and the process still ends by the signal."""
+    write_image(tmp_path / "a.png", gray(200, 300))
+    command = [sys.executable, "-m", "patchcli", "extract", "a.png", "-s", "12", "--shard-patches", "1", "-o", "s/x.npz"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    while running.poll() is None and not list(tmp_path.glob("s/x-*")):
+        time.sleep(0.001)
+    running.send_signal(number)
+    assert running.communicate()[1] == b""
+    names = [path.name for path in (tmp_path / "s").iterdir()]
+    assert len(names) == 17 * 25
+    assert all(name.startswith("x-") for name in names)
+    assert running.returncode in (-number, 0)  # 0: all was done before the signal came

@@ -255,6 +255,8 @@ def test_a_window_with_zeros_leaves_no_rim() -> None:
         (np.zeros((2, 2)), "all 0"),
         (np.array([[1, -1], [1, 1]]), "negative"),
         (np.array([[1, np.nan], [1, 1]]), "NaN"),
+        (np.array([["1", "2"], ["3", "4"]]), "window has dtype <U1"),
+        (np.array([[1, None], [1, 1]]), "window has dtype object"),
         ("nosuch", "window is 'nosuch'; allowed are uniform, triangle"),
     ],
 )
@@ -267,8 +269,19 @@ def test_bad_windows(weights: Any, sentence: str) -> None:
 def test_bad_rules() -> None:
     with pytest.raises(PatchcliError, match="reduce is 'mode'; allowed are mean, sum"):
         merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="mode")
+    with pytest.raises(PatchcliError, match="dtype is 'x'; allowed are bool"):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), dtype="x")
     with pytest.raises(PatchcliError, match="a window is for a mean, not for median"):
         merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="median", window="hann")
+
+
+@pytest.mark.parametrize("low", [-300, -60, -20])
+def test_windows_of_any_range_give_integers_back(low: int) -> None:
+    grid = Grid((40, 40), 8, 4)
+    image = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    weights = np.logspace(low, -low, 64).reshape(8, 8)
+    for origins in (None, grid.origins()):
+        assert np.array_equal(merge(extract(image, grid)[0], grid, origins=origins, window=weights), image)
 
 
 @given(st.data(), grids(largest=8, edges=COVERING), st.integers(2, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.grid import Grid, Part
 from patchcli.patches import extract, pad
-from patchcli.select import Choice, choose, sample
+from patchcli.select import Choice, choose, choose_patches, sample
 from patchcli.templates import expand, has_fields
 from tests.strategies import FLOATS, INTEGERS, grids, images_for
 
@@ -92,3 +93,34 @@ def test_templates() -> None:
     for bad in ("{}", "{stem", "stem}", "{stem.x}", "{what}"):
         with pytest.raises(UsageError, match=r"allowed are \{stem\}"):
             expand(bad, "b.png", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"max_patches": 0}, "max_patches is 0; allowed are whole numbers from 1, and fractions up to 1"),
+        ({"max_patches": 1.5}, "max_patches is 1.5"),
+        ({"seed": -1}, "seed is -1; allowed are whole numbers from 0"),
+        ({"min_std": float("nan")}, "min_std is nan"),
+        ({"min_cover": 0.5}, "min_cover is 0.5; allowed are parts from 0 to 1, where there is a mask"),
+        ({"mask": np.ones((4, 4, 3))}, r"mask has shape \(4, 4, 3\); expected \(4, 4\)"),
+    ],
+)
+def test_bad_choices(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PatchcliError, match=sentence):
+        choose_patches(np.zeros((4, 4)), Grid((4, 4), 2), **options)
+
+
+def test_choose_and_extract() -> None:
+    image, grid = np.random.default_rng(0).integers(0, 256, (20, 30)), Grid((20, 30), 5, 2, margin=2)
+    mask = np.zeros((20, 30))
+    mask[:8] = 1
+    index = choose_patches(image, grid, max_patches=9, seed=1, min_std=10, mask=mask, min_cover=0.25)
+    patches, origins = extract(image, grid, index=index)
+    assert len(index) == 9
+    assert np.array_equal(patches, extract(image, grid)[0][index])
+    assert np.array_equal(origins, grid.origins()[index])
+    assert len(choose_patches(image, grid)) == grid.count
+    for bad in ([grid.count], [-1], [[0]], [0.5]):
+        with pytest.raises(PatchcliError, match="index is no list of numbers of patches"):
+            extract(image, grid, index=bad)

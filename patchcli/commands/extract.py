@@ -77,17 +77,7 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         raise UsageError(f"--pad-value is for --pad-mode constant, not for {given['pad_mode']}")
     if given["pixel_order"] is not None and given["layout"] not in UNROLLED:
         raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {given['layout']}")
-    if given["seed"] is not None and given["max_patches"] is None:
-        raise UsageError("--seed is for --max-patches, which was not given")
-    if given["min_cover"] is not None and given["mask"] is None:
-        raise UsageError("--min-cover is for --mask, which was not given")
-    if given["min_std"] is not None and not math.isfinite(given["min_std"]):
-        raise UsageError(f"--min-std is {given['min_std']}; allowed are finite numbers from 0")
-    chosen = [name for name in ("max_patches", "min_std", "mask", "shard_patches") if given[name] is not None]
-    if given["layout"] == "grid" and chosen:
-        raise UsageError(f"--layout grid holds all patches of an image; --{chosen[0].replace('_', '-')} would keep some of them")
-    if given["shard_patches"] and given["output"] is not None and files.is_special(given["output"]):
-        raise UsageError("--shard-patches makes several files; allowed for -o is the name of a file, to be numbered")
+    _check_choice(given)
     return job.ExtractSettings(
         given["patch_size"],
         _stride(given),
@@ -104,6 +94,25 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         options.reading_of(given),
         given["overwrite"],
     )
+
+
+def _check_choice(given: dict[str, Any]) -> None:
+    """Refuse options on which patches to keep, and where, that mean nothing together."""
+    if given["seed"] is not None and given["max_patches"] is None:
+        raise UsageError("--seed is for --max-patches, which was not given")
+    if given["min_cover"] is not None and given["mask"] is None:
+        raise UsageError("--min-cover is for --mask, which was not given")
+    if given["min_std"] is not None and not math.isfinite(given["min_std"]):
+        raise UsageError(f"--min-std is {given['min_std']}; allowed are finite numbers from 0")
+    if "" in (given["mask"], *given["companion"]):
+        raise UsageError("an empty name was given to --mask or --companion; allowed are names of files")
+    if given["layout"] == "grid" and given["shard_patches"] is not None:
+        raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
+    chosen = [name for name in ("max_patches", "min_std", "mask") if given[name] is not None]
+    if given["layout"] == "grid" and chosen:
+        raise UsageError(f"--layout grid holds all patches of an image; --{chosen[0].replace('_', '-')} would keep some of them")
+    if given["shard_patches"] and given["output"] is not None and files.is_special(given["output"]):
+        raise UsageError("--shard-patches makes several files; allowed for -o is the name of a file, to be numbered")
 
 
 def _stride(given: dict[str, Any]) -> tuple[int, int]:

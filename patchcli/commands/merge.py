@@ -60,7 +60,11 @@ DTYPES = (
 )
 @click.option("--trim", is_flag=True, help="Cut off the border that no patch covers.")
 @click.option("--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
-@click.option("--cover", metavar="PATH", help="Write how many patches lie on each pixel, as .npy or image.")
+@click.option(
+    "--cover",
+    metavar="PATH",
+    help="Write how many patches lie on each pixel, as .npy or image; with --window how much weight, 1 being a patch's most.",
+)
 @options.image_format_option
 @options.max_pixels_option
 @click.pass_context
@@ -92,6 +96,8 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
     if cover is not None and not FORMATS[format_of(cover)].lossless:
         raise UsageError(f"{cover}: would lose counts; allowed for --cover are lossless formats")
+    if cover is not None and given["window"] != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
+        raise UsageError(f"{cover}: cannot hold weights; allowed for --cover with --window are .npy and .tif, which hold float32")
     settings = job.MergeSettings(
         given["like"],
         given["key"],

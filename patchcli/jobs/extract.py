@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from patchcli.meta import Meta, Source
 from patchcli.parallel import ahead
 from patchcli.patches import CUT_BYTES, cut, cut_at, pad
 from patchcli.select import Choice, choose
-from patchcli.stack import write_pieces
+from patchcli.stack import ORIGINS_AT_ONCE, write_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +66,13 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     count = grid.count if index is None else len(index)
     most = settings.shard_patches or count
     parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
+    mark = _mark(Part(grid, 0, count, index)) if settings.shard_patches else 0
     with files.Outputs(overwrite=settings.overwrite) as outputs:
         for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
             if number:
                 padded, source = _belonging(path, grid, settings, "companion")
             for shard, part in enumerate(parts):
-                numbered = (shard, len(parts)) if settings.shard_patches else None
+                numbered = (shard, len(parts), mark) if settings.shard_patches else None
                 meta = Meta(
                     grid,
                     padded.shape[2:],
@@ -82,7 +84,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
                     settings.pixel_order,
                     numbered,
                 )
-                name = target if numbered is None else shard_name(target, *numbered)
+                name = target if numbered is None else shard_name(target, shard, len(parts))
                 several = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
                 cutting = _payload(padded, meta, part)
                 with outputs.create(name) as file:
@@ -93,6 +95,14 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     if index is not None:
         notes += f" of {grid.count}"
     return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""))
+
+
+def _mark(part: Part) -> int:
+    """CRC-32 of the origins of patches."""
+    mark = 0
+    for first in range(0, part.count, ORIGINS_AT_ONCE):
+        mark = zlib.crc32(part.origins(first, min(first + ORIGINS_AT_ONCE, part.count)).astype("<i8").tobytes(), mark)
+    return mark
 
 
 def shard_name(target: str, number: int, count: int) -> str:

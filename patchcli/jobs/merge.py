@@ -13,16 +13,16 @@ from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
 from patchcli.jobs import Said, Task, Tick, check_pixels
-from patchcli.npz import NpzReader
+from patchcli.npz import MAGIC, NpzReader
 from patchcli.patches import blocks
-from patchcli.payload import Payload, Picker
+from patchcli.payload import Origin, Payload, Picker
 from patchcli.ranks import RANKED, RankFold
 from patchcli.rules import Rule
 from patchcli.stack import StackReader
 from patchcli.windows import NAMES, Window, named, of_array
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -52,15 +52,17 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     with contextlib.ExitStack() as opened:
         like = None
         if settings.like is not None:
-            like = StackReader(opened.enter_context(_open(settings.like, f"--like {settings.like} ")))
-        paths = (task.source, *task.shards)
-        readers = [
-            (path, StackReader(opened.enter_context(_open(path, f"{path} " if number else "")), settings.key, like))
-            for number, path in enumerate(paths)
-        ]
-        payload = Payload(readers)
+            with _blamed(f"--like {settings.like} "):
+                like = StackReader(opened.enter_context(files.open_input(settings.like)))
+        payload = Payload(
+            [_origin(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
+        )
         recorded = payload.meta.dtype
         dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
+        if settings.allow_nonfinite and dtype.kind != "f":
+            raise PatchcliError(
+                f"becomes an image of {dtype}; --allow-nonfinite is for float images, allowed with --dtype float32"
+            )
         name = images.format_of(task.target, settings.image_format)
         wanted = Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit)
         merged, window = _fold(payload, wanted, name, settings, tick)
@@ -68,7 +70,8 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
         if settings.cover is not None:
             cover = _cover_image(merged, window)
             cover_format = images.format_of(settings.cover)
-            images.check_holds(cover_format, cover.shape, cover.dtype)
+            with _blamed(f"--cover {settings.cover} "):
+                images.check_holds(cover_format, cover.shape, cover.dtype)
             with outputs.create(settings.cover) as file:
                 images.write(file, cover, cover_format)
         with outputs.create(task.target) as file:
@@ -82,15 +85,44 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
     if merged.cover.uncovered:
         notes += f", {merged.cover.uncovered} pixels filled"
-    hint = f"values lie between 0 and 1 but the image is {dtype}; --unit-range scales them, --dtype float32 keeps them"
-    return Said(notes, hint if merged.unit_like else None)
+    hints = []
+    if merged.unit_like:
+        low, high = merged.unit_like
+        hints.append(
+            f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; --unit-range takes 0 to 1 for its full "
+            "range, --dtype float32 keeps them"
+        )
+    if shard is not None and 1 < payload.shards < shard[1]:
+        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+    return Said(notes, "; ".join(hints) or None)
 
 
-def _open(path: str, prefix: str) -> BinaryIO:
+@contextlib.contextmanager
+def _blamed(label: str) -> Iterator[None]:
+    """Errors of a file that is not the input itself, with its name."""
     try:
-        return files.open_input(path)
+        yield
     except PatchcliError as error:
-        raise PatchcliError(f"{prefix}{error}") from None
+        raise PatchcliError(str(error) if str(error).startswith(label) else f"{label}{error}") from None
+
+
+def _origin(path: str, settings: MergeSettings, like: StackReader | None, opened: contextlib.ExitStack, one_of: int) -> Origin:
+    """A stack file, open until the end if it is the only one or standard input, else whenever it is read."""
+    if one_of == 1:
+        kept = StackReader(opened.enter_context(files.open_input(path)), settings.key, like)
+        return Origin(path, lambda: contextlib.nullcontext(kept))
+    label = f"its shard {files.name_of(path, 'standard input')} "
+    spooled = None
+    if path == files.STREAM:
+        with _blamed(label):
+            spooled = opened.enter_context(files.open_input(path))
+
+    @contextlib.contextmanager
+    def read() -> Iterator[StackReader]:
+        with _blamed(label), contextlib.nullcontext(spooled) if spooled else files.open_input(path) as file:
+            yield StackReader(file, settings.key, None, label)
+
+    return Origin(files.name_of(path, "standard input"), read)
 
 
 def _fold(
@@ -142,9 +174,9 @@ def _window(window: str, grid: Grid) -> Window | None:
         return named(window, grid.patch)
     try:
         with files.open_input(window) as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise PatchcliError("is no array file; allowed is a .npy")
             reader = NpzReader(file)
-            if not reader.bare:
-                raise PatchcliError("is a .npz; allowed is a .npy")
             return of_array(reader.open("").load(), grid.patch)
     except PatchcliError as error:
         raise PatchcliError(f"--window {window} {error}") from None
