@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from patchcli.grid import Block, Grid
     from patchcli.windows import Window
 
-DEEP = 6  # slices of patch rows on a line from which on they are added up before patches that lie side by side
+LESS = 4.5  # times fewer lines than patches have rows: from there on patches are added up down first
 
 
 class Lines(NamedTuple):
@@ -82,9 +82,10 @@ class RowFolder:
         folded = []
         for run in runs(starts):
             pixels = rows[run.index]
-            # Weights of rows cost least where patches are added down first.
-            deep = DEEP if self._rows is None else 2
-            if run.count > 1 and run.step < height and -(-height // run.step) >= deep:
+            # Down first pays where it leaves few lines of sums; with weights always, as those of rows cost least there.
+            lines = (run.count - 1) * run.step + height
+            few = run.count * height >= LESS * lines if self._rows is None else run.step < height
+            if run.count > 1 and few:
                 folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
             else:
                 plan, across = self._plan(first, stop), pixels.transpose(0, 2, 1, 3)

@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
 class Block:
     """Neighbouring patches of a grid: patch rows ``rows``, patch columns ``columns``; `first` is the index of the first."""
 
-    rows: slice
-    columns: slice
-    first: int
-    count: int
+    __slots__ = ("columns", "count", "first", "rows")
+
+    def __init__(self, rows: slice, columns: slice, first: int, count: int) -> None:
+        self.rows, self.columns, self.first, self.count = rows, columns, first, count
 
 
 def pair(name: str, value: int | Pair) -> Pair:
@@ -203,21 +202,20 @@ class Grid:
                 yield Block(slice(i, i + 1), slice(j, stop), i * nx + j, stop - j)
 
 
-@dataclass(frozen=True, slots=True)
 class Part:
     """Some patches of a grid: the ``first`` to ``last`` (excluded) of all of them, or of those in ``chosen``.
 
-    Attributes:
+    Args:
         grid: the whole.
         first: of the part.
         last: of the part, excluded.
         chosen: sorted indices into the grid, int64 ``(n,)``; None for all of it.
     """
 
-    grid: Grid
-    first: int
-    last: int
-    chosen: NDArray[np.int64] | None = None
+    __slots__ = ("chosen", "first", "grid", "last")
+
+    def __init__(self, grid: Grid, first: int, last: int, chosen: NDArray[np.int64] | None = None) -> None:
+        self.grid, self.first, self.last, self.chosen = grid, first, last, chosen
 
     @property
     def count(self) -> int:

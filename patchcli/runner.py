@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import name_of
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 DONE, FAILED, STOPPED = 0, 1, 3
 
 
-@dataclass(frozen=True)
-class Voice:
+class Voice(NamedTuple):
     """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise."""
 
     error: Callable[[str], None]
