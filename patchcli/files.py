@@ -196,8 +196,7 @@ def _remove(temporary: str) -> None:
 def discard_unfinished() -> None:
     """Remove the temporary files of outputs in the making; for a process that ends at once."""
     for temporary in list(UNFINISHED):
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        _remove(temporary)
 
 
 def name_of(path: str, stream: str = "standard output") -> str:

@@ -152,64 +152,15 @@ class GridFold:
         return Merged.by(self._divider)
 
 
-class ScatteredFold:
-    """The image of patches anywhere, in any order, some repeated or missing.
+class _WholeFold:
+    """Sums of a whole padded image, divided at the end.
 
     Args:
         grid: whose padded image the patches lie in.
         dtype: of the patches: any real dtype.
         channels: ``()`` or ``(C,)``.
         wanted: the image asked for.
-        origins: of all patches that will come, int64 ``(N, 2)``.
-        rule: how values become one.
-
-    Raises:
-        PatchcliError: what `Divider` refuses.
-    """
-
-    def __init__(
-        self,
-        grid: Grid,
-        dtype: np.dtype[Any],
-        channels: tuple[int, ...],
-        wanted: Wanted,
-        origins: NDArray[np.int64],
-        rule: Rule = Rule(),  # noqa: B008
-    ) -> None:
-        self.grid, self.rule = grid, rule
-        self._parts = rule.parts_of(dtype)
-        self._divider = Divider(grid, *cover_and_divisor(grid, rule, origins), dtype.newbyteorder("="), channels, wanted)
-        self._window = 1.0 if rule.window is None else rule.window.full.reshape(*grid.patch, *[1] * len(channels))
-        self._combine = [rule.combine(part) for part in self._parts]
-        self._sums = [
-            np.full((*grid.padded, *channels), combine.blank, rule.sums_dtype(part, len(origins)))
-            for part, combine in zip(self._parts, self._combine, strict=True)
-        ]
-
-    def add(self, patches: NDArray[Any], origins: NDArray[np.int64]) -> None:
-        """Add patches ``(n, h, w[, C])`` at ``origins`` ``(n, 2)``, which lie inside the grid's padded image."""
-        for sums, part, combine in zip(self._sums, split(patches, self._parts), self._combine, strict=True):
-            fold_at(sums, self.rule.weigh(part, self._window), origins + self.grid.margin, combine)
-
-    def finish(self) -> Merged:
-        """The image, once all patches were added.
-
-        Raises:
-            PatchcliError: values that are not finite or too large.
-        """
-        self._divider.take(self._sums, 0)
-        return Merged.by(self._divider)
-
-
-class PlaneFold:
-    """The image of patches that come as planes: one pixel of all patches at a time, as the layout ``columns`` has them.
-
-    Args:
-        grid: where the patches lie.
-        dtype: of the patches: any real dtype.
-        channels: ``()`` or ``(C,)``.
-        wanted: the image asked for.
-        origins: of the patches, int64 ``(N, 2)``, where they are not all those of the grid, in order.
+        origins: of all patches that will come, int64 ``(N, 2)``; None where they are those of the grid, in order.
         rule: how values become one.
 
     Raises:
@@ -225,16 +176,39 @@ class PlaneFold:
         origins: NDArray[np.int64] | None = None,
         rule: Rule = Rule(),  # noqa: B008
     ) -> None:
-        self.grid, self.rule = grid, rule
+        self.grid = grid
         self._parts = rule.parts_of(dtype)
         self._divider = Divider(grid, *cover_and_divisor(grid, rule, origins), dtype.newbyteorder("="), channels, wanted)
-        self._window = None if rule.window is None else rule.window.full
-        self._combine = [rule.combine(part) for part in self._parts]
+        self._window = None if rule.window is None else rule.window.full.reshape(*grid.patch, *[1] * len(channels))
         terms = _terms(grid) if origins is None else len(origins)
+        self._combine = [rule.combine(part) for part in self._parts]
         self._sums = [
             np.full((*grid.padded, *channels), combine.blank, rule.sums_dtype(part, terms))
             for part, combine in zip(self._parts, self._combine, strict=True)
         ]
+
+    def finish(self) -> Merged:
+        """The image, once all patches were added.
+
+        Raises:
+            PatchcliError: values that are not finite or too large.
+        """
+        self._divider.take(self._sums, 0)
+        return Merged.by(self._divider)
+
+
+class ScatteredFold(_WholeFold):
+    """The image of patches anywhere, in any order, some repeated or missing."""
+
+    def add(self, patches: NDArray[Any], origins: NDArray[np.int64]) -> None:
+        """Add patches ``(n, h, w[, C])`` at ``origins`` ``(n, 2)``, which lie inside the grid's padded image."""
+        for sums, part, combine in zip(self._sums, split(patches, self._parts), self._combine, strict=True):
+            values = part if self._window is None else part * self._window
+            fold_at(sums, values, origins + self.grid.margin, combine)
+
+
+class PlaneFold(_WholeFold):
+    """The image of patches that come as planes: one pixel of all patches at a time, as the layout ``columns`` has them."""
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is counted at the end
     def add(self, plane: NDArray[Any], offset: tuple[int, ...], origins: NDArray[np.int64] | None = None) -> None:
@@ -247,12 +221,3 @@ class PlaneFold:
                 rows, columns = (origins + (self.grid.margin + np.array(offset[:2]))).T
                 inside = sums[..., offset[2]] if len(offset) > 2 else sums  # noqa: PLR2004
                 combine.ufunc.at(inside, (rows, columns), values)
-
-    def finish(self) -> Merged:
-        """The image, once all planes were added.
-
-        Raises:
-            PatchcliError: values that are not finite or too large.
-        """
-        self._divider.take(self._sums, 0)
-        return Merged.by(self._divider)

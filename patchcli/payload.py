@@ -40,7 +40,7 @@ class Plane(NamedTuple):
     origins: NDArray[np.int64] | None
 
 
-class Origin(NamedTuple):
+class StackFile(NamedTuple):
     """A stack file that a payload comes from.
 
     Attributes:
@@ -55,7 +55,7 @@ class Origin(NamedTuple):
 class _Shard(NamedTuple):
     """What a payload keeps of a file while it is closed."""
 
-    origin: Origin
+    file: StackFile
     meta: Meta
     origins: NDArray[np.int64] | None
     shape: tuple[int, ...]
@@ -69,7 +69,6 @@ class Payload:
         shape: ``(N, h, w[, C])``.
         dtype: of the patches.
         origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
-        shards: how many files.
 
     Args:
         files: the stack, or its shards, which are put in the order of their numbers. Of several, one is open at a time.
@@ -78,13 +77,17 @@ class Payload:
         PatchcliError: files that don't belong together, a shard given twice.
     """
 
-    def __init__(self, files: Sequence[Origin]) -> None:
+    def __init__(self, files: Sequence[StackFile]) -> None:
         self._shards = _in_order([_look(one) for one in files])
-        self.shards = len(files)
         first = self._shards[0]
         self.meta, self.dtype = first.meta, first.dtype
         self.origins = self._joined_origins()
         self.shape = (sum(one.shape[0] for one in self._shards), *first.shape[1:])
+
+    @property
+    def shards(self) -> int:
+        """How many files there are."""
+        return len(self._shards)
 
     def _joined_origins(self) -> NDArray[np.int64] | None:
         parts = [one.origins for one in self._shards]
@@ -96,10 +99,10 @@ class Payload:
 
     def _streams(self) -> Iterator[ArrayStream]:
         for one in self._shards:
-            with one.origin.open() as reader:
+            with one.file.open() as reader:
                 stream = reader.patches()
                 if reader.stack_shape(stream, one.shape[0]) != one.shape or stream.dtype != one.dtype:
-                    raise PatchcliError(f"{one.origin.name} changed while it was read")
+                    raise PatchcliError(f"{one.file.name} changed while it was read")
                 yield stream
 
     def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
@@ -165,12 +168,12 @@ class Picker:
             out[index] = plane.values[numbers[here] - plane.first]
 
 
-def _look(origin: Origin) -> _Shard:
+def _look(file: StackFile) -> _Shard:
     """Open a file and keep what is needed of it."""
-    with origin.open() as reader:
+    with file.open() as reader:
         part, stream = reader.other_origins(), reader.patches()
         shape = reader.stack_shape(stream, reader.meta.grid.count if part is None else len(part))
-        return _Shard(origin, reader.meta, part, shape, stream.dtype)
+        return _Shard(file, reader.meta, part, shape, stream.dtype)
 
 
 def _in_order(shards: list[_Shard]) -> list[_Shard]:
@@ -180,20 +183,20 @@ def _in_order(shards: list[_Shard]) -> list[_Shard]:
     first = shards[0]
     seen: dict[int, str] = {}
     for one in shards:
-        name, own, expected = one.origin.name, one.meta.shard, first.meta.shard
+        name, own, expected = one.file.name, one.meta.shard, first.meta.shard
         if own is None or expected is None:
             raise PatchcliError(
                 f"{name} is no shard, and several inputs for one output must be those of one image; "
                 "allowed for several images is -d/--output-dir"
             )
         if one.meta._replace(shard=None) != first.meta._replace(shard=None) or own[1:] != expected[1:]:
-            raise PatchcliError(f"{name} is a shard of something else than {first.origin.name}; allowed are those of one extract")
+            raise PatchcliError(f"{name} is a shard of something else than {first.file.name}; allowed are those of one extract")
         if own[0] in seen:
             raise PatchcliError(f"{name} and {seen[own[0]]} are the same shard, {own[0]} of {own[1]}; allowed is each once")
         seen[own[0]] = name
         if one.shape[1:] != first.shape[1:] or one.dtype != first.dtype:
             raise PatchcliError(
-                f"{name} holds patches of shape {one.shape[1:]} and dtype {one.dtype}, but {first.origin.name} of shape "
+                f"{name} holds patches of shape {one.shape[1:]} and dtype {one.dtype}, but {first.file.name} of shape "
                 f"{first.shape[1:]} and dtype {first.dtype}; allowed are equal ones"
             )
     return sorted(shards, key=lambda one: one.meta.shard or (0, 0, 0))

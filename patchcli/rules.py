@@ -54,10 +54,6 @@ class Rule(NamedTuple):
         """What holds ``terms`` values of a part put together."""
         return np.dtype(np.float64) if self.window is not None else self.combine(part).dtype(part, terms)
 
-    def weigh(self, part: NDArray[Any], window: NDArray[np.float64] | float) -> NDArray[Any]:
-        """Values times weights that `RowFolder` does not know; float64."""
-        return part if self.window is None else part * window
-
     def divisor(self, grid: Grid, origins: NDArray[np.int64] | None, cover: Cover) -> Cover | None:
         """By what the sums of all patches (or of those at ``origins``) are divided; None for nothing."""
         if self.reduce != "mean":

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.items import pixel_bytes
-from patchcli.patches import CUT_BYTES, as_image, check_grid, gather_at, pad
+from patchcli.patches import as_image, check_grid, cut_at, pad
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -151,7 +150,7 @@ def _candidates(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[
             least = choice.least_inside(grid.patch[0] * grid.patch[1])
             index = index[box_sums(inside, grid.starts_of(index), grid.patch) >= least]
         if choice.min_std:
-            index = index[~(stds(padded, grid.starts_of(index), grid.patch) < choice.min_std)]  # NaN is not flat
+            index = index[~(stds(padded, grid, index) < choice.min_std)]  # NaN is not flat
         yield index
 
 
@@ -184,16 +183,10 @@ def _keys(index: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     return key
 
 
-def stds(padded: NDArray[Any], starts: NDArray[np.int64], patch: Pair) -> NDArray[np.float64]:
-    """Standard deviation (of the population, in float64) of the patches at ``starts`` ``(n, 2)`` of a padded image."""
-    out = np.empty(len(starts))
-    step = max(1, CUT_BYTES // (patch[0] * patch[1] * pixel_bytes(padded)))
-    for first in range(0, len(starts), step):
-        these = starts[first : first + step]
-        part = np.empty((len(these), *patch, *padded.shape[2:]), padded.dtype)
-        gather_at(padded, these, patch, part)
-        out[first : first + step] = part.reshape(len(these), -1).std(axis=1, dtype=np.float64)
-    return out
+def stds(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Standard deviation (of the population, in float64) of the patches ``index`` ``(n,)`` of a grid, ``(n,)``."""
+    found = [part.reshape(len(part), -1).std(axis=1, dtype=np.float64) for part in cut_at(padded, grid, index)]
+    return np.concatenate([np.empty(0), *found])
 
 
 def running_sums(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -53,3 +53,10 @@ def write_image(path: Path, image: NDArray[Any]) -> Path:
 
 def gray(height: int = 20, width: int = 30, dtype: str = "u1", seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(dtype)
+
+
+def refused(ran: subprocess.CompletedProcess[bytes], sentence: str, code: int = 2) -> None:
+    """A call ended in one line that says so."""
+    assert ran.returncode == code
+    assert ran.stderr.count(b"\n") == 1
+    assert sentence in ran.stderr.decode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import files, images
@@ -67,6 +68,15 @@ def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
     if reading.channel is not None:
         image = images.one_channel(image, reading.channel)
     return image, Source(name, size, mtime_ns, page=reading.page, rotated=rotated)
+
+
+@contextlib.contextmanager
+def blamed(label: str) -> Iterator[None]:
+    """Errors of a file that is not the input itself begin with ``label``, which names it."""
+    try:
+        yield
+    except PatchcliError as error:
+        raise PatchcliError(str(error) if str(error).startswith(label) else f"{label}{error}") from None
 
 
 def check_pixels(grid: Grid, max_pixels: int) -> None:

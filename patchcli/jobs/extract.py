@@ -13,7 +13,7 @@ from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid, Part
 from patchcli.items import pixel_bytes
-from patchcli.jobs import Reading, Said, Task, Tick, check_pixels, read_image
+from patchcli.jobs import Reading, Said, Task, Tick, blamed, check_pixels, read_image
 from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
 from patchcli.parallel import ahead
@@ -114,7 +114,7 @@ def shard_name(target: str, number: int, count: int) -> str:
 def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[NDArray[Any], Source]:
     """Read an image that lies over another pixel by pixel, and pad it as that was."""
     reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
-    try:
+    with blamed(f"its {what} {path} "):
         image, source = read_image(path, reading)
         if image.shape[:2] != grid.image:
             raise PatchcliError(
@@ -125,8 +125,6 @@ def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str) -> t
             inside = np.any(images.without_alpha(image).reshape(*grid.image, -1), axis=2)
             return pad(inside, grid, settings.pad_mode), source
         return pad(image, grid, settings.pad_mode, settings.pad_value), source
-    except PatchcliError as error:
-        raise PatchcliError(f"its {what} {path} {error}") from None
 
 
 def _payload(padded: NDArray[Any], meta: Meta, part: Part) -> Iterator[NDArray[Any]]:

@@ -12,10 +12,10 @@ from patchcli import files, images
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.jobs import Said, Task, Tick, check_pixels
+from patchcli.jobs import Said, Task, Tick, blamed, check_pixels
 from patchcli.npz import MAGIC, NpzReader
 from patchcli.patches import blocks
-from patchcli.payload import Origin, Payload, Picker
+from patchcli.payload import Payload, Picker, StackFile
 from patchcli.ranks import RANKED, RankFold
 from patchcli.rules import Rule
 from patchcli.stack import StackReader
@@ -52,10 +52,10 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     with contextlib.ExitStack() as opened:
         like = None
         if settings.like is not None:
-            with _blamed(f"--like {settings.like} "):
+            with blamed(f"--like {settings.like} "):
                 like = StackReader(opened.enter_context(files.open_input(settings.like)))
         payload = Payload(
-            [_origin(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
+            [_stack_file(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
         )
         recorded = payload.meta.dtype
         dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
@@ -70,59 +70,34 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
         if settings.cover is not None:
             cover = _cover_image(merged, window)
             cover_format = images.format_of(settings.cover)
-            with _blamed(f"--cover {settings.cover} "):
+            with blamed(f"--cover {settings.cover} "):
                 images.check_holds(cover_format, cover.shape, cover.dtype)
             with outputs.create(settings.cover) as file:
                 images.write(file, cover, cover_format)
         with outputs.create(task.target) as file:
             images.write(file, merged.image, name)
-    height, width = merged.image.shape[:2]
-    notes = f"image of width={width} height={height}"
-    shard = payload.meta.shard
-    if shard is not None:
-        notes += f" from {payload.shards} of {shard[1]} shards"
-    if merged.saturated:
-        notes += f", {merged.saturated} values saturated to fit {dtype}"
-    if merged.cover.uncovered:
-        notes += f", {merged.cover.uncovered} pixels filled"
-    hints = []
-    if merged.unit_like:
-        low, high = merged.unit_like
-        hints.append(
-            f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; --unit-range takes 0 to 1 for its full "
-            "range, --dtype float32 keeps them"
-        )
-    if shard is not None and 1 < payload.shards < shard[1]:
-        hints.append(f"{payload.shards} of {shard[1]} shards were given")
-    return Said(notes, "; ".join(hints) or None)
+    return _said(merged, payload, dtype)
 
 
-@contextlib.contextmanager
-def _blamed(label: str) -> Iterator[None]:
-    """Errors of a file that is not the input itself, with its name."""
-    try:
-        yield
-    except PatchcliError as error:
-        raise PatchcliError(str(error) if str(error).startswith(label) else f"{label}{error}") from None
-
-
-def _origin(path: str, settings: MergeSettings, like: StackReader | None, opened: contextlib.ExitStack, one_of: int) -> Origin:
+def _stack_file(
+    path: str, settings: MergeSettings, like: StackReader | None, opened: contextlib.ExitStack, one_of: int
+) -> StackFile:
     """A stack file, open until the end if it is the only one or standard input, else whenever it is read."""
     if one_of == 1:
         kept = StackReader(opened.enter_context(files.open_input(path)), settings.key, like)
-        return Origin(path, lambda: contextlib.nullcontext(kept))
+        return StackFile(path, lambda: contextlib.nullcontext(kept))
     label = f"its shard {files.name_of(path, 'standard input')} "
     spooled = None
     if path == files.STREAM:
-        with _blamed(label):
+        with blamed(label):
             spooled = opened.enter_context(files.open_input(path))
 
     @contextlib.contextmanager
     def read() -> Iterator[StackReader]:
-        with _blamed(label), contextlib.nullcontext(spooled) if spooled else files.open_input(path) as file:
+        with blamed(label), contextlib.nullcontext(spooled) if spooled else files.open_input(path) as file:
             yield StackReader(file, settings.key, None, label)
 
-    return Origin(files.name_of(path, "standard input"), read)
+    return StackFile(files.name_of(path, "standard input"), read)
 
 
 def _fold(
@@ -172,14 +147,33 @@ def _window(window: str, grid: Grid) -> Window | None:
         return None
     if window in NAMES:
         return named(window, grid.patch)
-    try:
-        with files.open_input(window) as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise PatchcliError("is no array file; allowed is a .npy")
-            reader = NpzReader(file)
-            return of_array(reader.open("").load(), grid.patch)
-    except PatchcliError as error:
-        raise PatchcliError(f"--window {window} {error}") from None
+    with blamed(f"--window {window} "), files.open_input(window) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise PatchcliError("is no array file; allowed is a .npy")
+        return of_array(NpzReader(file).open("").load(), grid.patch)
+
+
+def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any]) -> Said:
+    """What was done, and what is probably not as it was meant."""
+    height, width = merged.image.shape[:2]
+    notes = f"image of width={width} height={height}"
+    shard = payload.meta.shard
+    if shard is not None:
+        notes += f" from {payload.shards} of {shard[1]} shards"
+    if merged.saturated:
+        notes += f", {merged.saturated} values saturated to fit {dtype}"
+    if merged.cover.uncovered:
+        notes += f", {merged.cover.uncovered} pixels filled"
+    hints = []
+    if merged.unit_like:
+        low, high = merged.unit_like
+        hints.append(
+            f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; --unit-range takes 0 to 1 for its full "
+            "range, --dtype float32 keeps them"
+        )
+    if shard is not None and 1 < payload.shards < shard[1]:
+        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+    return Said(notes, "; ".join(hints) or None)
 
 
 def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:
