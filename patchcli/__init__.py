@@ -1,7 +1,7 @@
 """Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
 
-The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`, `crop`, `read_stack`,
-`write_stack`.
+The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`, `crop`,
+`crop_gradient`, `fit_box`, `read_stack`, `write_stack`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,30 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from patchcli.cropping import crop
+    from patchcli.descent import Fit
     from patchcli.errors import PatchcliError
+    from patchcli.fit import fit_box
+    from patchcli.gradient import crop_gradient
     from patchcli.grid import Grid
     from patchcli.merging import merge
     from patchcli.meta import Meta, Source
     from patchcli.patches import extract, view
-    from patchcli.resample import crop
     from patchcli.select import choose_patches
     from patchcli.stack import Stack, read_stack, write_stack
 
 _HOME = {
+    "Fit": "descent",
     "Grid": "grid",
     "Meta": "meta",
     "PatchcliError": "errors",
     "Source": "meta",
     "Stack": "stack",
     "choose_patches": "select",
-    "crop": "resample",
+    "crop": "cropping",
+    "crop_gradient": "gradient",
     "extract": "patches",
+    "fit_box": "fit",
     "merge": "merging",
     "read_stack": "stack",
     "view": "patches",
@@ -36,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Fit",
     "Grid",
     "Meta",
     "PatchcliError",
@@ -44,7 +51,9 @@ __all__ = [
     "__version__",
     "choose_patches",
     "crop",
+    "crop_gradient",
     "extract",
+    "fit_box",
     "merge",
     "read_stack",
     "view",

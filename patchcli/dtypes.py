@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REAL_KINDS = "biuf"
+SINGLE = ("b1", "u1", "i1", "f2", "f4")
 
 
 def check_real(dtype: np.dtype[Any], what: str) -> None:
@@ -93,3 +94,29 @@ def convert(values: NDArray[Any], out: NDArray[Any]) -> int:
         np.copyto(out, whole, casting="unsafe")
     out[below], out[above] = low, high
     return int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+
+
+def work_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which values of ``dtype`` are weighted: float32 where its 24 bits are enough, else float64."""
+    return np.dtype(np.float32 if dtype.str[1:] in SINGLE else np.float64)
+
+
+def settle(values: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write finite floats into ``out`` as `convert` does, faster; ``values`` themselves may be lost."""
+    if out.dtype == values.dtype:
+        np.copyto(out, values)
+    elif out.dtype.kind != "f" and out.itemsize < 8:  # noqa: PLR2004  whose limits a float64 cannot hold
+        np.rint(values, values)
+        np.clip(values, *limits(out.dtype), out=values)
+        np.copyto(out, values, casting="unsafe")
+    else:
+        convert(values, out)
+
+
+def all_finite(values: NDArray[Any]) -> bool:
+    """Whether floats hold neither NaN nor infinity; by their sum, which costs less than asking each.
+
+    A sum that leaves the range of the dtype counts as infinite: callers then take the way that is slower and always right.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum(dtype=np.float32 if values.itemsize < 4 else None)))  # noqa: PLR2004

@@ -125,11 +125,11 @@ def place_tasks(
     else:
         tasks = [Task(path, str(output)) for path in inputs]
     tasks = [complete(task, index) for index, task in enumerate(tasks)]
-    _refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
+    refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
     return tasks
 
 
-def _refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
+def refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
     """Refuse outputs that would meet each other, an input, or a file that exists."""
     pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
     targets = [*(target for _, target in pairs), *also_written]
@@ -173,6 +173,7 @@ def make_voice(given: dict[str, Any]) -> Voice:
 
     return Voice(
         error=lambda line: say(f"patchcli: {one_line(line)}"),
+        result=click.echo,
         hint=None if quiet else lambda line: say(f"patchcli: {one_line(line)}"),
         done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
         progress=(terminal and not quiet) if progress is None else progress,

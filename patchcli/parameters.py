@@ -23,11 +23,19 @@ class Size(click.ParamType[tuple[int, int]]):
         """Parse a size."""
         if isinstance(value, tuple):
             return value
-        width, cross, height = str(value).lower().partition("x")
-        sides = (height if cross else width, width)
-        if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
+        size = parse_size(str(value))
+        if size is None:
             self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
-        return int(sides[0]), int(sides[1])
+        return size
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """``W`` or ``WxH`` as (rows, columns); None if it is no size."""
+    width, cross, height = text.strip().lower().partition("x")
+    sides = (height if cross else width, width)
+    if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
+        return None
+    return int(sides[0]), int(sides[1])
 
 
 class Point(click.ParamType[tuple[int, int]]):

@@ -1,283 +1,118 @@
-"""Crop a box of an image at a chosen size, sampled as PyTorch's affine_grid and grid_sample do.
+"""Sample images by taps of their rows and columns: as a copy, as lines, as gathers or as matrices, whichever is cheapest.
 
-A box is given by its corners in normalised coordinates, (-1, -1) top left and (1, 1) bottom right of the image. The map
-from the crop to the image is the affine Theta with rows ((x1-x0)/2, 0, (x1+x0)/2) and (0, (y1-y0)/2, (y1+y0)/2). It only
-scales and shifts, so rows and columns are sampled independently: each is a short list of taps (index, weight).
-
-Formulas: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html and
-https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.affine_grid.html.
+Letters: S images ``(S, H, W, C)``, C-contiguous, C being 1 for gray; B crops ``(h, w, C)``; k taps along an axis. 8-bit numbers,
+bool, float16 and float32 are computed in float32, everything else in float64.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from patchcli.dtypes import convert
-from patchcli.errors import PatchcliError
-from patchcli.grid import pair
-from patchcli.patches import as_image
+from patchcli.bands import Bands, Columns, Rows, bands_of, block_of
+from patchcli.dtypes import all_finite, limits, settle, work_dtype
+from patchcli.gathers import gather, lines, pick
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import NDArray
 
-    from patchcli.axis import Pair
+    from patchcli.taps import Taps
 
-Box = tuple[float, float, float, float]
-Place = NDArray[np.float64]
-Sampling = Callable[[Place], "Taps"]
-
-MAX_SIZE = 1 << 20  # pixels of one side of a crop
-SAMPLE_VALUES = 1 << 18  # values computed at once
-WHOLE = 2.0**31  # box numbers beyond this are no pixels of any image
+FEW_TAPS = 4
+MID_BYTES = 6 << 20  # of what stands between the two passes of matrices
+GATHER_COST = 5  # of a value gathered by itself, over a value of a line
 
 
-@dataclass(frozen=True)
-class Taps:
-    """Input indices and weights of each output position along one axis, both ``(n, taps)``."""
-
-    index: NDArray[np.int64]
-    weight: NDArray[np.float64]
-
-
-def normalized_box(pixels: Box, image: Pair, *, align_corners: bool = False) -> Box:
-    """Corners ``(x0, y0, x1, y1)`` in normalised coordinates of a pixel box ``(x, y, width, height)``.
-
-    Without ``align_corners`` -1 and 1 are the outer edges of the image, with it they are the centres of its corner pixels
-    (an axis of one pixel then has no scale, and any coordinate on it means that pixel).
-
-    >>> normalized_box((0, 0, 4, 2), (4, 8))
-    (-1.0, -1.0, 0.0, 0.0)
-    """
-    x, y, width, height = pixels
-    (x0, x1), (y0, y1) = (
-        _normalized_span(start, extent, length, align_corners)
-        for start, extent, length in ((x, width, image[1]), (y, height, image[0]))
-    )
-    return x0, y0, x1, y1
-
-
-def _normalized_span(start: float, extent: float, length: int, align_corners: bool) -> tuple[float, float]:
-    if not align_corners:
-        return 2 * start / length - 1, 2 * (start + extent) / length - 1
-    if length == 1:
-        return -1.0, 1.0
-    return 2 * start / (length - 1) - 1, 2 * (start + extent - 1) / (length - 1) - 1
-
-
-def pixel_box(box: Box, image: Pair, *, align_corners: bool = False) -> Box:
-    """The inverse of `normalized_box`: ``(x, y, width, height)`` in pixels."""
-    x0, y0, x1, y1 = box
-    (x, width), (y, height) = (
-        ((low + 1) * length / 2, (high - low) * length / 2)
-        if not align_corners
-        else ((low + 1) * (length - 1) / 2, (high - low) * (length - 1) / 2 + math.copysign(1, high - low))
-        for low, high, length in ((x0, x1, image[1]), (y0, y1, image[0]))
-    )
-    return x, y, width, height
-
-
-def _fused(factor: float, values: NDArray[Any], term: float) -> NDArray[np.float64]:
-    """``factor * values + term`` rounded once, as PyTorch's linspace and grid_sample do.
-
-    It decides where ties of nearest fall. An 80-bit long double holds the product exactly for up to 4096 pixels; where long
-    double is no wider than double, a tie may fall to the other side.
-    """
-    return np.asarray(np.longdouble(factor) * values + np.longdouble(term), np.float64)
-
-
-def positions(low: float, high: float, size: int, length: int, *, align_corners: bool) -> NDArray[np.float64]:
-    """Where ``size`` output pixels of the span ``low`` to ``high`` lie on an axis of ``length`` input pixels, in pixels.
-
-    affine_grid puts output pixel j at u = -1 + 2j/(size-1), or at u = -1 + (2j+1)/size without align_corners; the affine
-    map gives the normalised coordinate (high-low)/2 * u + (high+low)/2, grid_sample turns it into pixels.
-    """
-    if size == 1:
-        base = np.zeros(1)
-    else:
-        index, step = np.arange(size), 2 / (size - 1)
-        base = np.where(index < size // 2, _fused(step, index, -1), _fused(-step, size - 1 - index, 1))
-    if not align_corners:
-        base = np.asarray(base * (size - 1) / size, np.float64)
-    coordinate = base * ((high - low) / 2) + (high + low) / 2
-    if align_corners:
-        return (coordinate + 1) * ((length - 1) / 2)
-    return _fused(length / 2, coordinate + 1, -0.5)
-
-
-def _reflect(position: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Fold positions at ``low`` and ``high``, as often as it takes."""
-    span = high - low
-    if span == 0:
-        return np.zeros_like(position)
-    distance = np.abs(position - low)
-    turns = np.floor(distance / span)
-    rest = distance - turns * span
-    return np.where(turns % 2 == 0, rest + low, high - rest)
-
-
-def _place_border(position: NDArray[np.float64], length: int, _align_corners: bool) -> NDArray[np.float64]:
-    return np.clip(position, 0, length - 1)
-
-
-def _place_reflection(position: NDArray[np.float64], length: int, align_corners: bool) -> NDArray[np.float64]:
-    low, high = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
-    return np.clip(_reflect(position, low, high), 0, length - 1)
-
-
-def _place_zeros(position: NDArray[np.float64], _length: int, _align_corners: bool) -> NDArray[np.float64]:
-    return position
-
-
-OUTSIDE: dict[str, Callable[[Place, int, bool], Place]] = {
-    "zeros": _place_zeros,
-    "border": _place_border,
-    "reflection": _place_reflection,
-    "error": _place_zeros,
-}
-
-
-def _nearest(position: NDArray[np.float64]) -> Taps:
-    """One tap: the nearest pixel, ties to even as nearbyint has them."""
-    return Taps(np.rint(position).astype(np.int64)[:, None], np.ones((len(position), 1)))
-
-
-def _bilinear(position: NDArray[np.float64]) -> Taps:
-    """Two taps, weighted by nearness."""
-    left = np.floor(position)
-    part = (position - left)[:, None]
-    return Taps(left.astype(np.int64)[:, None] + np.arange(2), np.concatenate([1 - part, part], axis=1))
-
-
-RESAMPLING: dict[str, Sampling] = {"nearest": _nearest, "bilinear": _bilinear}
-
-
-def _inside(taps: Taps, length: int) -> Taps:
-    """Taps outside the axis get weight 0 and an index that can be read."""
-    weight = np.where((taps.index >= 0) & (taps.index < length), taps.weight, 0.0)
-    return Taps(np.clip(taps.index, 0, length - 1), weight)
-
-
-def crop(
-    image: ArrayLike,
-    box: Box,
-    size: int | Pair | None = None,
-    *,
-    normalized: bool = True,
-    resampling: str = "bilinear",
-    align_corners: bool = False,
-    outside: str = "zeros",
-) -> NDArray[Any]:
-    """Crop a box of an image and sample it at a size: ``affine_grid`` followed by ``grid_sample``.
+def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: Taps, *, saturate: bool = False) -> NDArray[Any]:
+    """Weighted sums of pixels along rows and columns.
 
     Args:
-        image: ``(H, W)`` or ``(H, W, C)``, any real dtype.
-        box: corners ``(x0, y0, x1, y1)`` in normalised coordinates, or, with ``normalized=False``, ``(x, y, width,
-            height)`` in pixels. It may reach outside the image; x1 < x0 mirrors.
-        size: ``(h, w)`` of the crop, or one number for both; the box's own size in pixels, rounded, if not given.
-        resampling: a key of `RESAMPLING`.
-        align_corners: whether -1 and 1 are the centres of the corner pixels instead of the edges of the image.
-        outside: what is read outside the image: ``zeros``, ``border`` or ``reflection``; ``error`` refuses such a box.
+        images: ``(S, H, W, C)``, C-contiguous.
+        which: the image of each crop, ``(B,)``.
+        rows: taps ``(B, h, k)``.
+        columns: taps ``(B, w, k)``.
+        saturate: what the first pass makes is saturated, where the images hold integers, and passes come in Pillow's order.
 
     Returns:
-        A new array ``(h, w[, C])`` in the image's dtype. It is computed in float64; integers are rounded to nearest, ties
-        to even, and saturated. A pixel box of whole numbers with its own size is an exact copy.
-
-    Raises:
-        PatchcliError: an empty or not finite box, a size out of range, an unknown word.
-
-    >>> crop(np.arange(16).reshape(4, 4), (1, 1, 2, 2), normalized=False)
-    array([[ 5,  6],
-           [ 9, 10]])
+        A new array ``(B, h, w, C)`` in the images' dtype, integers rounded to nearest, ties to even, and saturated. What has
+        no weight does not count, be it NaN.
     """
-    pixels = as_image(image)
-    for name, word, table in (("resampling", resampling, RESAMPLING), ("outside", outside, OUTSIDE)):
-        if word not in table:
-            raise PatchcliError(f"{name} is {word!r}; allowed are {', '.join(table)}")
-    length = pixels.shape[0], pixels.shape[1]
-    box = check_box(box)
-    inner = pixel_box(box, length, align_corners=align_corners) if normalized else box
-    if inner[2] == 0 or inner[3] == 0:
-        raise PatchcliError(f"box is empty: width={inner[2]:g} height={inner[3]:g}; both must differ from 0")
-    shape = pair("crop size", (_own_size(inner[3]), _own_size(inner[2])) if size is None else size)
-    if not all(1 <= side <= MAX_SIZE for side in shape):
-        raise PatchcliError(f"crop size is width={shape[1]} height={shape[0]}; allowed are 1 to {MAX_SIZE}")
-    if outside == "error":
-        _check_inside(inner, length)
-    if not normalized and (inner[3], inner[2]) == shape and all(start == int(start) for start in inner[:2]):
-        places: list[Place] = [
-            np.arange(side, dtype=np.float64) + start for side, start in zip(shape, (inner[1], inner[0]), strict=True)
-        ]
-        sampling: Sampling = _nearest
+    out = np.empty((*rows.pixel.shape[:2], columns.pixel.shape[1], images.shape[3]), images.dtype)
+    if _plain(rows) and _plain(columns):
+        for crop, image in enumerate(which.tolist()):
+            pick(images[image], rows.of(crop), columns.of(crop), out[crop])
+        return out
+    saturate = saturate and images.dtype.kind != "f"
+    if rows.pixel.shape[2] <= FEW_TAPS and columns.pixel.shape[2] <= FEW_TAPS and not saturate:
+        sparse = _sparse(rows, columns)
+        for crop in np.flatnonzero(sparse).tolist():
+            gather(images[which[crop]], rows.of(crop), columns.of(crop), out[crop])
+        if not sparse.all():
+            lines(images, which, rows, columns, out, np.flatnonzero(~sparse))
+        return out
+    for crop, number in enumerate(which.tolist()):
+        image, down, across, into = images[number], rows.of(crop), columns.of(crop), out[crop]
+        multiply(image, down, across, into, saturate=saturate)
+        if image.dtype.kind == "f" and not all_finite(into):
+            gather(image, down, across, into)  # a matrix multiplies by 0 what does not count
+    return out
+
+
+def _plain(taps: Taps) -> bool:
+    """Whether each output pixel is one input pixel, or none."""
+    return taps.pixel.shape[-1] == 1 and bool(np.isin(taps.weight, (0, 1)).all())
+
+
+def _sparse(rows: Taps, columns: Taps) -> NDArray[np.bool_]:
+    """Of which crops the columns are so far apart that it is better to pick them one by one, ``(B,)``."""
+    deep, (_, width, wide) = rows.pixel.shape[2], columns.pixel.shape
+    reach = columns.pixel.max(axis=(1, 2)) - columns.pixel.min(axis=(1, 2)) + 1
+    return np.asarray(GATHER_COST * deep * wide * width < reach * deep + width * wide)
+
+
+def multiply(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any], *, saturate: bool) -> None:
+    """Two passes of matrices over parts of the crop, rows first unless columns leave less to do."""
+    height, width, channels = image.shape
+    work = work_dtype(image.dtype)
+    left, right = int(columns.pixel.min()), int(columns.pixel.max()) + 1
+    across = Columns(_bands(columns, left, right - left, 24, work), channels)
+    down = Rows(_bands(rows, 0, height, 8, work))
+    flat, into = image.reshape(height, -1)[:, left * channels : right * channels], out.reshape(len(out), -1)
+    if saturate:  # as Pillow 13 has it, found by trying: where clipping bites, the order of the passes shows
+        rows_first = 0 < height - len(out) > 2 * (width - out.shape[1])
     else:
-        corners = box if normalized else normalized_box(box, length, align_corners=align_corners)
-        places = [
-            positions(corners[axis], corners[axis + 2], side, end, align_corners=align_corners)
-            for axis, side, end in zip((1, 0), shape, length, strict=True)
-        ]
-        sampling = RESAMPLING[resampling]
-    rows, columns = (
-        _inside(sampling(OUTSIDE[outside](place, end, align_corners)), end) for place, end in zip(places, length, strict=True)
-    )
-    return _copy(pixels, rows, columns) if sampling is _nearest else _sample(pixels, rows, columns)
+        rows_first = len(out) * (right - left) <= int(np.ptp(rows.pixel) + 1) * out.shape[1]
+    direct = image.dtype == work
+    step = _lines_at_once(down.bands, flat.shape[1] * work.itemsize, into.shape[1] * work.itemsize, direct=direct)
+    for start in range(0, len(out), step):
+        stop = min(start + step, len(out))
+        top, bottom = down.bands.inputs(start, stop)
+        part = flat[top:bottom] if direct else flat[top:bottom].astype(work)
+        made = into[start:stop] if direct else np.empty((stop - start, into.shape[1]), work)
+        middle = np.empty((stop - start, flat.shape[1]) if rows_first else (bottom - top, into.shape[1]), work)
+        with np.errstate(invalid="ignore", over="ignore"):
+            if rows_first:
+                down.apply(part, start, stop, top, middle)
+            else:
+                across.apply(part, middle)
+            if saturate:
+                np.clip(middle, *limits(image.dtype), out=middle)
+            if rows_first:
+                across.apply(middle, made)
+            else:
+                down.apply(middle, start, stop, top, made)
+        if not direct:
+            settle(made, into[start:stop])
 
 
-def _own_size(extent: float) -> int:
-    """Whole pixels, at least one, of a box's extent, which is negative where the box is mirrored."""
-    return max(1, round(abs(extent)))
+def _lines_at_once(bands: Bands, wide: int, narrow: int, *, direct: bool) -> int:
+    """Output lines whose input, where it is converted, and what stands between the passes stay near the cache."""
+    read = 0 if direct else bands.reach / bands.block * wide
+    return max(bands.block, int(MID_BYTES / max(read, wide, narrow)) // bands.block * bands.block)
 
 
-def check_box(box: Box) -> Box:
-    """Check that a box is four finite numbers, none beyond any image."""
-    try:
-        numbers = tuple(float(number) for number in box)
-    except (TypeError, ValueError, OverflowError):
-        numbers = ()
-    if len(numbers) != 4 or not all(abs(number) < WHOLE for number in numbers):  # noqa: PLR2004
-        raise PatchcliError(f"box is {box!s:.80}; allowed are four finite numbers below 2**31")
-    return numbers
-
-
-def _check_inside(box: Box, image: Pair) -> None:
-    """Check that a pixel box ``(x, y, width, height)`` lies inside the image."""
-    x, y, width, height = box
-    for start, extent, end in ((x, width, image[1]), (y, height, image[0])):
-        if min(start, start + extent) < 0 or max(start, start + extent) > end:
-            raise PatchcliError(
-                f"box x={x:g} y={y:g} width={width:g} height={height:g} reaches outside the image of width={image[1]} "
-                f"height={image[0]}; allowed with --outside zeros, border or reflection"
-            )
-
-
-def _copy(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[Any]:
-    """Pixels by index: exact in every dtype; 0 where a weight is 0."""
-    out = image[rows.index, columns.index[:, 0]]
-    out[rows.weight[:, 0] == 0] = 0
-    out[:, columns.weight[:, 0] == 0] = 0
-    return out
-
-
-def _sample(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[Any]:
-    """Weighted sum over rows, then over columns, in float64, brought back into the image's dtype, some lines at a time."""
-    out = np.empty((len(rows.index), len(columns.index), *image.shape[2:]), image.dtype)
-    step = max(1, SAMPLE_VALUES // max(image[0].size, out[0].size))
-    for top in range(0, len(out), step):
-        some = Taps(rows.index[top : top + step], rows.weight[top : top + step])
-        lines = sum(_weighted(image, some, tap) for tap in range(rows.index.shape[1]))
-        turned = np.swapaxes(lines, 0, 1)
-        values = sum(_weighted(turned, columns, tap) for tap in range(columns.index.shape[1]))
-        convert(np.swapaxes(values, 0, 1), out[top : top + step])
-    return out
-
-
-def _weighted(image: NDArray[Any], taps: Taps, tap: int) -> NDArray[np.float64]:
-    """Lines ``index[:, tap]`` of an image ``(H, W[, C])``, each times its weight, as float64 ``(n, W[, C])``."""
-    weight = taps.weight[:, tap].reshape(-1, *([1] * (image.ndim - 1)))
-    product: NDArray[np.float64] = np.multiply(image[taps.index[:, tap]], weight, dtype=np.float64)
-    product[taps.weight[:, tap] == 0] = 0  # what is not read is 0, even next to NaN
-    return product
+def _bands(taps: Taps, low: int, length: int, least: int, work: np.dtype[Any]) -> Bands:
+    """Taps as bands whose blocks suit how far apart the output pixels are."""
+    step = float(np.ptp(taps.pixel)) / max(1, len(taps.pixel) - 1)
+    return bands_of(taps.pixel - low, taps.weight, length, block_of(taps.pixel.shape[1], step, least), work)

@@ -16,9 +16,13 @@ DONE, FAILED, STOPPED = 0, 1, 3
 
 
 class Voice(NamedTuple):
-    """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise."""
+    """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise.
+
+    ``result`` is for standard output, all else for standard error.
+    """
 
     error: Callable[[str], None]
+    result: Callable[[str], None]
     hint: Callable[[str], None] | None = None
     done: Callable[[str], None] | None = None
     progress: bool = False
@@ -49,12 +53,22 @@ def run(tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: Voice) 
                 code = FAILED
                 voice.error(f"{name}: {error}")
             else:
-                if said.hint and voice.hint:
-                    voice.hint(f"{name}: {said.hint}")
-                if voice.done:
-                    voice.done(f"{name} -> {name_of(task.target)}: {said.done}")
+                code = FAILED if said.faults else code
+                _tell(said, name, name_of(task.target), voice)
             bar.next()
     return code
+
+
+def _tell(said: Said, name: str, target: str, voice: Voice) -> None:
+    """Pass on what a job has to say."""
+    if said.result:
+        voice.result(said.result)
+    for fault in said.faults:
+        voice.error(f"{name}: {fault}")
+    if said.hint and voice.hint:
+        voice.hint(f"{name}: {said.hint}")
+    if voice.done and said.done:
+        voice.done(f"{name} -> {target}: {said.done}")
 
 
 class _Bar:

@@ -55,7 +55,7 @@ def write_pieces(
         compress: deflate the members.
     """
     with WriteBehind(file) as behind, NpzWriter(behind, compress=compress) as writer:
-        _write_meta(writer, meta)
+        write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
         writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
         shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
@@ -87,8 +87,9 @@ def _steps(count: int, nx: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, count)
 
 
-def _write_meta(writer: NpzWriter, meta: Meta) -> None:
-    text = np.array(meta.to_json())
+def write_meta(writer: NpzWriter, meta: str) -> None:
+    """Write the member ``meta``: a 0-d unicode array of JSON."""
+    text = np.array(meta)
     writer.write("meta", (), text.dtype, [text.reshape(1).view(np.uint8)])
 
 
@@ -111,7 +112,7 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
     origins = check_origins(origins, stack.meta.grid)
     stack.meta.grid.resized((patches.shape[1], patches.shape[2]), origins)
     with NpzWriter(file) as writer:
-        _write_meta(writer, stack.meta)
+        write_meta(writer, stack.meta.to_json())
         writer.write("origins", origins.shape, origins.dtype, [origins])
         payload = _to_payload(patches, stack.meta)
         writer.write("patches", payload.shape, payload.dtype, [payload])

@@ -83,6 +83,24 @@ def _unfold_outside(position: float, length: int, outside: str, *, align: bool) 
     return min(max(position, 0.0), length - 1.0) if outside != "zeros" else position
 
 
+def _keys(x: float, a: float = -0.75) -> float:
+    """The kernel of cubic convolution."""
+    x = abs(x)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def _bicubic(image: NDArray[np.float64], position: list[float], outside: str, *, align: bool) -> float:
+    total = 0.0
+    for r in range(math.floor(position[0]) - 1, math.floor(position[0]) + 3):
+        for c in range(math.floor(position[1]) - 1, math.floor(position[1]) + 3):
+            u, v = (round(_unfold_outside(at, end, outside, align=align)) for at, end in zip((r, c), image.shape, strict=True))
+            if 0 <= u < image.shape[0] and 0 <= v < image.shape[1]:
+                total += float(image[u, v]) * _keys(position[0] - r) * _keys(position[1] - c)
+    return total
+
+
 def crop(
     image: NDArray[np.float64], box: tuple[float, ...], size: tuple[int, int], resampling: str, outside: str, *, align: bool
 ) -> NDArray[np.float64]:
@@ -90,16 +108,20 @@ def crop(
     height, width = image.shape
     out = np.zeros(size)
     for i, j in np.ndindex(*size):
-        place = []
+        place, unplaced = [], []
         for index, count, length, low, high in ((i, size[0], height, box[1], box[3]), (j, size[1], width, box[0], box[2])):
             base = (-1 + 2 * index / (count - 1) if count > 1 else 0.0) if align else -1 + (2 * index + 1) / count
             at = base * (high - low) / 2 + (high + low) / 2
             pixel = (at + 1) / 2 * (length - 1) if align else ((at + 1) * length - 1) / 2
+            unplaced.append(pixel)
             place.append(_unfold_outside(pixel, length, outside, align=align))
         y, x = place
         if resampling == "nearest":
             r, c = round(y), round(x)
             out[i, j] = image[r, c] if 0 <= r < height and 0 <= c < width else 0
+            continue
+        if resampling == "bicubic":
+            out[i, j] = _bicubic(image, unplaced, outside, align=align)
             continue
         for r in (math.floor(y), math.floor(y) + 1):
             for c in (math.floor(x), math.floor(x) + 1):

@@ -344,7 +344,7 @@ def make_files(folder: Path) -> None:
         ("merge a.npz -o /dev/full --image-format png", 3, "/dev/full: cannot be written: no space left on device"),
         ("merge a.npz a.npz -o x.png", 1, "a.npz is no shard, and several inputs for one output"),
         ("merge a.npz --max-pixels 100 -o x.png", 1, "a.npz: needs a canvas of 600 pixels"),
-        ("crop a.png -o x.png", 2, "--box and --normalized-box: one is needed"),
+        ("crop a.png -o x.png", 2, "--box and --normalized-box: one is needed, or --boxes, or --fit"),
         ("crop a.png --box 0 0 1 1 --normalized-box 0 0 1 1 -o x.png", 2, "--box and --normalized-box: they exclude each other"),
         ("crop a.png --box 0 0 0 5 -o x.png", 1, "a.png: box is empty: width=0 height=5"),
         ("crop a.png -o x.png --box 0 0 5", 2, "requires 4 arguments"),

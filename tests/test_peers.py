@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from patchcli import Grid, crop, extract, merge, view
+from patchcli import Grid, crop, crop_gradient, extract, merge, view
 from patchcli.layouts import unroll
 from tests.conftest import Run, read_image, write_image
 
@@ -211,26 +211,51 @@ def test_patchify_drops_what_does_not_fill_a_patch(step: int) -> None:
 corner = st.floats(-3, 3) | st.integers(-12, 12).map(lambda quarter: quarter / 4)  # where ties are
 
 
-@settings(max_examples=600)
+@settings(max_examples=500)
 @given(
     st.tuples(corner, corner, corner, corner).filter(lambda box: abs(box[0] - box[2]) > 1e-3 and abs(box[1] - box[3]) > 1e-3),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.sampled_from(["zeros", "border", "reflection"]),
-    st.sampled_from(["bilinear", "nearest"]),
+    st.sampled_from(["nearest", "bilinear", "bicubic"]),
     st.booleans(),
 )
 @pytest.mark.filterwarnings("ignore:Since version 1.3.0:UserWarning")
 def test_torch_affine_grid_and_grid_sample(
     box: tuple[float, float, float, float], shape: tuple[int, int], size: tuple[int, int], outside: str, how: str, align: bool
 ) -> None:
+    against_torch(box, (*shape, 2), size, outside, how, align=align)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0:UserWarning")
+def test_torch_at_sizes_up_to_300(how: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width, down, across = (int(side) for side in rng.integers(1, 301, 4))
+    inside, anywhere, far = rng.uniform(-1, 1, 4), rng.uniform(-3, 3, 4), rng.uniform(-1, 1, 4) + rng.uniform(-9, 9)
+    box = (inside, anywhere, far, np.round(anywhere * 4) / 4 + [0, 0, 0.125, 0.125])[seed % 4]
+    outside = ("zeros", "border", "reflection")[seed % 3]
+    against_torch(tuple(box.tolist()), (height, width, 1 + seed % 3), (down, across), outside, how, align=seed % 2 == 0)
+
+
+def against_torch(
+    box: tuple[float, ...], shape: tuple[int, ...], size: tuple[int, int], outside: str, how: str, *, align: bool
+) -> None:
+    """Values, the image's gradient and the box's, in float64."""
     torch = peer("torch")
-    functional = torch.nn.functional
-    source = np.random.default_rng(2).standard_normal(shape)
-    x0, y0, x1, y1 = box
-    theta = torch.tensor([[[(x1 - x0) / 2, 0, (x1 + x0) / 2], [0, (y1 - y0) / 2, (y1 + y0) / 2]]], dtype=torch.float64)
-    flow = functional.affine_grid(theta, (1, 1, *size), align_corners=align)
+    rng = np.random.default_rng(2)
+    source, towards = rng.standard_normal(shape), rng.standard_normal((*size, shape[2]))
+    image, corners = torch.from_numpy(source).requires_grad_(), torch.tensor(box, dtype=torch.float64, requires_grad=True)
+    x0, y0, x1, y1 = corners
+    theta = torch.stack([(x1 - x0) / 2, 0 * x0, (x1 + x0) / 2, 0 * y0, (y1 - y0) / 2, (y1 + y0) / 2]).reshape(1, 2, 3)
+    flow = torch.nn.functional.affine_grid(theta, (1, shape[2], *size), align_corners=align)
     options = {"mode": how, "padding_mode": outside, "align_corners": align}
-    sampled = functional.grid_sample(torch.from_numpy(source)[None, None], flow, **options)
+    sampled = torch.nn.functional.grid_sample(image.permute(2, 0, 1)[None], flow, **options)[0].permute(1, 2, 0)
+    (sampled * torch.from_numpy(towards)).sum().backward()
     got = crop(source, box, size, outside=outside, resampling=how, align_corners=align)
-    assert np.abs(got - sampled[0, 0].numpy()).max() < 1e-9
+    error = np.abs(got - sampled.detach().numpy()).max()
+    assert error == 0 if how == "nearest" else error < 1e-9
+    to_image, to_box = crop_gradient(source, box, towards, outside=outside, resampling=how, align_corners=align)
+    assert np.abs(to_image - image.grad.numpy()).max() < 1e-8
+    assert np.abs(to_box - corners.grad.numpy()).max() < 1e-8 * max(1, np.abs(to_box).max())

@@ -1,19 +1,25 @@
-"""``patchcli crop``: a box of an image at a chosen size."""
+"""``patchcli crop``: boxes of images at a chosen size."""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli import options, parameters, runner
+from patchcli import boxes, files, options, parameters, runner
+from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS
 from patchcli.jobs import crop as job
-from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
+from patchcli.spans import OUTSIDE
+from patchcli.taps import RESAMPLING, STILL
+
+if TYPE_CHECKING:
+    from patchcli.jobs import Said, Task, Tick
 
 
-@click.command(short_help="Crop a box of images, sampled as PyTorch does.")
+@click.command(short_help="Crop boxes of images, sampled as PyTorch does.")
 @options.batch_options
 @click.option("--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
 @click.option(
@@ -23,6 +29,7 @@ from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
+@click.option("--boxes", metavar="FILE", help="Many boxes, a line each, JSON Lines or CSV; - is standard input.")
 @click.option("--size", type=parameters.Size(), help="Size of the crop; default: that of the box, rounded.")
 @click.option(
     "--resampling", type=click.Choice(tuple(RESAMPLING)), default="bilinear", show_default=True, help="How pixels are sampled."
@@ -40,41 +47,73 @@ from patchcli.resample import OUTSIDE, RESAMPLING, Box, check_box
     show_default=True,
     help="What lies outside the image.",
 )
+@click.option("--fit", metavar="TEMPLATE", help="Find the box whose crop matches this image, from the box given or anywhere.")
+@click.option("--fit-report", metavar="FILE", help="Write every step of the fit, as JSON Lines.")
 @options.reading_options
 @options.image_format_option
 @click.pass_context
 def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
-    """Crop a box of each image and sample it at a size, exactly as affine_grid and grid_sample of PyTorch do.
+    """Crop boxes of images and sample them at a size, exactly as affine_grid and grid_sample of PyTorch do.
 
     \b
     patchcli crop photo.png --box 100 50 64 64 -o crop.png
     patchcli crop photo.png --normalized-box -0.5 -0.3 0.7 0.8 --size 224x224 -o crop.png
+    patchcli crop --boxes boxes.csv --size 64 -o 'crops/{stem}-{index}.png'
+    patchcli crop --boxes boxes.csv --size 64 -o crops.npz
+    patchcli crop photo.png --fit part.png -o found.png
     """
+    if given["boxes"] is not None:
+        ctx.exit(boxes.run(given))
     options.need_inputs(ctx, given["inputs"])
-    if (given["box"] is None) == (given["normalized_box"] is None):
-        fault = "one is needed" if given["box"] is None else "they exclude each other"
-        raise UsageError(f"--box and --normalized-box: {fault}")
-    _check(given["box"] or given["normalized_box"])
+    _check_box(given)
     image_format = options.image_format_of(given)
-    tasks = options.place_tasks(given, lambda path: path + (FORMATS[image_format].suffixes[0] if image_format else ""))
-    options.check_suffixes([task.target for task in tasks if image_format is None])
-    normalized = given["box"] is None
-    settings = job.CropSettings(
-        given["normalized_box"] if normalized else given["box"],
-        normalized,
-        given["size"],
-        given["resampling"],
-        given["align_corners"],
-        given["outside"],
-        image_format,
-        options.reading_of(given),
-        given["overwrite"],
+    report, fit = given["fit_report"], given["fit"]
+    tasks = options.place_tasks(
+        given,
+        lambda path: path + (FORMATS[image_format].suffixes[0] if image_format else ""),
+        also_written=[] if report is None else [report],
+        also_read=[] if fit is None else [fit],
     )
-    ctx.exit(runner.run(tasks, lambda task, tick: job.crop_one(task, settings, tick), options.make_voice(given)))
+    options.check_suffixes([task.target for task in tasks if image_format is None])
+    settings = boxes.settings_of(given, image_format)
+    curve: list[str] = []
+
+    def work(task: Task, tick: Tick) -> Said:
+        said = job.crop_one(task, settings, tick)
+        curve.extend(said.curve)
+        return said
+
+    code = runner.run(tasks, work, options.make_voice(given))
+    if report is not None and code != runner.STOPPED:
+        with files.create(report, overwrite=given["overwrite"]) as file:
+            file.write("".join(f"{line}\n" for line in curve).encode())
+    ctx.exit(code)
 
 
-def _check(box: Box) -> None:
+def _check_box(given: dict[str, Any]) -> None:
+    """Check that the options that say what to crop belong together."""
+    both = given["box"] is not None and given["normalized_box"] is not None
+    neither = given["box"] is None and given["normalized_box"] is None
+    if both or (neither and given["fit"] is None):
+        fault = "they exclude each other" if both else "one is needed, or --boxes, or --fit"
+        raise UsageError(f"--box and --normalized-box: {fault}")
+    if given["fit"] is None and given["fit_report"] is not None:
+        raise UsageError("--fit-report is for --fit")
+    if given["fit"] is not None and given["output"] == files.STREAM:
+        raise UsageError("--fit prints its result to standard output, so the crop cannot go there; give -o FILE or -d")
+    if given["fit"] is not None and given["resampling"] in STILL:
+        allowed = ", ".join(word for word in RESAMPLING if word not in STILL)
+        raise UsageError(f"--resampling is {given['resampling']}, which has no gradient; allowed with --fit are {allowed}")
+    box = given["box"] or given["normalized_box"]
+    if box is not None:
+        with as_usage():
+            check_boxes(box)
+
+
+@contextlib.contextmanager
+def as_usage() -> Any:  # noqa: ANN401
+    """What a kernel says of an option is a mistake in the call."""
     try:
-        check_box(box)
+        yield
     except PatchcliError as error:
         raise UsageError(str(error)) from None

@@ -42,10 +42,16 @@ class Said(NamedTuple):
     Attributes:
         done: what was done, for those who look.
         hint: what is probably not as it was meant.
+        result: what was asked for in words or numbers, for standard output.
+        faults: parts of the input that failed, each in a sentence.
+        curve: how the result was found, line by line.
     """
 
     done: str
     hint: str | None = None
+    result: str | None = None
+    faults: tuple[str, ...] = ()
+    curve: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):

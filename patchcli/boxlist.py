@@ -1,0 +1,145 @@
+"""Lists of boxes: JSON Lines or CSV, a box a line, each checked by itself so that one bad line stops no other."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from patchcli.errors import PatchcliError, UsageError
+from patchcli.parameters import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from patchcli.axis import Pair
+    from patchcli.box import Box
+
+PIXELS, CORNERS = ("x", "y", "width", "height"), ("x0", "y0", "x1", "y1")
+SHORT = {"w": "width", "h": "height"}
+
+
+class Row(NamedTuple):
+    """One line of a list.
+
+    Attributes:
+        line: its number in the file, from 1.
+        source: the image; None where the list does not say.
+        box: four numbers, not yet checked.
+        normalized: whether they are corners in normalised coordinates, or ``(x, y, width, height)`` in pixels.
+        size: of the crop, (rows, columns); None where the list does not say.
+        output: its file; None where the list does not say.
+    """
+
+    line: int
+    source: str | None
+    box: Box
+    normalized: bool
+    size: Pair | None = None
+    output: str | None = None
+
+
+class BadRow(NamedTuple):
+    """A line that cannot be used, and why."""
+
+    line: int
+    reason: str
+
+
+def rows_of(lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
+    """The rows of a list, JSON Lines where its first line begins with a brace, CSV otherwise.
+
+    Raises:
+        UsageError: CSV without the columns that are needed, or a list without rows.
+    """
+    numbered = ((number, line.lstrip("\ufeff") if number == 1 else line) for number, line in enumerate(lines, 1))
+    filled = ((number, line) for number, line in numbered if line.strip())
+    try:
+        first = next(filled)
+    except StopIteration:
+        raise UsageError(f"{name}: is empty; allowed are JSON Lines, or CSV with a line of column names") from None
+    found = _json_rows(first, filled) if first[1].lstrip().startswith("{") else _csv_rows(first, filled, name)
+    count = 0
+    for count, row in enumerate(found, 1):  # noqa: B007  how many there were
+        yield row
+    if not count:
+        raise UsageError(f"{name}: has column names and no rows; allowed is a box a line")
+
+
+def _json_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[Row | BadRow]:
+    for number, line in itertools.chain([first], rest):
+        try:
+            fields = json.loads(line)
+            if not isinstance(fields, dict):
+                raise PatchcliError(f"is {line.strip():.40}; allowed is an object, as in " + '{"box": [10, 20, 64, 64]}')
+            yield _json_row(number, fields)
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield BadRow(number, f"is no JSON ({str(error).splitlines()[0]})")
+        except PatchcliError as error:
+            yield BadRow(number, str(error))
+
+
+def _json_row(number: int, fields: dict[str, Any]) -> Row:
+    given = [key for key in ("box", "normalized_box") if key in fields]
+    if len(given) != 1:
+        raise PatchcliError(
+            f"has {' and '.join(given) or 'no box'}; allowed is one of box [x, y, width, height] and normalized_box"
+        )
+    box = fields[given[0]]
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):  # noqa: PLR2004
+        raise PatchcliError(f"has {given[0]} {json.dumps(box)[:60]}; allowed are four numbers")
+    for key in ("input", "output"):
+        if not isinstance(fields.get(key, "x"), str) or fields.get(key) == "":
+            raise PatchcliError(f"has {key} {json.dumps(fields[key])[:60]}; allowed is the name of a file")
+    size = fields.get("size")
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):  # noqa: PLR2004
+        size = f"{size[0]}x{size[1]}"
+    x, y, width, height = box
+    return Row(number, fields.get("input"), (x, y, width, height), given[0] != "box", _size(size), fields.get("output"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _size(given: object) -> Pair | None:
+    if given is None or given == "":
+        return None
+    size = parse_size(str(given))
+    if size is None:
+        raise PatchcliError(f"has size {given!s:.40}; allowed are W or WxH in whole pixels, as in 64x48")
+    return size
+
+
+def _csv_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]], name: str) -> Iterator[Row | BadRow]:
+    columns = [SHORT.get(column, column) for column in (cell.strip().lower() for cell in next(csv.reader([first[1]]), []))]
+    sets = [words for words in (PIXELS, CORNERS) if set(words) <= set(columns)]
+    if len(sets) != 1 or len(set(columns)) != len(columns):
+        fault = "twice the same" if len(set(columns)) != len(columns) else "both kinds of box" if sets else "no box"
+        raise UsageError(
+            f"{name}: has the columns {', '.join(columns)[:200]} ({fault}); allowed are {', '.join(PIXELS)} or "
+            f"{', '.join(CORNERS)}, and input, size, output"
+        )
+    for number, line in rest:
+        try:
+            cells = next(csv.reader([line], strict=True), [])
+            if len(cells) != len(columns):
+                raise PatchcliError(f"has {len(cells)} cells; allowed are {len(columns)}, one for each column")
+            yield _csv_row(number, dict(zip(columns, (cell.strip() for cell in cells), strict=True)), sets[0])
+        except csv.Error as error:
+            yield BadRow(number, f"is no CSV ({error})")
+        except PatchcliError as error:
+            yield BadRow(number, str(error))
+
+
+def _csv_row(number: int, cells: dict[str, str], words: tuple[str, ...]) -> Row:
+    box = []
+    for word in words:
+        try:
+            box.append(float(cells[word]))
+        except ValueError:
+            raise PatchcliError(f"has {word} {cells[word]!r:.40}; allowed is a number") from None
+    first, second, third, fourth = box
+    size, output = _size(cells.get("size")), cells.get("output") or None
+    return Row(number, cells.get("input") or None, (first, second, third, fourth), words is CORNERS, size, output)

@@ -1,0 +1,104 @@
+"""Crop boxes of images at a chosen size, sampled as PyTorch's affine_grid and grid_sample do.
+
+A box maps the crop to the image by the affine Theta with rows ((x1-x0)/2, 0, (x1+x0)/2) and (0, (y1-y0)/2, (y1+y0)/2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchcli.plan import Plan, Sampling, plan_of, taps_of
+from patchcli.resample import sample
+from patchcli.spans import OUTSIDE, Span
+from patchcli.taps import WIDE, Taps
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from patchcli.axis import Pair
+
+
+def crop(
+    image: ArrayLike,
+    box: ArrayLike,
+    size: int | Pair | None = None,
+    *,
+    normalized: bool = True,
+    resampling: str = "bilinear",
+    align_corners: bool = False,
+    outside: str = "zeros",
+) -> NDArray[Any]:
+    """Crop boxes of images and sample them at a size: ``affine_grid`` followed by ``grid_sample``.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)``, any real dtype; or a batch ``(B, H, W, C)``.
+        box: corners ``(x0, y0, x1, y1)`` in normalised coordinates, or, with ``normalized=False``, ``(x, y, width,
+            height)`` in pixels. It may reach outside the image; x1 < x0 or a negative width mirrors. Several boxes
+            ``(B, 4)`` make a batch: of one image, or each of its own.
+        size: ``(h, w)`` of the crop, or one number for both; the box's own size in pixels, rounded, if not given.
+        normalized: how a box is given.
+        resampling: ``nearest``, ``bilinear`` and ``bicubic`` as grid_sample has them; ``area`` and ``lanczos`` widen with
+            the step from pixel to pixel, so that nothing aliases, and equal Pillow's ``resize(size, BOX or LANCZOS, box=...,
+            reducing_gap=None)`` on float images.
+        align_corners: whether -1 and 1 are the centres of the corner pixels instead of the edges of the image.
+        outside: what is read outside the image: ``zeros``, ``border`` or ``reflection``; ``error`` refuses such a box.
+            ``area`` and ``lanczos`` end at a border of the image that the box does not cross.
+
+    Returns:
+        A new array ``(h, w[, C])``, or ``(B, h, w[, C])`` of a batch, in the image's dtype. 8-bit numbers, float16 and
+        float32 are computed in float32, others in float64; integers are rounded to nearest, ties to even, and saturated. A
+        pixel box of whole numbers with its own size is an exact copy.
+
+    Raises:
+        PatchcliError: an empty or not finite box, a size out of range, boxes of different own sizes without a size, an
+            unknown word.
+
+    >>> crop(np.arange(16).reshape(4, 4), (1, 1, 2, 2), normalized=False)
+    array([[ 5,  6],
+           [ 9, 10]])
+    >>> crop(np.zeros((4, 4, 3)), [(-1, -1, 0, 0), (0, 0, 1, 1)], 8).shape
+    (2, 8, 8, 3)
+    """
+    sampling = Sampling(normalized, resampling, align_corners, outside)
+    plan = plan_of(image, box, size, sampling)
+    if plan.whole.all():
+        return _copies(plan, sampling).reshape(plan.shape)
+    parts = [plan] if resampling not in WIDE else (_some(plan, one) for one in np.eye(len(plan.which), dtype=np.bool_))
+    made = [  # boxes of different sizes have different numbers of taps where these widen with the step
+        sample(
+            part.images,
+            part.which,
+            taps_of(part.rows, sampling),
+            taps_of(part.columns, sampling),
+            saturate=resampling == "lanczos",
+        )
+        for part in parts
+    ]
+    out = made[0] if len(made) == 1 else np.concatenate(made)
+    if plan.whole.any():
+        out[plan.whole] = _copies(_some(plan, plan.whole), sampling)
+    return out.reshape(plan.shape)
+
+
+def _some(plan: Plan, which: NDArray[np.bool_]) -> Plan:
+    """The crops of a plan that are marked."""
+    rows, columns = (
+        span._replace(low=span.low[which], high=span.high[which], start=span.start[which], extent=span.extent[which])
+        for span in (plan.rows, plan.columns)
+    )
+    return plan._replace(which=plan.which[which], rows=rows, columns=columns)
+
+
+def _copies(plan: Plan, sampling: Sampling) -> NDArray[Any]:
+    """Boxes of whole pixels at their own size, pixel by pixel."""
+    rows, columns = (_whole_taps(span, sampling.outside) for span in (plan.rows, plan.columns))
+    return sample(plan.images, plan.which, rows, columns)
+
+
+def _whole_taps(span: Span, outside: str) -> Taps:
+    place, _ = OUTSIDE[outside](span.start[:, None] + np.arange(span.size, dtype=np.float64), span)
+    inside = (place >= 0) & (place < span.length)
+    index = np.clip(np.rint(place), 0, span.length - 1).astype(np.int64)
+    return Taps(index[..., None], np.where(inside, 1.0, 0.0)[..., None])

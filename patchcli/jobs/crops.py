@@ -1,0 +1,220 @@
+"""``crop --boxes``: many boxes of one image, each to a file of its own, or all of them to one stack."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from patchcli import files
+from patchcli.box import pixel_box
+from patchcli.cropping import crop
+from patchcli.errors import OutputError, PatchcliError
+from patchcli.grid import Grid
+from patchcli.jobs import Said, Task, Tick, read_image
+from patchcli.jobs.crop import CropSettings, check_size, cut, save
+from patchcli.meta import Meta, Source
+from patchcli.npzwriter import NpzWriter
+from patchcli.stack import Stack, write_meta, write_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from patchcli.axis import Pair
+    from patchcli.box import Box
+
+FORMAT, VERSION = "patchcli.crops", 1
+AT_ONCE = 1 << 26  # bytes of crops that are made together
+PIECE = 1 << 22  # bytes written at once
+
+
+class BoxRow(NamedTuple):
+    """One box of a list.
+
+    Attributes:
+        label: the list and the line, for messages.
+        line: its number in the list.
+        place: the how-manieth row of the list it is, from 0.
+        box: four numbers.
+        normalized: how they are meant.
+        size: of the crop, None for the box's own.
+        target: where the crop goes; not used where all go to one stack.
+    """
+
+    label: str
+    line: int
+    place: int
+    box: Box
+    normalized: bool
+    size: Pair | None
+    target: str
+
+
+def crop_rows(task: Task, rows: Sequence[BoxRow], settings: CropSettings, _tick: Tick) -> Said:
+    """Crop each row's box of one image, which is decoded once, into the row's own file."""
+    image, _ = read_image(task.source, settings.reading)
+    faults = []
+    for row in rows:
+        try:
+            save(row.target, cut(image, row.box, row.size, settings._replace(normalized=row.normalized)), settings)
+        except OutputError:
+            raise
+        except PatchcliError as error:
+            faults.append(f"{row.label}: {error}")
+    return Said(f"{len(rows) - len(faults)} of {len(rows)} crops", faults=tuple(faults))
+
+
+class Collector:
+    """Crops of equal size on their way to one file: kept on disk, in the order of the list.
+
+    Args:
+        count: rows of the list.
+        settings: how crops are made.
+    """
+
+    def __init__(self, count: int, settings: CropSettings) -> None:
+        self._settings = settings
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._held: NDArray[Any] | None = None
+        self._sources: list[Source] = []
+        self._image = np.full(count, -1, np.int64)
+        self._lines = np.zeros(count, np.int64)
+        self._boxes = np.zeros((count, 4))
+        self._shape: Pair = (0, 0)  # of the last image
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held = None
+        self._file.close()
+
+    def take(self, task: Task, rows: Sequence[BoxRow], _tick: Tick) -> Said:
+        """Crop all rows of one image."""
+        image, source = read_image(task.source, self._settings.reading)
+        self._sources.append(source)
+        self._shape = image.shape[0], image.shape[1]
+        faults: list[str] = []
+        for some in _alike(rows, image):
+            try:
+                self._crop(image, some)
+            except PatchcliError:
+                for row in some:
+                    try:
+                        self._crop(image, [row])
+                    except PatchcliError as error:
+                        faults.append(f"{row.label}: {error}")
+        return Said(f"{len(rows) - len(faults)} of {len(rows)} crops", faults=tuple(faults))
+
+    def _crop(self, image: NDArray[Any], rows: Sequence[BoxRow]) -> None:
+        settings = self._settings._replace(normalized=rows[0].normalized)
+        for row in rows:
+            check_size(image, row.box, row.size, settings)
+        made = crop(
+            image,
+            [row.box for row in rows],
+            rows[0].size,
+            normalized=settings.normalized,
+            resampling=settings.resampling,
+            align_corners=settings.align_corners,
+            outside=settings.outside,
+        )
+        held = self._room(made)
+        length = image.shape[0], image.shape[1]
+        for row, one in zip(rows, made, strict=True):
+            held[row.place] = one
+            box = pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box
+            self._boxes[row.place], self._lines[row.place] = box, row.line
+            self._image[row.place] = len(self._sources) - 1
+
+    def _room(self, made: NDArray[Any]) -> NDArray[Any]:
+        """The place for crops like these, which must be like those before them."""
+        if self._held is None:
+            shape = (len(self._image), *made.shape[1:])
+            self._file.truncate(max(1, int(np.prod(shape)) * made.itemsize))
+            self._held = np.memmap(self._file, made.dtype, "r+", shape=shape)
+        wanted, got = ((f"{some.shape[1:]} {some.dtype}") for some in (self._held, made))
+        if wanted != got:
+            raise PatchcliError(
+                f"crop is {got} but those before it are {wanted}; allowed in one file are equal shapes and dtypes"
+            )
+        return self._held
+
+    @property
+    def count(self) -> int:
+        """How many crops there are."""
+        return int(np.count_nonzero(self._image >= 0))
+
+    def write(self, target: str) -> None:
+        """Write the file: a patch stack where the crops are patches of one image, else a file of crops."""
+        assert self._held is not None
+        done = np.flatnonzero(self._image >= 0)
+        with files.create(target, overwrite=self._settings.overwrite) as file:
+            if self._patches(done):
+                write_stack(file, self._stack(done))
+                return
+            with NpzWriter(file) as writer:
+                write_meta(writer, self._meta())
+                for name, values in (("boxes", self._boxes), ("image", self._image), ("line", self._lines)):
+                    writer.write(name, values[done].shape, values.dtype, [values[done]])
+                writer.write("patches", (len(done), *self._held.shape[1:]), self._held.dtype, self._pieces(done))
+
+    def _patches(self, done: NDArray[np.int64]) -> bool:
+        """Whether all crops are whole pixels, inside the only image, at their own size."""
+        boxes, held = self._boxes[done], self._held
+        assert held is not None
+        whole = (boxes == np.floor(boxes)).all() and (boxes[:, :2] >= 0).all()
+        own = (boxes[:, 2] == held.shape[2]).all() and (boxes[:, 3] == held.shape[1]).all()
+        inside = (boxes[:, :2] + boxes[:, 2:] <= np.array(self._shape[::-1])).all()
+        return bool(whole and own and inside and len(self._sources) == 1)
+
+    def _stack(self, done: NDArray[np.int64]) -> Stack:
+        held = self._held
+        assert held is not None
+        grid = Grid(self._shape, (held.shape[1], held.shape[2]), edge="pad")
+        origins = self._boxes[done][:, [1, 0]].astype(np.int64)
+        return Stack(
+            held if len(done) == len(held) else held[done],
+            origins,
+            Meta(grid, held.shape[3:], held.dtype, "reflect", 0, self._sources[0]),
+        )
+
+    def _meta(self) -> str:
+        settings = self._settings
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "images": [source._asdict() for source in self._sources],
+            "resampling": settings.resampling,
+            "align_corners": settings.align_corners,
+            "outside": settings.outside,
+        }
+        return json.dumps(about, separators=(",", ":"))
+
+    def _pieces(self, done: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        held = self._held
+        assert held is not None
+        step = max(1, PIECE // max(1, int(np.prod(held.shape[1:])) * held.itemsize))
+        for at in range(0, len(done), step):
+            yield held[done[at : at + step]]
+
+
+def _alike(rows: Sequence[BoxRow], image: NDArray[Any]) -> Iterator[Sequence[BoxRow]]:
+    """Neighbouring rows whose boxes are given alike and whose crops have one size, as many as fit in memory together."""
+    at = 0
+    while at < len(rows):
+        first, end = rows[at], at + 1
+        if first.size is not None:
+            each = first.size[0] * first.size[1] * image[0, 0].nbytes
+            while (
+                end < len(rows)
+                and (rows[end].size, rows[end].normalized) == (first.size, first.normalized)
+                and (end - at + 1) * each <= AT_ONCE
+            ):
+                end += 1
+        yield rows[at:end]
+        at = end

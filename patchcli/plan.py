@@ -1,0 +1,150 @@
+"""What a crop samples where: boxes, sizes and options checked and laid out along the two axes, before any pixel is read.
+
+Letters: an image is ``(H, W[, C])``, a crop ``(h, w[, C])``, B is the number of crops, S that of images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli.box import check_boxes, describe
+from patchcli.dtypes import check_real
+from patchcli.errors import PatchcliError
+from patchcli.grid import pair
+from patchcli.spans import OUTSIDE, Span, span_of
+from patchcli.taps import RESAMPLING, Taps
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from patchcli.axis import Pair
+
+MAX_SIZE = 1 << 20  # pixels of one side of a crop
+
+
+class Sampling(NamedTuple):
+    """How a box is sampled.
+
+    Attributes:
+        normalized: boxes are corners ``(x0, y0, x1, y1)`` in normalised coordinates, else ``(x, y, width, height)`` in pixels.
+        resampling: a key of `RESAMPLING`.
+        align_corners: whether -1 and 1 are the centres of the corner pixels instead of the edges of the image.
+        outside: a key of `OUTSIDE`.
+    """
+
+    normalized: bool = True
+    resampling: str = "bilinear"
+    align_corners: bool = False
+    outside: str = "zeros"
+
+
+class Plan(NamedTuple):
+    """What is to be sampled where.
+
+    Attributes:
+        images: ``(S, H, W, C)``, C-contiguous.
+        which: the image of each crop, ``(B,)``.
+        rows: spans along the rows.
+        columns: spans along the columns.
+        whole: which boxes are whole pixels at their own size, ``(B,)``.
+        shape: of the result, ``([B, ]h, w[, C])``.
+    """
+
+    images: NDArray[Any]
+    which: NDArray[np.int64]
+    rows: Span
+    columns: Span
+    whole: NDArray[np.bool_]
+    shape: tuple[int, ...]
+
+
+def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling: Sampling) -> Plan:
+    """Check what is to be cropped, and lay it out; the rules of `crop`."""
+    for name, word, table in (("resampling", sampling.resampling, RESAMPLING), ("outside", sampling.outside, OUTSIDE)):
+        if word not in table:
+            raise PatchcliError(f"{name} is {word!r}; allowed are {', '.join(table)}")
+    images, gray = _as_images(image)
+    given = check_boxes(box)
+    boxes = np.atleast_2d(given)
+    batch = len(images) > 1 or np.ndim(image) == 4 or given.ndim == 2  # noqa: PLR2004
+    if len(images) > 1 and len(boxes) not in (1, len(images)):
+        raise PatchcliError(f"there are {len(images)} images and {len(boxes)} boxes; allowed are one box, or one for each image")
+    which = np.arange(len(images)) if len(images) > 1 else np.zeros(len(boxes), np.int64)
+    boxes = np.broadcast_to(boxes, (len(which), 4))
+    rows, columns = _spans(boxes, images.shape[1:3], sampling)
+    shape = _size_of(rows, columns, size)
+    rows, columns = rows._replace(size=shape[0]), columns._replace(size=shape[1])
+    if sampling.outside == "error":
+        _check_inside(rows, columns)
+    whole = np.zeros(len(which), np.bool_)
+    if not sampling.normalized:
+        own = (rows.extent == shape[0]) & (columns.extent == shape[1])
+        whole = own & (rows.start == np.floor(rows.start)) & (columns.start == np.floor(columns.start))
+    result = (*shape,) if gray else (*shape, images.shape[3])
+    return Plan(images, which, rows, columns, whole, (len(which), *result) if batch else result)
+
+
+def _as_images(image: ArrayLike) -> tuple[NDArray[Any], bool]:
+    """One image or several as ``(S, H, W, C)``, C-contiguous, and whether there was no axis of channels."""
+    array = np.asarray(image)
+    check_real(array.dtype, "image")
+    if array.ndim not in (2, 3, 4) or array.size == 0:
+        raise PatchcliError(
+            f"image has shape {array.shape}; allowed are (H, W), (H, W, C) and (B, H, W, C) with every size at least 1"
+        )
+    gray = array.ndim == 2  # noqa: PLR2004
+    whole = array[None, ..., None] if gray else array.reshape(-1, *array.shape[-3:])
+    return np.ascontiguousarray(whole), gray
+
+
+def _spans(boxes: NDArray[np.float64], image: tuple[int, ...], sampling: Sampling) -> tuple[Span, Span]:
+    """Spans of rows and columns, not empty."""
+    (left, top), (right, bottom) = boxes[:, :2].T, boxes[:, 2:].T
+    rows, columns = (
+        span_of(first, second, 1, length, normalized=sampling.normalized, align_corners=sampling.align_corners)
+        for first, second, length in ((top, bottom, image[0]), (left, right, image[1]))
+    )
+    empty = (boxes[:, :2] == boxes[:, 2:]).any(axis=1) if sampling.normalized else (boxes[:, 2:] == 0).any(axis=1)
+    if empty.any():
+        number = int(np.argmax(empty))
+        raise PatchcliError(
+            f"box is empty: width={columns.extent[number]:g} height={rows.extent[number]:g}; both must differ from 0"
+        )
+    return rows, columns
+
+
+def _size_of(rows: Span, columns: Span, size: int | Pair | None) -> Pair:
+    """The size asked for, or that of the boxes themselves: whole pixels, at least one."""
+    if size is None:
+        height, width = (np.maximum(1, np.rint(np.abs(span.extent))) for span in (rows, columns))
+        other = (height != height[0]) | (width != width[0])
+        if other.any():
+            number = int(np.argmax(other))
+            raise PatchcliError(
+                f"boxes are of different sizes (width={width[0]:g} height={height[0]:g}, number {number} width={width[number]:g} "
+                f"height={height[number]:g}) and no size is given; allowed without one are boxes of equal size"
+            )
+        shape = int(height[0]), int(width[0])
+    else:
+        shape = pair("crop size", size)
+    if not all(1 <= side <= MAX_SIZE for side in shape):
+        raise PatchcliError(f"crop size is width={shape[1]} height={shape[0]}; allowed are 1 to {MAX_SIZE}")
+    return shape
+
+
+def _check_inside(rows: Span, columns: Span) -> None:
+    """Refuse boxes that reach outside the image."""
+    for row, height, column, width in zip(rows.start, rows.extent, columns.start, columns.extent, strict=True):
+        for start, extent, end in ((column, width, columns.length), (row, height, rows.length)):
+            if min(start, start + extent) < 0 or max(start, start + extent) > end:
+                raise PatchcliError(
+                    f"box {describe((column, row, width, height))} reaches outside the image of width={columns.length} "
+                    f"height={rows.length}; allowed with outside zeros, border or reflection"
+                )
+
+
+def taps_of(span: Span, sampling: Sampling, *, moving: bool = False) -> Taps:
+    """The taps of an axis, with their motions if wanted."""
+    return RESAMPLING[sampling.resampling](span, sampling.outside, moving=moving)
