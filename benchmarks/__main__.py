@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only kernels,processes,growth]``: one run, one table, a JSON file and a plot beside it."""
+"""``python -m benchmarks [--quick] [--only PART,...]``: one run, one table, a JSON file and a plot beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kernels, processes
+from benchmarks import crops, kernels, processes
 from benchmarks.measure import HEAD, Table, line, machine
 from benchmarks.peers import optional
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, no stack above 2 GB")
-    parser.add_argument("--only", default="kernels,processes,growth", help="parts to run")
+    parser.add_argument("--only", default="kernels,crops,fits,processes,growth", help="parts to run")
     parser.add_argument("--folder", help="where the large files go; default: a temporary folder")
     options = parser.parse_args()
     parts = options.only.split(",")
@@ -27,6 +27,10 @@ def main() -> None:
     print(machine(), "", HEAD, sep="\n", flush=True)
     if "kernels" in parts:
         kernels.run(table, quick=options.quick)
+    if "crops" in parts:
+        crops.run(table, quick=options.quick)
+    if "fits" in parts:
+        crops.fits(quick=options.quick)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         if "processes" in parts:
             processes.run(table, Path(name), quick=options.quick)
