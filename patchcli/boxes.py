@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from patchcli import files, options, runner
+from patchcli import files, options, placing, runner
 from patchcli.boxlist import BadRow, Row, rows_of
 from patchcli.errors import OutputError, PatchcliError, UsageError
 from patchcli.files import STREAM
-from patchcli.formats import FORMATS
+from patchcli.formats import FORMATS, SUFFIXES
+from patchcli.inputs import Found, find
 from patchcli.jobs import Task
 from patchcli.jobs import crop as job
 from patchcli.jobs.crops import BoxRow, Collector, crop_rows
@@ -25,6 +26,10 @@ def run(given: dict[str, Any]) -> int:
     """Crop every box of a list; the exit code."""
     _check(given)
     name = files.name_of(given["boxes"], "standard input")
+    found = Found([], [], [])
+    if given["inputs"] or given["files_from"] is not None or given["null"]:
+        found = find(given, SUFFIXES)
+        given["inputs"] = tuple(found.paths)
     rows = _read(given["boxes"], name)
     bad = [row for row in rows if isinstance(row, BadRow)]
     stack = given["output"] is not None and given["output"].lower().endswith(STACK)
@@ -38,13 +43,19 @@ def run(given: dict[str, Any]) -> int:
         voice.error(f"{name}:{one.line}: {one.reason}")
     by_source = {task.source: of for task, of in tasks}
     if not stack:
-        code = runner.run(
-            [task for task, _ in tasks], lambda task, tick: crop_rows(task, by_source[task.source], settings, tick), voice
+        code = placing.run(
+            found,
+            [task for task, _ in tasks],
+            lambda task, tick: crop_rows(task, by_source[task.source], settings, tick),
+            voice,
         )
         return code or (runner.FAILED if bad else code)
     with Collector(len(rows) * max(1, len(given["inputs"])), settings) as collector:
-        code = runner.run(
-            [task for task, _ in tasks], lambda task, tick: collector.take(task, by_source[task.source], tick), voice
+        code = placing.run(
+            found,
+            [task for task, _ in tasks],
+            lambda task, tick: collector.take(task, by_source[task.source], tick),
+            voice,
         )
         if collector.count and code != runner.STOPPED:
             collector.write(given["output"])
@@ -60,7 +71,7 @@ def _check(given: dict[str, Any]) -> None:
         raise UsageError("--boxes is an empty name; allowed is a file, and - for standard input")
     if given["output"] is not None and given["output_dir"] is not None:
         raise UsageError("-o and -d exclude each other")
-    if [*given["inputs"], given["boxes"]].count(STREAM) > 1:
+    if [*given["inputs"], given["files_from"], given["boxes"]].count(STREAM) > 1:
         raise UsageError("standard input (-) was given twice; it can be read once")
 
 
@@ -111,7 +122,7 @@ def _tasks(
         also_read = [given["boxes"]]
         if image_format is None:
             options.check_suffixes([task.target for task in tasks_to_check])
-    options.refuse_losses(tasks_to_check, [], also_read, overwrite=given["overwrite"])
+    placing.refuse_losses(tasks_to_check, [], also_read, overwrite=given["overwrite"])
     return tasks
 
 
@@ -121,7 +132,7 @@ def _target(given: dict[str, Any], row: Row, source: str, place: int, name: str,
     if row.output is not None and output is not None:
         raise UsageError(f"{name}:{row.line}: names an output, and -o is given too; allowed is one of the two")
     if row.output is not None:
-        return os.path.join(folder, options.below(row.output)) if folder is not None else row.output
+        return os.path.join(folder, placing.below(row.output)) if folder is not None else row.output
     if output is not None:
         if not has_fields(output) and place:
             raise UsageError(
@@ -132,7 +143,7 @@ def _target(given: dict[str, Any], row: Row, source: str, place: int, name: str,
         raise UsageError(f"{name}:{row.line}: names no output; allowed without one are -o TEMPLATE, -o FILE.npz or -d DIR")
     if source == STREAM:
         raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
-    stem, suffix = os.path.splitext(options.below(source))
+    stem, suffix = os.path.splitext(placing.below(source))
     suffix = FORMATS[image_format].suffixes[0] if image_format else suffix
     return os.path.join(folder, f"{stem}-{place}{suffix}")
 

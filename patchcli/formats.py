@@ -257,4 +257,5 @@ FORMATS: dict[str, Format] = {
     "npy": Format(_starts(b"\x93NUMPY"), _no_open, _write_npy, dict.fromkeys(REAL, MANY), (".npy",)),
 }
 READABLE = tuple(name for name in FORMATS if name != "npy")
+SUFFIXES = tuple(suffix for name in READABLE for suffix in FORMATS[name].suffixes)  # of files that count in a folder
 WRITABLE = tuple(name for name, held in FORMATS.items() if held.write)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import click
 
 from patchcli import formats, images
 from patchcli.errors import PatchcliError, UsageError, one_line
-from patchcli.files import STREAM, is_special
-from patchcli.jobs import Reading, Task
+from patchcli.files import STREAM
+from patchcli.jobs import Reading
 from patchcli.runner import Voice
 
 if TYPE_CHECKING:
@@ -31,7 +30,11 @@ def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 batch_options = together(
     click.argument("inputs", nargs=-1, metavar="INPUTS..."),
-    click.option("-o", "--output", metavar="PATH", help="Output of the one input; - is standard output."),
+    click.option("--files-from", metavar="FILE", help="More inputs: their names, one a line; - is standard input."),
+    click.option("-0", "--null", is_flag=True, help="The names of --files-from end in NUL, as find -print0 has them."),
+    click.option(
+        "-o", "--output", metavar="PATH|TEMPLATE", help="Output of the one input, or of each by its name; - is standard output."
+    ),
     click.option("-d", "--output-dir", metavar="DIR", help="Folder for the outputs; the path of each input is kept below it."),
     click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
     click.option("--progress/--no-progress", default=None, help="Show a bar; default: on a terminal."),
@@ -88,79 +91,6 @@ def check_suffixes(paths: Sequence[str]) -> None:
         raise UsageError(str(error)) from None
 
 
-def place_tasks(
-    given: dict[str, Any],
-    rename: Callable[[str], str],
-    also_written: Sequence[str] = (),
-    also_read: Sequence[str] = (),
-    complete: Callable[[Task, int], Task] = lambda task, _index: task,
-) -> list[Task]:
-    """Give each input its output, and refuse what could lose a file, before any work.
-
-    Args:
-        given: the group `batch_options`.
-        rename: from an input's path, relative to ``output_dir``, to its output's.
-        also_written: further files that the run writes.
-        also_read: further files that it reads.
-        complete: gives a task, the how-manieth it is, what else belongs to it.
-
-    Raises:
-        UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
-    """
-    inputs, output, output_dir = given["inputs"], given["output"], given["output_dir"]
-    if (output is None) == (output_dir is None):
-        raise UsageError("one of -o/--output and -d/--output-dir is needed" if output is None else "-o and -d exclude each other")
-    if "" in (output, output_dir, *inputs):
-        raise UsageError("an empty name was given; allowed are names of files and folders")
-    if output is not None and output.endswith(os.sep):
-        raise UsageError(f"{output}: is the name of a folder; allowed for -o is a file, for folders there is -d/--output-dir")
-    if output is not None and len(inputs) > 1:
-        raise UsageError(f"-o names one output but there are {len(inputs)} inputs; allowed with several is -d/--output-dir")
-    if [*inputs, *also_read].count(STREAM) > 1:
-        raise UsageError("standard input (-) was given twice; it can be read once")
-    if output_dir is not None and STREAM in inputs:
-        raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
-    if output_dir is not None:
-        tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in inputs]
-    else:
-        tasks = [Task(path, str(output)) for path in inputs]
-    tasks = [complete(task, index) for index, task in enumerate(tasks)]
-    refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
-    return tasks
-
-
-def refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
-    """Refuse outputs that would meet each other, an input, or a file that exists."""
-    pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
-    targets = [*(target for _, target in pairs), *also_written]
-    if targets.count(STREAM) > 1:
-        raise UsageError("standard output (-) was given twice; it can be written once")
-    if STREAM in targets and sys.stdout is not None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
-    masks = [task.mask for task in tasks if task.mask is not None]
-    read = {os.path.realpath(path) for path in (*(source for source, _ in pairs), *masks, *also_read) if path != STREAM}
-    written: set[str] = set()
-    for target in targets:
-        if os.path.isdir(target):
-            raise UsageError(f"{target}: is a directory; allowed for -o is a file, for folders there is -d/--output-dir")
-        if is_special(target):
-            continue
-        place = os.path.realpath(target)
-        if place in written:
-            raise UsageError(f"{target}: two outputs have this name")
-        if place in read:
-            raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
-        if not overwrite and os.path.lexists(target):
-            raise UsageError(f"{target}: exists already; allowed with --overwrite")
-        written.add(place)
-
-
-def below(path: str) -> str:
-    """A path as it is kept below another folder: without root and without steps upwards."""
-    parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
-    return os.path.join(*(part for part in parts if part not in ("", os.pardir)))
-
-
 def make_voice(given: dict[str, Any]) -> Voice:
     """How the run speaks: results are none of its business, all of it goes to standard error."""
     quiet, verbose, progress = given["quiet"], given["verbose"], given["progress"]
@@ -179,13 +109,3 @@ def make_voice(given: dict[str, Any]) -> Voice:
         progress=(terminal and not quiet) if progress is None else progress,
         traceback=verbose,
     )
-
-
-def need_inputs(ctx: click.Context, inputs: Sequence[str]) -> None:
-    """Without inputs: help where somebody sits at a terminal, else one line; exit code 2 either way."""
-    if inputs:
-        return
-    if sys.stdin is not None and sys.stdin.isatty():
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(2)
-    raise UsageError("no INPUTS; allowed are files, and - for standard input")

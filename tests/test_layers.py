@@ -11,7 +11,7 @@ import patchcli
 
 PACKAGE = Path(patchcli.__file__).parent
 KERNELS = {"errors", "dtypes", "axis", "grid"}
-COMMAND = {"errors", "jobs", "options", "parameters", "runner"}
+COMMAND = {"errors", "jobs", "options", "parameters", "placing", "runner"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": {"errors"},
@@ -62,11 +62,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs.crops": KERNELS | {"box", "cropping", "files", "meta", "npzwriter", "stack", "jobs", "jobs.crop"},
     "runner": {"errors", "files", "jobs"},
     "options": {"errors", "files", "formats", "images", "jobs", "runner"},
+    "inputs": {"errors", "files"},
+    "placing": {"errors", "files", "inputs", "jobs", "runner", "templates"},
     "parameters": set(),
     "boxlist": {"axis", "box", "errors", "parameters"},
-    "boxes": COMMAND | {"boxlist", "files", "formats", "templates", "jobs.crop", "jobs.crops"},
-    "commands.extract": COMMAND | {"axis", "files", "grid", "layouts", "patches", "select", "templates", "jobs.extract"},
-    "commands.merge": COMMAND | {"formats", "images", "ranks", "rules", "windows", "jobs.merge"},
+    "boxes": COMMAND | {"boxlist", "files", "formats", "inputs", "templates", "jobs.crop", "jobs.crops"},
+    "commands.extract": COMMAND
+    | {"axis", "files", "formats", "grid", "layouts", "patches", "select", "templates", "jobs.extract"},
+    "commands.merge": COMMAND | {"formats", "images", "ranks", "rules", "templates", "windows", "jobs.merge"},
     "commands.crop": COMMAND | {"box", "boxes", "files", "formats", "spans", "taps", "jobs.crop"},
     "commands": set(),
     "cli": {"errors", ""},
@@ -74,7 +77,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": {"cropping", "descent", "errors", "fit", "gradient", "grid", "merging", "meta", "patches", "select", "stack"},
 }
 OUTSIDE = {
-    "click": {"options", "parameters", "cli", "commands.extract", "commands.merge", "commands.crop"},
+    "click": {"options", "parameters", "placing", "cli", "commands.extract", "commands.merge", "commands.crop"},
     "tqdm": {"runner"},
     "imageio": {"formats"},
     "PIL": {"formats"},

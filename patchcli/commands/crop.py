@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli import boxes, files, options, parameters, runner
+from patchcli import boxes, files, options, parameters, placing, runner
 from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.formats import FORMATS
+from patchcli.formats import FORMATS, SUFFIXES
 from patchcli.jobs import crop as job
 from patchcli.spans import OUTSIDE
 from patchcli.taps import RESAMPLING, STILL
@@ -64,11 +64,12 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     """
     if given["boxes"] is not None:
         ctx.exit(boxes.run(given))
-    options.need_inputs(ctx, given["inputs"])
+    found = placing.find_inputs(ctx, given, SUFFIXES)
     _check_box(given)
+    voice = options.make_voice(given)
     image_format = options.image_format_of(given)
     report, fit = given["fit_report"], given["fit"]
-    tasks = options.place_tasks(
+    tasks = placing.place_tasks(
         given,
         lambda path: path + (FORMATS[image_format].suffixes[0] if image_format else ""),
         also_written=[] if report is None else [report],
@@ -83,7 +84,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         curve.extend(said.curve)
         return said
 
-    code = runner.run(tasks, work, options.make_voice(given))
+    code = placing.run(found, tasks, work, voice)
     if report is not None and code != runner.STOPPED:
         with files.create(report, overwrite=given["overwrite"]) as file:
             file.write("".join(f"{line}\n" for line in curve).encode())

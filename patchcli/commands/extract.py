@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from patchcli import files, options, parameters, runner
+from patchcli import files, options, parameters, placing
 from patchcli.axis import EDGES, stride_from_overlap
 from patchcli.errors import PatchcliError, UsageError
+from patchcli.formats import SUFFIXES
 from patchcli.jobs import Task
 from patchcli.jobs import extract as job
 from patchcli.layouts import LAYOUTS, ORDERS, UNROLLED
@@ -62,12 +63,13 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 
     A TEMPLATE is a name with {stem}, {name}, {ext}, {parent} or {index} of the input in it.
     """
-    options.need_inputs(ctx, given["inputs"])
+    found = placing.find_inputs(ctx, given, SUFFIXES)
     settings = _settings(given)
-    tasks = options.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
+    voice = options.make_voice(given)
+    tasks = placing.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
     if settings.shard_patches:
         _refuse_shards(tasks, overwrite=settings.overwrite)
-    ctx.exit(runner.run(tasks, lambda task, tick: job.extract_one(task, settings, tick), options.make_voice(given)))
+    ctx.exit(placing.run(found, tasks, lambda task, tick: job.extract_one(task, settings, tick), voice))
 
 
 def _settings(given: dict[str, Any]) -> job.ExtractSettings:
@@ -138,7 +140,7 @@ def _complete(given: dict[str, Any], task: Task, index: int) -> Task:
     if companions and task.target == files.STREAM:
         raise UsageError("--companion makes several stacks; allowed for -o is the name of a file")
     if given["output"] is None:
-        targets = [os.path.join(given["output_dir"], f"{options.below(path)}.npz") for path in companions]
+        targets = [os.path.join(given["output_dir"], f"{placing.below(path)}.npz") for path in companions]
     else:
         root, suffix = os.path.splitext(task.target)
         targets = [f"{root}.companion{number or ''}{suffix}" for number in range(len(companions))]

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from patchcli import options, runner
+from patchcli import options, placing
 from patchcli.errors import UsageError
 from patchcli.formats import FORMATS, WRITABLE
 from patchcli.images import format_of
 from patchcli.jobs import merge as job
 from patchcli.ranks import RANKED
 from patchcli.rules import STREAMED
+from patchcli.templates import has_fields
 from patchcli.windows import NAMES
 
+STACKS = (".npz", ".npy")
 DTYPES = (
     "keep",
     "bool",
@@ -78,7 +80,8 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 
     With -o several inputs are shards of one image; with -d each is an image of its own.
     """
-    options.need_inputs(ctx, given["inputs"])
+    found = placing.find_inputs(ctx, given, STACKS)
+    voice = options.make_voice(given)
     cover, image_format = given["cover"], options.image_format_of(given)
     if cover is not None and given["output"] is None and len(given["inputs"]) > 1:
         raise UsageError(f"--cover names one output but there are {len(given['inputs'])} inputs; allowed is one")
@@ -86,12 +89,13 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     covers = [cover] if cover is not None else []
     likes = [given["like"]] if given["like"] is not None else []
     windows = [given["window"]] if given["window"] not in NAMES else []
-    shards = tuple(given["inputs"][1:]) if given["output"] is not None else ()
+    one = given["output"] is not None and not has_fields(given["output"])
+    shards = tuple(given["inputs"][1:]) if one else ()
     if shards and given["like"] is not None:
         raise UsageError("--like is for one input, not for shards; allowed with several is -d/--output-dir")
     if shards:
         given["inputs"] = given["inputs"][:1]
-    tasks = options.place_tasks(given, lambda path: _image_name(path, image_format), covers, [*likes, *windows, *shards])
+    tasks = placing.place_tasks(given, lambda path: _image_name(path, image_format), covers, [*likes, *windows, *shards])
     tasks = [task._replace(shards=shards) for task in tasks]
     options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
     if cover is not None and not FORMATS[format_of(cover)].lossless:
@@ -113,7 +117,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["max_pixels"],
         given["overwrite"],
     )
-    ctx.exit(runner.run(tasks, lambda task, tick: job.merge_one(task, settings, tick), options.make_voice(given)))
+    ctx.exit(placing.run(found, tasks, lambda task, tick: job.merge_one(task, settings, tick), voice))
 
 
 def _check_rule(given: dict[str, Any]) -> None:

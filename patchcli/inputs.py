@@ -1,0 +1,89 @@
+"""What a run reads: files as named, folders searched, lists of names."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from patchcli.errors import PatchcliError, UsageError
+from patchcli.files import STREAM, name_of, open_input, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Found(NamedTuple):
+    """The inputs of a run.
+
+    Attributes:
+        paths: files, in the order given; those of a folder sorted by name, its subfolders after its files.
+        faults: folders that could not be searched, each in a sentence.
+        empty: folders without a file to read.
+    """
+
+    paths: list[str]
+    faults: list[str]
+    empty: list[str]
+
+
+def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
+    """All inputs: INPUTS, then the names of ``--files-from``; folders become the files below them.
+
+    Args:
+        given: the group of batch options.
+        suffixes: of files that count in folders, in lower case; a file that is named is taken whatever its suffix.
+
+    Raises:
+        UsageError: an empty name, standard input asked for twice, a list that cannot be read.
+    """
+    names = list(given["inputs"])
+    if given["null"] and given["files_from"] is None:
+        raise UsageError("-0/--null is for --files-from, which was not given")
+    if [*names, given["files_from"]].count(STREAM) > 1:
+        raise UsageError("standard input (-) was given twice; it can be read once")
+    if given["files_from"] is not None:
+        names += _listed(given["files_from"], null=given["null"])
+    if "" in names:
+        raise UsageError("an empty name was given; allowed are names of files and folders")
+    avoid = None if given["output_dir"] is None else os.path.realpath(given["output_dir"])
+    found = Found([], [], [])
+    for name in names:
+        if name == STREAM or not os.path.isdir(name):
+            found.paths.append(name)
+            continue
+        before = len(found.paths)
+        found.paths.extend(_below(name, tuple(suffixes), avoid, found.faults))
+        if len(found.paths) == before and not found.faults:
+            found.empty.append(name)
+    return found
+
+
+def _listed(path: str, *, null: bool) -> list[str]:
+    """The names in a list, as bytes that the file system knows; ``-`` in it is a file of that name."""
+    try:
+        with open_input(path) as file:
+            data = file.read()
+    except PatchcliError as error:
+        raise UsageError(f"{name_of(path, 'standard input')}: {error}") from None
+    if not null and b"\0" in data:
+        raise UsageError(f"{name_of(path, 'standard input')}: holds NUL bytes; allowed with -0/--null")
+    names = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]
+
+
+def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: list[str]) -> Iterator[str]:
+    """Files of these suffixes below a folder, sorted; hidden ones, links to folders and the output folder are left out."""
+    if avoid is not None and os.path.realpath(folder) == avoid:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[0] != ".")
+    except OSError as error:
+        faults.append(f"{folder}: cannot be searched: {reason(error)}")
+        return
+    for name, is_folder in names:
+        if not is_folder and name.lower().endswith(suffixes):
+            yield os.path.join(folder, name)
+    for name, is_folder in names:
+        if is_folder:
+            yield from _below(os.path.join(folder, name), suffixes, avoid, faults)

@@ -1,0 +1,150 @@
+"""What a run reads and writes: its inputs, the output of each, and what would be lost, all of it before any work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from patchcli import inputs as searching
+from patchcli import runner
+from patchcli.errors import UsageError
+from patchcli.files import STREAM, is_special
+from patchcli.jobs import Task
+from patchcli.templates import expand, has_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from patchcli.inputs import Found
+    from patchcli.jobs import Said, Tick
+
+
+def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[str]) -> Found:
+    """Put the files of all inputs, folders searched and lists read, into ``given``.
+
+    Without inputs: help where somebody sits at a terminal, else one line; exit code 2 either way.
+    """
+    if not given["inputs"] and given["files_from"] is None:
+        if sys.stdin is not None and sys.stdin.isatty():
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        raise UsageError("no INPUTS; allowed are files, folders, --files-from, and - for standard input")
+    found = searching.find(given, suffixes)
+    given["inputs"] = tuple(found.paths)
+    return found
+
+
+def run(found: Found, tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: runner.Voice) -> int:
+    """Run a job for each task; the exit code, folders that could not be searched included."""
+    for fault in found.faults:
+        voice.error(fault)
+    tell = voice.hint if found.paths else voice.error  # nothing at all to do is rather a folder that is not mounted
+    for folder in found.empty:
+        if tell:
+            tell(f"{folder}: holds no file to read")
+    code = runner.run(tasks, job, voice)
+    return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
+
+
+def place_tasks(
+    given: dict[str, Any],
+    rename: Callable[[str], str],
+    also_written: Sequence[str] = (),
+    also_read: Sequence[str] = (),
+    complete: Callable[[Task, int], Task] = lambda task, _index: task,
+) -> list[Task]:
+    """Give each input its output, and refuse what could lose a file, before any work.
+
+    Args:
+        given: the group `batch_options`.
+        rename: from an input's path, relative to ``output_dir``, to its output's.
+        also_written: further files that the run writes.
+        also_read: further files that it reads.
+        complete: gives a task, the how-manieth it is, what else belongs to it.
+
+    Raises:
+        UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
+    """
+    inputs, output, output_dir = given["inputs"], given["output"], given["output_dir"]
+    named = output is not None and has_fields(output)
+    if (output is None) == (output_dir is None):
+        raise UsageError("one of -o/--output and -d/--output-dir is needed" if output is None else "-o and -d exclude each other")
+    if "" in (output, output_dir, *inputs):
+        raise UsageError("an empty name was given; allowed are names of files and folders")
+    if output is not None and output.endswith(os.sep):
+        raise UsageError(f"{output}: is the name of a folder; allowed for -o is a file, for folders there is -d/--output-dir")
+    if output is not None and len(inputs) > 1 and not named:
+        raise UsageError(
+            f"-o names one output but there are {len(inputs)} inputs; allowed with several are -d/--output-dir, and names made "
+            "from the inputs' own, as in -o 'out/{stem}.npz'"
+        )
+    if [*inputs, *also_read].count(STREAM) > 1:
+        raise UsageError("standard input (-) was given twice; it can be read once")
+    if STREAM in inputs and (output_dir is not None or named):
+        what = "fill a template with" if named else "keep below --output-dir"
+        raise UsageError(f"standard input has no name to {what}; give -o/--output")
+    if output_dir is not None:
+        tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in inputs]
+    else:
+        tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(inputs)]
+    tasks = [complete(task, index) for index, task in enumerate(tasks)]
+    refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
+    return tasks
+
+
+def refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse outputs that would meet each other, an input, or a file that exists."""
+    pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
+    targets = [*(target for _, target in pairs), *also_written]
+    if targets.count(STREAM) > 1:
+        raise UsageError("standard output (-) was given twice; it can be written once")
+    if STREAM in targets and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
+    masks = [task.mask for task in tasks if task.mask is not None]
+    place_of = _Places()
+    read = {place_of(path) for path in (*(source for source, _ in pairs), *masks, *also_read) if path != STREAM}
+    written: set[str] = set()
+    for target in targets:
+        if target == STREAM or (os.path.lexists(target) and _special(target)):
+            continue
+        place = place_of(target)
+        if place in written:
+            raise UsageError(f"{target}: two outputs have this name")
+        if place in read:
+            raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
+        if not overwrite and os.path.lexists(target):
+            raise UsageError(f"{target}: exists already; allowed with --overwrite")
+        written.add(place)
+
+
+def _special(target: str) -> bool:
+    """Whether something that exists is written to and never replaced; a folder is refused."""
+    if os.path.isdir(target):
+        raise UsageError(f"{target}: is a directory; allowed for -o is a file, for folders there is -d/--output-dir")
+    return is_special(target)
+
+
+def below(path: str) -> str:
+    """A path as it is kept below another folder: without root and without steps upwards."""
+    parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
+    return os.path.join(*(part for part in parts if part not in ("", os.pardir)))
+
+
+class _Places:
+    """Real paths, the folder of each looked up once: a hundred thousand files lie in a few folders."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: str) -> str:
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if name in ("", os.curdir, os.pardir):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
