@@ -44,6 +44,7 @@ def run(given: dict[str, Any]) -> int:
     by_source = {task.source: of for task, of in tasks}
     if not stack:
         code = placing.run(
+            given,
             found,
             [task for task, _ in tasks],
             lambda task, tick: crop_rows(task, by_source[task.source], settings, tick),
@@ -52,6 +53,7 @@ def run(given: dict[str, Any]) -> int:
         return code or (runner.FAILED if bad else code)
     with Collector(len(rows) * max(1, len(given["inputs"])), settings) as collector:
         code = placing.run(
+            given,
             found,
             [task for task, _ in tasks],
             lambda task, tick: collector.take(task, by_source[task.source], tick),
@@ -122,7 +124,7 @@ def _tasks(
         also_read = [given["boxes"]]
         if image_format is None:
             options.check_suffixes([task.target for task in tasks_to_check])
-    placing.refuse_losses(tasks_to_check, [], also_read, overwrite=given["overwrite"])
+    placing.refuse_losses(given, tasks_to_check, [], also_read)
     return tasks
 
 

@@ -104,7 +104,7 @@ def gather(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) ->
         settle(total.reshape(out[span].shape), out[span])
 
     step = max(1, PART_VALUES // across.shape[1])
-    in_parts(part, _spans(len(down), step), 64 * out.nbytes * down.shape[1] * len(across))
+    in_parts(part, _spans(len(down), step), 8 * out.nbytes * down.shape[1] * len(across))
 
 
 def _weighted(values: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:

@@ -37,6 +37,10 @@ batch_options = together(
     ),
     click.option("-d", "--output-dir", metavar="DIR", help="Folder for the outputs; the path of each input is kept below it."),
     click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
+    click.option(
+        "--report", metavar="FILE", help="Write a line of JSON for each input as it is done, and a summary; - is standard output."
+    ),
     click.option("--progress/--no-progress", default=None, help="Show a bar; default: on a terminal."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say what was done; tracebacks with errors."),

@@ -37,7 +37,9 @@ def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[st
     return found
 
 
-def run(found: Found, tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: runner.Voice) -> int:
+def run(
+    given: dict[str, Any], found: Found, tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: runner.Voice
+) -> int:
     """Run a job for each task; the exit code, folders that could not be searched included."""
     for fault in found.faults:
         voice.error(fault)
@@ -45,7 +47,7 @@ def run(found: Found, tasks: Sequence[Task], job: Callable[[Task, Tick], Said], 
     for folder in found.empty:
         if tell:
             tell(f"{folder}: holds no file to read")
-    code = runner.run(tasks, job, voice)
+    code = runner.run(tasks, job, voice, runner.Policy(given["report"], given["fail_fast"]))
     return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
 
 
@@ -91,21 +93,23 @@ def place_tasks(
     else:
         tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(inputs)]
     tasks = [complete(task, index) for index, task in enumerate(tasks)]
-    refuse_losses(tasks, also_written, also_read, overwrite=given["overwrite"])
+    refuse_losses(given, tasks, also_written, also_read)
     return tasks
 
 
-def refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str], *, overwrite: bool) -> None:
-    """Refuse outputs that would meet each other, an input, or a file that exists."""
+def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str]) -> None:
+    """Refuse outputs, the report among them, that would meet each other, an input, or a file that exists."""
+    lists = [] if given["files_from"] is None else [given["files_from"]]
+    reports = [] if given["report"] is None else [given["report"]]
     pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
-    targets = [*(target for _, target in pairs), *also_written]
+    targets = [*(target for _, target in pairs), *also_written, *reports]
     if targets.count(STREAM) > 1:
         raise UsageError("standard output (-) was given twice; it can be written once")
-    if STREAM in targets and sys.stdout is not None and sys.stdout.isatty():
+    if STREAM in targets and STREAM not in reports and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
     masks = [task.mask for task in tasks if task.mask is not None]
     place_of = _Places()
-    read = {place_of(path) for path in (*(source for source, _ in pairs), *masks, *also_read) if path != STREAM}
+    read = {place_of(path) for path in (*(source for source, _ in pairs), *masks, *also_read, *lists) if path != STREAM}
     written: set[str] = set()
     for target in targets:
         if target == STREAM or (os.path.lexists(target) and _special(target)):
@@ -115,7 +119,7 @@ def refuse_losses(tasks: Sequence[Task], also_written: Sequence[str], also_read:
             raise UsageError(f"{target}: two outputs have this name")
         if place in read:
             raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
-        if not overwrite and os.path.lexists(target):
+        if not given["overwrite"] and os.path.lexists(target):
             raise UsageError(f"{target}: exists already; allowed with --overwrite")
         written.add(place)
 

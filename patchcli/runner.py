@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import name_of
+from patchcli.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,34 +30,60 @@ class Voice(NamedTuple):
     traceback: bool = False
 
 
-def run(tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: Voice) -> int:
+class Policy(NamedTuple):
+    """What a run does beside its work.
+
+    Attributes:
+        report: the file that says what became of each input; None for none.
+        fail_fast: stop at the first input that fails.
+    """
+
+    report: str | None = None
+    fail_fast: bool = False
+
+
+def run(tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: Voice, policy: Policy) -> int:
     """Run ``job`` for each task; the exit code."""
-    code = DONE
-    with _Bar(len(tasks), shown=voice.progress) as bar:
+    with _Bar(len(tasks), shown=voice.progress) as bar, Report(policy.report, len(tasks)) as report:
         for task in tasks:
             name = name_of(task.source, "standard input")
-            try:
-                said = job(task, bar.tick)
-            except OutputError as error:
+            faults, stop = _one(task, name, job, voice, bar)
+            report.add(name, name_of(task.target), faults)
+            if stop or (faults and policy.fail_fast):
                 bar.close()
-                voice.error(str(error))
+                if not stop:
+                    voice.error(f"stopped at the first failed input; {len(tasks) - report.done - report.failed} were not tried")
                 return STOPPED
-            except MemoryError:
-                code = FAILED
-                voice.error(f"{name}: needs more memory than there is")
-            except PatchcliError as error:
-                if voice.traceback:
-                    import traceback
+            bar.next(report.failed)
+        if report.failed > 1 and voice.done:
+            bar.close()
+            voice.error(report.in_words())
+    return FAILED if report.failed else DONE
 
-                    for line in traceback.format_exc().splitlines():
-                        voice.error(line)
-                code = FAILED
-                voice.error(f"{name}: {error}")
-            else:
-                code = FAILED if said.faults else code
-                _tell(said, name, name_of(task.target), voice)
-            bar.next()
-    return code
+
+def _one(task: Task, name: str, job: Callable[[Task, Tick], Said], voice: Voice, bar: _Bar) -> tuple[list[str], bool]:
+    """Do one task and say so; what was wrong with it, and whether nothing more can be done."""
+    try:
+        said = job(task, bar.tick)
+    except OutputError as error:
+        bar.close()
+        voice.error(str(error))
+        return [str(error)], True
+    except MemoryError:
+        faults = ["needs more memory than there is"]
+        voice.error(f"{name}: {faults[0]}")
+    except PatchcliError as error:
+        if voice.traceback:
+            import traceback
+
+            for line in traceback.format_exc().splitlines():
+                voice.error(line)
+        faults = [str(error)]
+        voice.error(f"{name}: {error}")
+    else:
+        faults = list(said.faults)
+        _tell(said, name, name_of(task.target), voice)
+    return faults, False
 
 
 def _tell(said: Said, name: str, target: str, voice: Voice) -> None:
@@ -98,9 +125,11 @@ class _Bar:
                 self._open(total, "patch")
             self._bar.update(now)
 
-    def next(self) -> None:
-        """One more input is done."""
+    def next(self, failed: int) -> None:
+        """One more input is done; so many failed till now."""
         if self._bar is not None and self._inputs > 1:
+            if failed:
+                self._bar.set_postfix_str(f"{failed} failed", refresh=False)
             self._bar.update(1)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli import boxes, files, options, parameters, placing, runner
+from patchcli import boxes, files, options, parameters, placing
 from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS, SUFFIXES
@@ -84,8 +84,8 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         curve.extend(said.curve)
         return said
 
-    code = placing.run(found, tasks, work, voice)
-    if report is not None and code != runner.STOPPED:
+    code = placing.run(given, found, tasks, work, voice)
+    if report is not None:
         with files.create(report, overwrite=given["overwrite"]) as file:
             file.write("".join(f"{line}\n" for line in curve).encode())
     ctx.exit(code)
@@ -100,6 +100,8 @@ def _check_box(given: dict[str, Any]) -> None:
         raise UsageError(f"--box and --normalized-box: {fault}")
     if given["fit"] is None and given["fit_report"] is not None:
         raise UsageError("--fit-report is for --fit")
+    if given["fit"] is not None and given["report"] == files.STREAM:
+        raise UsageError("--fit prints its result to standard output, so the report cannot go there; give --report FILE")
     if given["fit"] is not None and given["output"] == files.STREAM:
         raise UsageError("--fit prints its result to standard output, so the crop cannot go there; give -o FILE or -d")
     if given["fit"] is not None and given["resampling"] in STILL:

@@ -69,7 +69,7 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     tasks = placing.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
     if settings.shard_patches:
         _refuse_shards(tasks, overwrite=settings.overwrite)
-    ctx.exit(placing.run(found, tasks, lambda task, tick: job.extract_one(task, settings, tick), voice))
+    ctx.exit(placing.run(given, found, tasks, lambda task, tick: job.extract_one(task, settings, tick), voice))
 
 
 def _settings(given: dict[str, Any]) -> job.ExtractSettings:

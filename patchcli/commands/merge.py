@@ -117,7 +117,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["max_pixels"],
         given["overwrite"],
     )
-    ctx.exit(placing.run(found, tasks, lambda task, tick: job.merge_one(task, settings, tick), voice))
+    ctx.exit(placing.run(given, found, tasks, lambda task, tick: job.merge_one(task, settings, tick), voice))
 
 
 def _check_rule(given: dict[str, Any]) -> None:

@@ -1,0 +1,95 @@
+"""What became of each input: a line of JSON as soon as it is known, and a summary as the last."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Self
+
+from patchcli.errors import OutputError
+from patchcli.files import STREAM, reason
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+MANY_KINDS = 20
+
+
+class Report:
+    """A report that is being written; without a path it only counts.
+
+    Args:
+        path: of the file, which is replaced; ``-`` is standard output; None writes nothing.
+        inputs: how many there are.
+    """
+
+    def __init__(self, path: str | None, inputs: int) -> None:
+        self._path, self._inputs = path, inputs
+        self._file: IO[bytes] | None = None
+        self._kinds: Counter[str] = Counter()
+        self._begun = self._last = time.monotonic()
+        self.done = self.failed = 0
+
+    def __enter__(self) -> Self:
+        if self._path == STREAM:
+            self._file = sys.stdout.buffer
+        elif self._path is not None:
+            try:
+                self._file = open(self._path, "wb", buffering=0)
+            except OSError as error:
+                raise OutputError(f"{self._path}: cannot be written: {reason(error)}") from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._write({"summary": self.summary()})
+        finally:
+            if self._file is not None and self._path != STREAM:
+                self._file.close()
+
+    def add(self, source: str, target: str, faults: list[str]) -> None:
+        """Note what became of an input: what is wrong with it, or nothing."""
+        now = time.monotonic()
+        spent, self._last = now - self._last, now
+        self.failed, self.done = self.failed + bool(faults), self.done + (not faults)
+        self._kinds.update(kind_of(fault) for fault in faults)
+        status = "failed" if faults else "done"
+        self._write({"input": source, "output": target, "status": status, "errors": faults, "seconds": round(spent, 4)})
+
+    def summary(self) -> dict[str, object]:
+        """All inputs counted, and how often each kind of error came up."""
+        left = self._inputs - self.done - self.failed
+        seconds = round(time.monotonic() - self._begun, 4)
+        counts = {"inputs": self._inputs, "done": self.done, "failed": self.failed, "left": left, "seconds": seconds}
+        return {**counts, "errors": dict(self._kinds.most_common(MANY_KINDS))}
+
+    def in_words(self) -> str:
+        """The same in a line."""
+        kinds = "; ".join(f"{count} x {kind}" for kind, count in self._kinds.most_common(MANY_KINDS))
+        return f"{self.failed} of {self._inputs} inputs failed: {kinds}"
+
+    def _write(self, record: dict[str, object]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(f"{json.dumps(record)}\n".encode())
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            name = "standard output" if self._path == STREAM else self._path
+            raise OutputError(f"{name}: cannot be written: {reason(error)}") from None
+
+
+def kind_of(fault: str) -> str:
+    """What kind of error a sentence tells of: its first clause, without numbers and names.
+
+    >>> kind_of("has 600 pixels (width=30 height=20); allowed are 100, or more with --max-pixels")
+    'has N pixels'
+    """
+    clause = re.split(r"[;:(]", fault, maxsplit=1)[0]
+    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", clause)).strip()

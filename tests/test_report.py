@@ -1,0 +1,106 @@
+"""What a run says of its inputs: the report, the summary, stopping early."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from patchcli.report import kind_of
+from tests.conftest import Run, gray, refused, write_image
+
+
+def batch(folder: Path) -> list[str]:
+    """Good files and bad ones, in turn."""
+    names = []
+    for number in range(6):
+        names.append(f"{number}.png")
+        if number % 2:
+            (folder / names[-1]).write_bytes(b"no image" if number < 5 else b"")
+        else:
+            write_image(folder / names[-1], gray(seed=number))
+    return [*names, "missing.png"]
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_record_for_each_input_and_a_summary(patchcli: Run, tmp_path: Path) -> None:
+    names = batch(tmp_path)
+    done = patchcli("extract", *names, "-s", 8, "-d", "out", "--report", "r.jsonl")
+    assert done.returncode == 1
+    *each, last = records((tmp_path / "r.jsonl").read_text())
+    assert [record["input"] for record in each] == names
+    assert [record["status"] for record in each] == ["done", "failed", "done", "failed", "done", "failed", "failed"]
+    assert each[0]["output"] == "out/0.png.npz"
+    assert set(each[0]) == {"input", "output", "status", "errors", "seconds"}
+    assert each[6]["errors"] == ["cannot be read: no such file or directory"]
+    told = done.stderr.decode().splitlines()
+    assert told == [f"patchcli: {record['input']}: {record['errors'][0]}" for record in each if record["errors"]]
+    summary = last["summary"]
+    assert {key: summary[key] for key in ("inputs", "done", "failed", "left")} == {"inputs": 7, "done": 3, "failed": 4, "left": 0}
+    assert sum(summary["errors"].values()) == 4
+    assert summary["errors"]["cannot be read"] == 1
+    refused(patchcli("extract", names[0], "-s", 8, "-d", "two", "--report", "r.jsonl"), "r.jsonl: exists already")
+    retry = "\n".join(record["input"] for record in each if record["status"] == "failed")
+    again = patchcli("extract", "-s", 8, "--files-from", "-", "-d", "two", "--report", "-", stdin=retry.encode())
+    assert [record.get("status") for record in records(again.stdout.decode())] == ["failed"] * 4 + [None]
+
+
+def test_records_come_as_they_are_made(tmp_path: Path) -> None:
+    for number in range(300):
+        write_image(tmp_path / f"{number:03}.png", gray(64, 64, seed=number))
+    command = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "4", "--stride", "1", "-d", "out", "--report", "r"]
+    running = subprocess.Popen(command, cwd=tmp_path)
+    seen = 0
+    while running.poll() is None and not seen:
+        time.sleep(0.01)
+        seen = len((tmp_path / "r").read_text().splitlines()) if (tmp_path / "r").exists() else 0
+    assert running.wait() == 0
+    assert 0 < seen < 300
+
+
+def test_fail_fast_stops_at_the_first(patchcli: Run, tmp_path: Path) -> None:
+    names = batch(tmp_path)
+    done = patchcli("extract", *names, "-s", 8, "-d", "out", "--report", "-", "--fail-fast")
+    assert done.returncode == 3
+    assert done.stderr.decode().splitlines()[1:] == ["patchcli: stopped at the first failed input; 5 were not tried"]
+    *each, last = records(done.stdout.decode())
+    assert [record["status"] for record in each] == ["done", "failed"]
+    assert last["summary"]["left"] == 5
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png.npz"]
+
+
+def test_errors_are_grouped_for_those_who_look(patchcli: Run, tmp_path: Path) -> None:
+    names = batch(tmp_path)
+    done = patchcli("extract", *names, "-s", 8, "-d", "out", "-v")
+    assert done.stderr.decode().splitlines()[-1].startswith("patchcli: 4 of 7 inputs failed: ")
+    assert b"inputs failed" not in patchcli("extract", *names, "-s", 8, "-d", "two").stderr
+
+
+def test_bad_rows_of_a_list_are_errors_of_their_image(patchcli: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", gray())
+    rows = "x,y,w,h\n0,0,5,5\n0,0,0,5\n0,0,0,5\n"
+    done = patchcli("crop", "a.png", "--boxes", "-", "-o", "{index}.png", "--report", "r", stdin=rows.encode())
+    assert done.returncode == 1
+    record, last = records((tmp_path / "r").read_text())
+    assert (record["status"], len(record["errors"])) == ("failed", 2)
+    assert last["summary"]["failed"] == 1
+
+
+def test_reports_that_cannot_be(patchcli: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", gray())
+    refused(patchcli("extract", "a.png", "-s", 8, "-o", "-", "--report", "-"), "standard output (-) was given twice")
+    refused(patchcli("extract", "a.png", "-s", 8, "-o", "x", "--report", "x"), "x: two outputs have this name")
+    refused(patchcli("extract", "a.png", "-s", 8, "-o", "x", "--report", "a.png"), "a.png: is an input too")
+    refused(patchcli("extract", "a.png", "-s", 8, "-o", "x", "--report", "no/r"), "no/r: cannot be written: no such file", 3)
+    refused(patchcli("extract", "a.png", "-s", 8, "-o", "x", "--report", "/dev/full"), "/dev/full: cannot be written", 3)
+    refused(patchcli("crop", "a.png", "--fit", "a.png", "-o", "x.png", "--report", "-"), "so the report cannot go there")
+
+
+def test_kinds_of_errors() -> None:
+    assert kind_of("has suffix '.xyz' where 3 were; allowed are none") == "has suffix '...' where N were"
