@@ -10,14 +10,17 @@ from patchcli.boxlist import BadRow, Row, rows_of
 from patchcli.errors import OutputError, PatchcliError, UsageError
 from patchcli.files import STREAM
 from patchcli.formats import FORMATS, SUFFIXES
+from patchcli.images import format_of
 from patchcli.inputs import Found, find
 from patchcli.jobs import Task
 from patchcli.jobs import crop as job
 from patchcli.jobs.crops import BoxRow, Collector, crop_rows
-from patchcli.templates import expand, has_fields
+from patchcli.templates import expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from patchcli.jobs import Said, Tick
 
 STACK = ".npz"
 
@@ -31,34 +34,29 @@ def run(given: dict[str, Any]) -> int:
         found = find(given, SUFFIXES)
         given["inputs"] = tuple(found.paths)
     rows = _read(given["boxes"], name)
-    bad = [row for row in rows if isinstance(row, BadRow)]
     stack = given["output"] is not None and given["output"].lower().endswith(STACK)
     if stack and given["image_format"] is not None:
         raise UsageError("--image-format is for images, not for .npz")
     image_format = None if stack else options.image_format_of(given)
-    tasks = _tasks(given, rows, name, image_format, stack=stack)
+    by_source, bad = _plan(given, rows, name, image_format, stack=stack)
+    tasks = [Task(source, of[0].target) for source, of in by_source.items()]
     settings = settings_of(given, image_format)
     voice = options.make_voice(given)
     for one in bad:
         voice.error(f"{name}:{one.line}: {one.reason}")
-    by_source = {task.source: of for task, of in tasks}
     if not stack:
-        code = placing.run(
-            given,
-            found,
-            [task for task, _ in tasks],
-            lambda task, tick: crop_rows(task, by_source[task.source], settings, tick),
-            voice,
-        )
+
+        def work(task: Task, tick: Tick) -> Said:
+            return crop_rows(task, by_source[task.source], settings, tick)
+
+        code = placing.run(given, found, tasks, work, voice)
         return code or (runner.FAILED if bad else code)
     with Collector(len(rows) * max(1, len(given["inputs"])), settings) as collector:
-        code = placing.run(
-            given,
-            found,
-            [task for task, _ in tasks],
-            lambda task, tick: collector.take(task, by_source[task.source], tick),
-            voice,
-        )
+
+        def collect(task: Task, tick: Tick) -> Said:
+            return collector.take(task, by_source[task.source], tick)
+
+        code = placing.run(given, found, tasks, collect, voice)
         if collector.count and code != runner.STOPPED:
             collector.write(given["output"])
     return code or (runner.FAILED if bad else code)
@@ -96,53 +94,69 @@ def _lines(file: Any) -> Iterator[str]:  # noqa: ANN401
             raise PatchcliError("is no UTF-8 text; allowed are JSON Lines and CSV in UTF-8") from None
 
 
-def _tasks(
+def _plan(
     given: dict[str, Any], rows: Sequence[Row | BadRow], name: str, image_format: str | None, *, stack: bool
-) -> list[tuple[Task, list[BoxRow]]]:
-    """A task for each image, with its rows, in the order in which images first appear; losses refused."""
-    inputs = given["inputs"]
+) -> tuple[dict[str, list[BoxRow]], list[BadRow]]:
+    """The rows of each image, in the order in which images first appear, and the bad ones; losses refused.
+
+    What is wrong with every row is wrong with the call.
+    """
     found: dict[str, list[BoxRow]] = {}
+    lines: dict[str, int] = {}
+    bad: list[BadRow] = []
     for number, row in enumerate(rows):
-        if isinstance(row, BadRow):
-            continue
-        if row.source is not None and inputs:
-            raise UsageError(f"{name}:{row.line}: names an input, and INPUTS are given too; allowed is one of the two")
-        if row.source is None and not inputs:
-            raise UsageError(f"{name}:{row.line}: names no input; allowed without one are INPUTS on the command line")
-        for turn, source in enumerate(inputs or [str(row.source)]):
-            place = number * max(1, len(inputs)) + turn
-            target = str(given["output"]) if stack else _target(given, row, source, place, name, image_format)
-            size = row.size or given["size"]
-            of = BoxRow(f"{name}:{row.line}", row.line, place, row.box, row.normalized, size, target)
-            found.setdefault(source, []).append(of)
-    tasks = [(Task(source, of[0].target), of) for source, of in found.items()]
-    if stack:
-        tasks_to_check = [Task(source, str(given["output"])) for source in list(found)[:1]]
-        also_read = [*list(found)[1:], given["boxes"]]
-    else:
-        tasks_to_check = [Task(source, row.target) for source, of in found.items() for row in of]
-        also_read = [given["boxes"]]
-        if image_format is None:
-            options.check_suffixes([task.target for task in tasks_to_check])
-    placing.refuse_losses(given, tasks_to_check, [], also_read)
-    return tasks
+        try:
+            if isinstance(row, BadRow):
+                raise PatchcliError(row.reason)
+            for source, one in _of_row(given, row, number, name, image_format, stack=stack):
+                if not stack and one.target in lines and one.target != STREAM:
+                    raise UsageError(
+                        f"{name}:{row.line}: {one.target} is an output of line {lines[one.target]} too; "
+                        "allowed are outputs of different names"
+                    )
+                lines[one.target] = row.line
+                found.setdefault(source, []).append(one)
+        except UsageError:
+            raise
+        except PatchcliError as error:
+            bad.append(BadRow(row.line, str(error)))
+    if bad and not found:
+        raise UsageError(f"{name}:{bad[0].line}: {bad[0].reason}")
+    pairs = [Task(source, row.target) for source, of in found.items() for row in of]
+    placing.refuse_losses(given, pairs[:1] if stack else pairs, [], [*found, given["boxes"]])
+    return found, bad
 
 
-def _target(given: dict[str, Any], row: Row, source: str, place: int, name: str, image_format: str | None) -> str:
-    """Where the crop of a row goes."""
+def _of_row(
+    given: dict[str, Any], row: Row, number: int, name: str, image_format: str | None, *, stack: bool
+) -> Iterator[tuple[str, BoxRow]]:
+    """What a row asks for: of its own image, or of each of INPUTS."""
+    inputs = given["inputs"]
+    if row.source is not None and inputs:
+        raise PatchcliError("names an input, and INPUTS are given too; allowed is one of the two")
+    if row.source is None and not inputs:
+        raise PatchcliError("names no input; allowed without one are INPUTS on the command line")
+    if stack and row.output is not None:
+        raise PatchcliError("names an output, and -o is one file for all; allowed is one of the two")
+    for turn, source in enumerate(inputs or [str(row.source)]):
+        place = number * max(1, len(inputs)) + turn
+        target = str(given["output"]) if stack else _target(given, row, source, place, image_format)
+        if not stack and image_format is None:
+            format_of(target)
+        yield source, BoxRow(f"{name}:{row.line}", row.line, place, row.box, row.normalized, row.size or given["size"], target)
+
+
+def _target(given: dict[str, Any], row: Row, source: str, place: int, image_format: str | None) -> str:
+    """Where the crop of a row goes: its own name, else that of ``-o``, else one made from its image's."""
     output, folder = given["output"], given["output_dir"]
-    if row.output is not None and output is not None:
-        raise UsageError(f"{name}:{row.line}: names an output, and -o is given too; allowed is one of the two")
     if row.output is not None:
+        if row.output.endswith("/"):
+            raise PatchcliError(f"has output {row.output}, the name of a folder; allowed is the name of a file")
         return os.path.join(folder, placing.below(row.output)) if folder is not None else row.output
     if output is not None:
-        if not has_fields(output) and place:
-            raise UsageError(
-                f"{output}: is one name for several crops; allowed are names with {{index}}, and .npz for all in one"
-            )
         return expand(output, source, place)
     if folder is None:
-        raise UsageError(f"{name}:{row.line}: names no output; allowed without one are -o TEMPLATE, -o FILE.npz or -d DIR")
+        raise PatchcliError("names no output; allowed without one are -o TEMPLATE, -o FILE.npz or -d DIR")
     if source == STREAM:
         raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
     stem, suffix = os.path.splitext(placing.below(source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from patchcli.box import Box
 
 PIXELS, CORNERS = ("x", "y", "width", "height"), ("x0", "y0", "x1", "y1")
+KEYS = ("input", "box", "normalized_box", "size", "output")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 SHORT = {"w": "width", "h": "height"}
 
 
@@ -70,7 +73,7 @@ def rows_of(lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
 def _json_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[Row | BadRow]:
     for number, line in itertools.chain([first], rest):
         try:
-            fields = json.loads(line)
+            fields = json.loads(line, object_pairs_hook=_once)
             if not isinstance(fields, dict):
                 raise PatchcliError(f"is {line.strip():.40}; allowed is an object, as in " + '{"box": [10, 20, 64, 64]}')
             yield _json_row(number, fields)
@@ -78,6 +81,17 @@ def _json_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Itera
             yield BadRow(number, f"is no JSON ({str(error).splitlines()[0]})")
         except PatchcliError as error:
             yield BadRow(number, str(error))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, no key twice, and none of ours in other letters."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise PatchcliError("has a key twice; allowed is each once")
+    other = [key for key in fields if key not in KEYS and key.lower() in KEYS]
+    if other:
+        raise PatchcliError(f"has the key {other[0]}; allowed is {other[0].lower()}")
+    return fields
 
 
 def _json_row(number: int, fields: dict[str, Any]) -> Row:
@@ -104,7 +118,7 @@ def _is_number(value: object) -> bool:
 
 
 def _size(given: object) -> Pair | None:
-    if given is None or given == "":
+    if given is None:
         return None
     size = parse_size(str(given))
     if size is None:
@@ -113,6 +127,8 @@ def _size(given: object) -> Pair | None:
 
 
 def _csv_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]], name: str) -> Iterator[Row | BadRow]:
+    if first[1].lstrip().startswith("["):
+        raise UsageError(f"{name}: begins with a JSON array; allowed are JSON Lines, an object a line, and CSV")
     columns = [SHORT.get(column, column) for column in (cell.strip().lower() for cell in next(csv.reader([first[1]]), []))]
     sets = [words for words in (PIXELS, CORNERS) if set(words) <= set(columns)]
     if len(sets) != 1 or len(set(columns)) != len(columns):
@@ -136,10 +152,9 @@ def _csv_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]], name: str
 def _csv_row(number: int, cells: dict[str, str], words: tuple[str, ...]) -> Row:
     box = []
     for word in words:
-        try:
-            box.append(float(cells[word]))
-        except ValueError:
-            raise PatchcliError(f"has {word} {cells[word]!r:.40}; allowed is a number") from None
+        if not NUMBER.fullmatch(cells[word]):
+            raise PatchcliError(f"has {word} {cells[word]!r:.40}; allowed is a number")
+        box.append(float(cells[word]))
     first, second, third, fourth = box
-    size, output = _size(cells.get("size")), cells.get("output") or None
+    size, output = _size(cells.get("size") or None), cells.get("output") or None
     return Row(number, cells.get("input") or None, (first, second, third, fourth), words is CORNERS, size, output)

@@ -72,7 +72,7 @@ def crop(
             part.which,
             taps_of(part.rows, sampling),
             taps_of(part.columns, sampling),
-            saturate=resampling == "lanczos",
+            saturate=resampling == "lanczos" and plan.images.dtype == np.uint8,
         )
         for part in parts
     ]
@@ -98,7 +98,10 @@ def _copies(plan: Plan, sampling: Sampling) -> NDArray[Any]:
 
 
 def _whole_taps(span: Span, outside: str) -> Taps:
-    place, _ = OUTSIDE[outside](span.start[:, None] + np.arange(span.size, dtype=np.float64), span)
+    count = np.arange(span.size, dtype=np.float64)
+    mirrored = (span.extent < 0)[:, None]
+    start = span.start[:, None]
+    place, _ = OUTSIDE[outside](np.where(mirrored, start - 1 - count, start + count), span)
     inside = (place >= 0) & (place < span.length)
     index = np.clip(np.rint(place), 0, span.length - 1).astype(np.int64)
     return Taps(index[..., None], np.where(inside, 1.0, 0.0)[..., None])

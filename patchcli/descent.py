@@ -67,6 +67,7 @@ class Fit(NamedTuple):
         converged: whether the last steps stood still, the crop explains at least half of the template's variance, and the
             deviation is at most one pixel.
         curve: every step that was taken.
+        ambiguous: another box matches about as well; then the fit has not converged.
     """
 
     box: Box
@@ -78,6 +79,7 @@ class Fit(NamedTuple):
     deviation: float
     converged: bool
     curve: tuple[Step, ...]
+    ambiguous: bool = False
 
 
 class Level(NamedTuple):

@@ -13,8 +13,9 @@ import numpy as np
 from patchcli.box import describe
 from patchcli.descent import CERTAIN, EXPLAINED, Fit, Level, as_box, descend, levels_of
 from patchcli.errors import PatchcliError
-from patchcli.plan import Sampling, plan_of
-from patchcli.search import apart, candidates, near
+from patchcli.gradient import check_range
+from patchcli.plan import Sampling, as_array, plan_of
+from patchcli.search import AROUND, alike, apart, candidates, corners_apart, near
 from patchcli.taps import STILL
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
     from patchcli.box import Box
 
+SAME_LEFT, SAME_DIGITS = 1.15, 1e-9  # what another box may leave unexplained, over what the best does, to be as good
+OTHER = 2.0  # pixels between boxes that are not the same
+CERTAINLY = 0.9995  # explained without a start, so that no other place can be better
 SURE = 0.99  # with less, other boxes are tried too
 ASPECTS = (1.0,), (0.72, 0.85, 1.18, 1.39)
 TRIED = 12  # candidates that are refined at the coarsest level
-REFINED = 4  # of those, to the finest
+REFINED = 6  # of those, to the finest
 NEARBY = 12  # other places near a box that are tried
 SHIFTS = tuple(
     np.array(by) * 0.4 for by in ((1, 1, 0, 0), (1, -1, 0, 0), (-1, 1, 0, 0), (-1, -1, 0, 0), (-1, -1, 2, 2), (1, 1, -2, -2))
@@ -77,18 +81,21 @@ def fit_box(
     start = plan.columns.start[0], plan.rows.start[0], plan.columns.extent[0], plan.rows.extent[0]
     first = as_box(np.array(start))
     levels = levels_of(pixels, wanted, first, sampling)
-    return _sure(descend(levels, first), levels, first)
+    x, y, width, height = first
+    tried = _Tried(levels, (x - AROUND * width, y - AROUND * height, (1 + 2 * AROUND) * width, (1 + 2 * AROUND) * height))
+    tried.add(descend(levels, first))
+    tried.look_around(levels, first, SURE)
+    return tried.best
 
 
 def _as_pair(image: ArrayLike, template: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Image ``(H, W, C)`` and template ``(h, w, C)`` as finite float64."""
     both = []
     for name, given in (("image", image), ("template", template)):
-        array = np.asarray(given)
-        if array.ndim not in (2, 3) or array.dtype.kind not in "biuf" or not array.size:
-            raise PatchcliError(f"{name} has shape {array.shape} and dtype {array.dtype}; allowed are (H, W) and (H, W, C), real")
-        if not np.isfinite(array).all():
-            raise PatchcliError(f"{name} holds NaN or infinite values; allowed for a fit are finite ones")
+        array = as_array(given, name)
+        if array.ndim not in (2, 3) or not array.size:
+            raise PatchcliError(f"{name} has shape {array.shape}; allowed are (H, W) and (H, W, C)")
+        check_range(array, name)
         both.append(array.astype(np.float64).reshape(*array.shape[:2], -1))
     pixels, wanted = both
     if pixels.shape[2] != wanted.shape[2]:
@@ -105,54 +112,82 @@ def _as_pair(image: ArrayLike, template: ArrayLike) -> tuple[NDArray[np.float64]
     return pixels, wanted
 
 
-def _sure(fit: Fit, levels: list[Level], start: Box) -> Fit:
-    """A fit, or a better one from other places nearby, where it may have been caught on its way."""
-    if fit.converged and fit.explained >= SURE:
-        return fit
-    image, template = (part.mean(axis=2) for part in (levels[-1].image, levels[-1].template))
-    tried = fit.iterations
-    for one in apart(near(image, template, start), NEARBY):
-        other = descend(levels[-2:], one.box)
-        fit, tried = _better(fit, other), tried + other.iterations
-        if fit.converged and fit.explained >= SURE:
-            return fit._replace(iterations=tried)
-    for shift in SHIFTS:  # where pixels hardly resemble their neighbours, a fit is caught within a pixel
-        other = descend(levels[-1:], as_box(np.array(fit.box) + shift))
-        fit, tried = _better(fit, other), tried + other.iterations
-    return fit._replace(iterations=tried)
+class _Tried:
+    """Fits of one template at the finest level, the best of which counts.
 
+    Args:
+        levels: from the coarsest to the finest.
+        within: the part of the image that counts, ``(x, y, width, height)``.
+    """
 
-def _better(first: Fit, second: Fit) -> Fit:
-    """The fit that converged and explains more."""
-    return max(first, second, key=lambda one: (one.converged, one.explained))
+    def __init__(self, levels: list[Level], within: Box) -> None:
+        self._fits: list[Fit] = []
+        self._within = within
+        self._finest = levels[-1]
+        self._image, self._template = (part.mean(axis=2) for part in (levels[-1].image, levels[-1].template))
+
+    def add(self, fit: Fit) -> None:
+        """Count a fit."""
+        self._fits.append(fit)
+
+    @property
+    def best(self) -> Fit:
+        """The fit that explains most, of those that converged if any did; all iterations are its own."""
+        best = max(self._fits, key=lambda one: (one.converged, one.explained))
+        best = best._replace(iterations=sum(one.iterations for one in self._fits))
+        return best._replace(converged=False, ambiguous=True) if best.converged and self._elsewhere(best) else best
+
+    def explains(self, enough: float) -> bool:
+        """Whether a fit that converged explains enough of the template to look no further."""
+        return any(one.converged and one.explained >= enough for one in self._fits)
+
+    def _elsewhere(self, best: Fit) -> bool:
+        """Whether another box matches as well as the best, but for chance."""
+        left = (1 - best.explained) * SAME_LEFT + SAME_DIGITS
+        return any(1 - one.explained < left and corners_apart(one.box, best.box) > OTHER for one in self._fits)
+
+    def look_around(self, levels: list[Level], start: Box, enough: float) -> None:
+        """Try other places near a box, then others of the very scale of the best, then fractions of a pixel."""
+        if self.explains(enough):
+            return
+        for one in apart(near(self._image, self._template, start), NEARBY):
+            self.add(descend(levels[-2:], one.box))
+            if self.explains(enough):
+                return
+        for one in alike(self._image, self._template, self.best.box, self._within):
+            self.add(descend(levels[-1:], one.box))
+        for shift in SHIFTS:  # where pixels hardly resemble their neighbours, a fit is caught within a pixel
+            self.add(descend(levels[-1:], as_box(np.array(self.best.box) + shift)))
 
 
 def _searched(image: NDArray[np.float64], template: NDArray[np.float64], sampling: Sampling) -> Fit:
     """The best of the boxes that the coarse search finds, refined; boxes of other aspects if none of the template's matches."""
-    best: Fit | None = None
+    tried: _Tried | None = None
     for aspects in ASPECTS:
         found = candidates(image.mean(axis=2), template.mean(axis=2), aspects)
-        if not found:
-            continue
         rough = []
         for one in found[:TRIED]:
             levels = levels_of(image, template, one.box, sampling)
             rough.append((descend(levels[:1], one.box), levels))
         rough.sort(key=lambda pair: -pair[0].explained)
-        fits = [(descend(levels, first.box), levels) for first, levels in rough[:REFINED]]
-        fit, levels = max(fits, key=lambda one: (one[0].converged, one[0].explained))
-        fit = _sure(fit, levels, fit.box)
-        best = fit if best is None else _better(best, fit)
-        if best.converged and best.explained >= SURE:
-            break
-    if best is None:
+        for first, levels in rough[:REFINED]:
+            tried = tried or _Tried(levels, (0, 0, image.shape[1], image.shape[0]))
+            tried.add(descend(levels, first.box))
+        if tried is not None and rough:
+            best = tried.best.box
+            tried.look_around(levels_of(image, template, best, sampling), best, CERTAINLY)
+            if tried.best.converged and tried.explains(SURE):
+                break
+    if tried is None:
         raise PatchcliError("image is too small to be searched for the template; allowed with a box to start from")
-    return best
+    return tried.best
 
 
 def not_found(fit: Fit) -> str:
     """Why a fit did not converge, in words."""
     where = f"the best box is {describe(fit.box)}"
+    if fit.ambiguous:
+        return f"template matches in several places about as well: {where}; allowed with a box nearby to start from"
     if fit.gain > 0 and fit.explained >= EXPLAINED and fit.deviation > CERTAIN:
         off = f"{fit.deviation:.1f} pixels off" if math.isfinite(fit.deviation) else "anywhere along an edge"
         return f"template does not say where it is from: {where}, but its corners may be {off}; allowed is {CERTAIN:g} pixel"

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.bands import Columns, Rows, bands_of
+from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError
-from patchcli.plan import Plan, Sampling, plan_of, taps_of
+from patchcli.plan import Plan, Sampling, as_array, plan_of, taps_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from patchcli.taps import Taps
 
+LARGEST = 1e100
 BLOCK = 16  # output pixels of a band
 
 
@@ -66,15 +68,14 @@ def crop_gradient(
     """
     sampling = Sampling(normalized, resampling, align_corners, outside)
     given = _gradient_of(gradient)
-    batch = np.ndim(image) == 4 or np.ndim(box) == 2  # noqa: PLR2004
+    batch = as_array(image, "image").ndim == 4 or check_boxes(box).ndim == 2  # noqa: PLR2004
     if given.ndim < 2 + batch:
         raise PatchcliError(f"gradient has shape {given.shape}; allowed is that of the crop, ([B, ]h, w[, C])")
     plan = plan_of(image, box, (given.shape[batch], given.shape[batch + 1]), sampling)
     if given.shape != plan.shape:
         raise PatchcliError(f"gradient has shape {given.shape} but the crop {plan.shape}; allowed are equal shapes")
     images = plan.images
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise PatchcliError("image holds NaN or infinite values; allowed for a gradient are finite ones")
+    check_range(images, "image")
     to_image = np.zeros(images.shape)
     to_box = np.zeros((len(plan.which), 4))
     lines = given.reshape(len(plan.which), plan.rows.size, -1)
@@ -91,13 +92,15 @@ def crop_gradient(
 
 def _gradient_of(gradient: ArrayLike) -> NDArray[np.float64]:
     """A gradient as finite float64."""
-    try:
-        given = np.asarray(gradient, np.float64)
-    except (TypeError, ValueError):
-        raise PatchcliError(f"gradient is {gradient!s:.80}; allowed is an array of numbers") from None
-    if not np.isfinite(given).all():
-        raise PatchcliError("gradient holds NaN or infinite values; allowed are finite ones")
+    given = as_array(gradient, "gradient").astype(np.float64)
+    check_range(given, "gradient")
     return given
+
+
+def check_range(values: NDArray[Any], name: str) -> None:
+    """Refuse values that are not finite, or so large that their squares would not be."""
+    if values.dtype.kind == "f" and not (np.abs(values) < LARGEST).all():
+        raise PatchcliError(f"{name} holds NaN, infinite or huge values; allowed are finite ones below {LARGEST:g}")
 
 
 def by_pixels(plan: Plan) -> NDArray[np.float64]:

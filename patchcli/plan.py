@@ -14,7 +14,7 @@ from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.grid import pair
 from patchcli.spans import OUTSIDE, Span, span_of
-from patchcli.taps import RESAMPLING, Taps
+from patchcli.taps import RESAMPLING, WIDE, Taps
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from patchcli.axis import Pair
 
 MAX_SIZE = 1 << 20  # pixels of one side of a crop
+MAX_WIDE = 1 << 20  # pixels of one side of a box that is resampled by a filter as wide as its step
 
 
 class Sampling(NamedTuple):
@@ -63,8 +64,11 @@ class Plan(NamedTuple):
 def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling: Sampling) -> Plan:
     """Check what is to be cropped, and lay it out; the rules of `crop`."""
     for name, word, table in (("resampling", sampling.resampling, RESAMPLING), ("outside", sampling.outside, OUTSIDE)):
-        if word not in table:
+        if not isinstance(word, str) or word not in table:
             raise PatchcliError(f"{name} is {word!r}; allowed are {', '.join(table)}")
+    for name, flag in (("normalized", sampling.normalized), ("align_corners", sampling.align_corners)):
+        if not isinstance(flag, (bool, np.bool_)):
+            raise PatchcliError(f"{name} is {flag!r:.40}; allowed are True and False")
     images, gray = _as_images(image)
     given = check_boxes(box)
     boxes = np.atleast_2d(given)
@@ -78,18 +82,29 @@ def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling:
     rows, columns = rows._replace(size=shape[0]), columns._replace(size=shape[1])
     if sampling.outside == "error":
         _check_inside(rows, columns)
+    if sampling.resampling in WIDE:
+        _check_reach(rows, columns)
     whole = np.zeros(len(which), np.bool_)
     if not sampling.normalized:
-        own = (rows.extent == shape[0]) & (columns.extent == shape[1])
+        own = (np.abs(rows.extent) == shape[0]) & (np.abs(columns.extent) == shape[1])
         whole = own & (rows.start == np.floor(rows.start)) & (columns.start == np.floor(columns.start))
     result = (*shape,) if gray else (*shape, images.shape[3])
     return Plan(images, which, rows, columns, whole, (len(which), *result) if batch else result)
 
 
+def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
+    """An array of real numbers."""
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise PatchcliError(f"{name} has rows of different lengths; allowed is an array") from None
+    check_real(array.dtype, name)
+    return array
+
+
 def _as_images(image: ArrayLike) -> tuple[NDArray[Any], bool]:
     """One image or several as ``(S, H, W, C)``, C-contiguous, and whether there was no axis of channels."""
-    array = np.asarray(image)
-    check_real(array.dtype, "image")
+    array = as_array(image, "image")
     if array.ndim not in (2, 3, 4) or array.size == 0:
         raise PatchcliError(
             f"image has shape {array.shape}; allowed are (H, W), (H, W, C) and (B, H, W, C) with every size at least 1"
@@ -128,10 +143,20 @@ def _size_of(rows: Span, columns: Span, size: int | Pair | None) -> Pair:
             )
         shape = int(height[0]), int(width[0])
     else:
-        shape = pair("crop size", size)
+        shape = pair("crop size", size.item() if isinstance(size, np.ndarray) and size.ndim == 0 else size)
     if not all(1 <= side <= MAX_SIZE for side in shape):
         raise PatchcliError(f"crop size is width={shape[1]} height={shape[0]}; allowed are 1 to {MAX_SIZE}")
     return shape
+
+
+def _check_reach(rows: Span, columns: Span) -> None:
+    """Refuse boxes of so many pixels that weighing each of them would take all memory."""
+    for span in (rows, columns):
+        widest = float(np.abs(span.extent).max())
+        if widest > MAX_WIDE:
+            raise PatchcliError(
+                f"box is {widest:g} pixels wide or high, all of which area and lanczos would weigh; allowed are {MAX_WIDE}"
+            )
 
 
 def _check_inside(rows: Span, columns: Span) -> None:

@@ -32,7 +32,7 @@ def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: 
         which: the image of each crop, ``(B,)``.
         rows: taps ``(B, h, k)``.
         columns: taps ``(B, w, k)``.
-        saturate: what the first pass makes is saturated, where the images hold integers, and passes come in Pillow's order.
+        saturate: what the first pass makes is saturated, as integers are, and passes come in Pillow's order.
 
     Returns:
         A new array ``(B, h, w, C)`` in the images' dtype, integers rounded to nearest, ties to even, and saturated. What has
@@ -43,7 +43,6 @@ def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: 
         for crop, image in enumerate(which.tolist()):
             pick(images[image], rows.of(crop), columns.of(crop), out[crop])
         return out
-    saturate = saturate and images.dtype.kind != "f"
     if rows.pixel.shape[2] <= FEW_TAPS and columns.pixel.shape[2] <= FEW_TAPS and not saturate:
         sparse = _sparse(rows, columns)
         for crop in np.flatnonzero(sparse).tolist():

@@ -25,6 +25,8 @@ COARSE = 24  # pixels of the longer side of the template while it is searched fo
 SMALLEST = 12  # pixels of the shorter side of a box that is looked for
 STEP = 1.15  # from scale to scale
 PEAKS = 4  # places kept of one scale
+MANY = 150  # and of the very scale of a box
+KEPT = 10  # of those, the best between pixels
 FINE = 96  # pixels of the longer side of the template where a box is known roughly
 AROUND = 0.12  # of the box's size, how far it may have moved
 SAME = 0.04  # of the box's size, within which two places are one
@@ -82,10 +84,10 @@ def _at(image: NDArray[np.float64], template: NDArray[np.float64], height: float
         yield Candidate(score, (column * by_column, row * by_row, width, height))
 
 
-def _peaks(scores: NDArray[np.float64], template: Pair) -> Iterator[tuple[float, int, int]]:
+def _peaks(scores: NDArray[np.float64], template: Pair, most: int = PEAKS) -> Iterator[tuple[float, int, int]]:
     """The highest places of a map, a part of the template apart from each other: ``(score, row, column)``."""
     high, wide = (max(1, side // 3) for side in template)
-    for _ in range(PEAKS):
+    for _ in range(most):
         row, column = (int(place) for place in np.unravel_index(int(np.argmax(scores)), scores.shape))
         score = float(scores[row, column])
         if score <= 0:
@@ -142,18 +144,63 @@ def _box_sums(values: NDArray[np.float64], height: int, width: int) -> NDArray[n
     return np.asarray(sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width])
 
 
+def alike(image: NDArray[np.float64], template: NDArray[np.float64], box: Box, within: Box) -> list[Candidate]:
+    """Boxes of the very size of a given one that look like a template, best first: a pattern that repeats gives its scale away.
+
+    Args:
+        image: gray, ``(H, W)``.
+        template: gray, ``(h, w)``.
+        box: ``(x, y, width, height)`` in pixels of the image; its size counts.
+        within: the part of the image to look at, likewise.
+    """
+    shrink = max(1.0, max(template.shape) / FINE)
+    small = max(2, round(template.shape[0] / shrink)), max(2, round(template.shape[1] / shrink))
+    by_row, by_column = box[3] / small[0], box[2] / small[1]
+    size = max(small[0], int(abs(within[3] / by_row))), max(small[1], int(abs(within[2] / by_column)))
+    left = within[0] if by_column * within[2] > 0 else within[0] + within[2]
+    top = within[1] if by_row * within[3] > 0 else within[1] + within[3]
+    part = crop(
+        image,
+        (left, top, by_column * size[1], by_row * size[0]),
+        size,
+        normalized=False,
+        resampling="lanczos",
+        outside="border",
+    )
+    scores = correlation(part, crop(template, (-1, -1, 1, 1), small, resampling="area"))
+    found = []
+    for value, row, column in _peaks(scores.copy(), (3, 3), MANY):
+        up, higher = _summit(scores[:, column], row)
+        aside, more = _summit(scores[row], column)
+        at = (left + (column + aside) * by_column, top + (row + up) * by_row, box[2], box[3])
+        found.append(Candidate(value + higher + more, at))
+    return sorted(found, reverse=True)[:KEPT]
+
+
+def _summit(line: NDArray[np.float64], at: int) -> tuple[float, float]:
+    """How far beside a highest place the summit of the parabola through it lies, and how much higher it is."""
+    if not 0 < at < len(line) - 1:
+        return 0.0, 0.0
+    before, here, after = line[at - 1 : at + 2].tolist()
+    bend = before - 2 * here + after
+    if bend >= 0:
+        return 0.0, 0.0
+    aside = (before - after) / (2 * bend)
+    return aside, -bend * aside * aside / 2
+
+
 def apart(found: list[Candidate], most: int) -> list[Candidate]:
     """The best candidates, each only once: ``most`` of them, whose corners are some pixels from those of better ones."""
     kept: list[Candidate] = []
     for one in found:
-        corners = _corners(one.box)
-        if all(np.abs(corners - _corners(other.box)).max() > SAME * min(one.box[2], one.box[3]) for other in kept):
+        if all(corners_apart(one.box, other.box) > SAME * min(abs(one.box[2]), abs(one.box[3])) for other in kept):
             kept.append(one)
         if len(kept) == most:
             break
     return kept
 
 
-def _corners(box: Box) -> NDArray[np.float64]:
-    x, y, width, height = box
-    return np.array([x, y, x + width, y + height])
+def corners_apart(box: Box, other: Box) -> float:
+    """How far the corners of two boxes are apart, the furthest number of them."""
+    numbers = [np.array([x, y, x + width, y + height]) for x, y, width, height in (box, other)]
+    return float(np.abs(numbers[0] - numbers[1]).max())

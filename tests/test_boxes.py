@@ -95,6 +95,24 @@ def test_bad_rows_are_named_and_stop_no_other(patchcli: Run, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.glob("a-*")) == ["a-0.png", "a-9.png"]
 
 
+def test_a_row_that_cannot_be_placed_stops_no_other(patchcli: Run, tmp_path: Path) -> None:
+    rows = [
+        {"input": str(CELLS), "box": [0, 0, 5, 5]},
+        {"box": [0, 0, 5, 5]},
+        {"input": str(CELLS), "box": [0, 0, 5, 5], "output": "o.xyz"},
+        {"input": str(CELLS), "box": [1, 0, 5, 5], "output": "own.png"},
+    ]
+    text = "\n".join(map(json.dumps, rows)) + '\n{"box": [1, 2, 3, 4], "box": [5, 6, 7, 8]}\n{"Box": [1, 2, 3, 4]}'
+    done = patchcli("crop", "--boxes", "-", "-o", "{stem}-{index}.png", stdin=text.encode())
+    assert done.returncode == 1
+    told = done.stderr.decode().splitlines()
+    expected = ["2: names no input", "3: o.xyz: suffix is '.xyz'", "5: has a key twice", "6: has the key Box; allowed is box"]
+    assert len(told) == len(expected)
+    for line, sentence in zip(told, expected, strict=True):
+        assert line.startswith(f"patchcli: standard input:{sentence}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells-0.png", "own.png"]
+
+
 def test_whole_pixel_boxes_of_one_image_are_a_stack(patchcli: Run, tmp_path: Path) -> None:
     rows = "x,y,width,height\n" + "".join(f"{x},{y},50,60\n" for y in range(0, 300, 60) for x in range(0, 400, 50))
     done = patchcli("crop", SCENE, "--boxes", "-", "-o", "crops.npz", stdin=rows.encode())
@@ -155,10 +173,20 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
             "standard input:2: names an input, and INPUTS are given too",
         ),
         ("a.png --boxes -", "x,y,w,h\n1,2,3,4", "standard input:2: names no output; allowed without one are -o TEMPLATE"),
-        ("a.png --boxes - -o x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "x.png: is one name for several crops; allowed are names with"),
-        ("a.png --boxes - -o {stem}x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "ax.png: two outputs have this name"),
+        ("a.png --boxes - -o x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: x.png is an output of line 2 too"),
+        (
+            "a.png --boxes - -o x.npz",
+            '[{"box": [1, 2, 3, 4]}]',
+            "standard input: begins with a JSON array; allowed are JSON Lines",
+        ),
+        (
+            "a.png --boxes - -o x.npz",
+            "x,y,w,h,output\n1,2,3,4,o.png",
+            "standard input:2: names an output, and -o is one file for all",
+        ),
+        ("a.png --boxes - -d o", "x,y,w,h,output\n1,2,3,4,o/", "standard input:2: has output o/, the name of a folder"),
+        ("a.png --boxes - -o {stem}x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: ax.png is an output of line 2 too"),
         ("a.png --boxes - -o {wrong}.png", "x,y,w,h\n1,2,3,4", "{wrong}.png: has the field {wrong}"),
-        ("a.png --boxes - -o x.png", "x,y,w,h,output\n1,2,3,4,o.png", "standard input:2: names an output, and -o is given too"),
         ("a.png --boxes - -o x.gif", "x,y,w,h\n1,2,3,4", "suffix is '.gif'; allowed for images are .png"),
         ("a.png --boxes - -o a.png", "x,y,w,h\n1,2,3,4", "a.png: is an input too"),
         ("a.png --boxes - -o there.npz", "x,y,w,h\n1,2,3,4", "there.npz: exists already"),
@@ -174,7 +202,7 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
         ("a.png --fit a.png -o -", "", "--fit prints its result to standard output"),
         ("a.png --fit a.png -o x.png --resampling area", "", "--resampling is area, which has no gradient"),
         ("a.png --fit a.png -o x.png --fit-report x.png", "", "x.png: two outputs have this name"),
-        ("a.png --fit b.png -o b.png", "", "b.png: is an input too"),
+        ("a.png --fit b.csv -o b.csv --image-format png", "", "b.csv: is an input too"),
     ],
 )
 def test_bad_calls(call: str, stdin: str, sentence: str, patchcli: Run, tmp_path: Path) -> None:
@@ -255,5 +283,7 @@ def test_fit_that_fails_says_why_and_writes_no_crop(patchcli: Run, tmp_path: Pat
     write_image(tmp_path / "large.png", gray(400, 40))
     sentence = "template of width=40 height=400 is larger than the image of width=240 height=240"
     refused(patchcli("crop", CELLS, "--fit", "large.png", "-o", "f.png"), sentence, 1)
-    refused(patchcli("crop", CELLS, "--fit", "none.png", "-o", "f.png"), "cells.png: its template none.png cannot be read", 1)
+    refused(patchcli("crop", CELLS, "--fit", "none.png", "-o", "f.png"), "none.png: is no file; allowed for --fit is an image")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    refused(patchcli("crop", CELLS, "--fit", "torn.png", "-o", "f.png"), "cells.png: its template torn.png starts with", 1)
     refused(patchcli("crop", SCENE, "--fit", "t.png", "-o", "f.png"), "template has 1 channels but the image 3", 1)

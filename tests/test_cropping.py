@@ -86,6 +86,17 @@ def test_whole_pixel_box_is_the_slice(
     assert np.array_equal(got, crop(image, (x, y, width, height), (height, width), normalized=False))
 
 
+@pytest.mark.parametrize("how", list(RESAMPLING))
+def test_a_mirrored_whole_pixel_box_is_the_mirrored_slice(how: str) -> None:
+    image = np.random.default_rng(4).integers(-(2**62), 2**62, (9, 11))
+    got = crop(image, (10, 3, -8, 5), normalized=False, resampling=how)
+    assert np.array_equal(got, image[3:8, 2:10][:, ::-1])
+    assert np.array_equal(crop(image, (2, 8, 8, -5), normalized=False, resampling=how), image[3:8, 2:10][::-1])
+    lonely = np.full((9, 11), np.nan)
+    lonely[3:8, 2:10] = 1
+    assert crop(lonely, (10, 8, -8, -5), normalized=False, resampling=how).tolist() == np.ones((5, 8)).tolist()
+
+
 @pytest.mark.parametrize(("outside", "row"), [("zeros", [0, 0, 1, 2, 3, 0]), ("border", [1, 1, 1, 2, 3, 3])])
 def test_whole_pixel_box_across_the_border(outside: str, row: list[int]) -> None:
     image = np.array([[1, 2, 3]], np.uint8)
@@ -275,6 +286,11 @@ def test_default_size_is_the_rounded_box() -> None:
         ([(0, 0, 1, 1), (0, 1, 1, 1)], {"size": 3}, "box is empty: width=2 height=0"),
         ([(0, 0, 1, 1), (0, 0, 0.5, 1)], {}, r"boxes are of different sizes \(width=2 height=2, number 1 width=1 height=2\)"),
         (np.zeros((0, 4)), {}, "allowed are four finite numbers"),
+        ((0, 0, 1, 1), {"resampling": []}, r"resampling is \[\]; allowed are nearest"),
+        ((0, 0, 1, 1), {"outside": {}}, r"outside is \{\}; allowed are zeros"),
+        ((0, 0, 1, 1), {"align_corners": "no"}, "align_corners is 'no'; allowed are True and False"),
+        ((0, 0, 1, 1), {"normalized": np.array([1, 2])}, "normalized is array"),
+        ((0, 0, 1e7, 1), {"size": 4, "resampling": "lanczos"}, "box is 2e.07 pixels wide or high, all of which area and lanczos"),
         ((0, 0, 1, 1), {"size": 0}, "crop size is width=0 height=0; allowed are 1 to 1048576"),
         ((0, 0, 1, 1), {"resampling": "cubic"}, "resampling is 'cubic'; allowed are nearest, bilinear, bicubic, area, lanczos"),
         ((0, 0, 1, 1), {"outside": "wrap"}, "outside is 'wrap'; allowed are zeros, border, reflection, error"),
@@ -285,3 +301,9 @@ def test_default_size_is_the_rounded_box() -> None:
 def test_bad_box(box: Any, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PatchcliError, match=sentence):
         crop(np.zeros((4, 4)), box, **options)
+
+
+def test_a_ragged_image_and_a_size_that_is_an_array() -> None:
+    with pytest.raises(PatchcliError, match="image has rows of different lengths"):
+        crop([[1, 2], [1]], (-1, -1, 1, 1), 8)
+    assert crop(np.eye(4), (-1, -1, 1, 1), np.array(8)).shape == (8, 8)  # type: ignore[arg-type]

@@ -77,6 +77,19 @@ def test_a_ramp_does_not_say_where_it_is_from() -> None:
     assert fit.deviation > 1
 
 
+def test_a_pattern_that_repeats_is_ambiguous_or_found() -> None:
+    rows, columns = np.indices((120, 160))
+    image = np.sin(rows * np.pi / 6) + np.cos(columns * np.pi / 6)
+    fit = fit_box(image, crop(image, (50.3, 40.2, 40, 36), normalized=False))
+    assert not fit.converged
+    assert fit.ambiguous
+    texture = sample("texture.png")
+    box = (38.1, 156.5, 115.3, 94.1)
+    fit = fit_box(texture, crop(texture, box, (52, 104), normalized=False))
+    assert fit.converged
+    assert furthest(fit.box, box) < 0.01
+
+
 def test_correlation_is_that_of_every_patch() -> None:
     rng = np.random.default_rng(4)
     image, template = rng.random((12, 15)), rng.random((5, 4))

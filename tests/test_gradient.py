@@ -101,9 +101,12 @@ def test_goldens_are_there() -> None:
     [
         (np.eye(4), np.ones(3), r"gradient has shape \(3,\); allowed is that of the crop"),
         (np.eye(4), np.ones((3, 3, 2)), r"gradient has shape \(3, 3, 2\) but the crop \(3, 3\)"),
-        (np.eye(4), [["a"]], "allowed is an array of numbers"),
+        (np.eye(4), [["a"]], "gradient has dtype <U1"),
+        (np.eye(4), np.ones((2, 2), complex), "gradient has dtype complex128"),
+        (np.eye(4), [[1, 2], [3]], "gradient has rows of different lengths"),
         (np.eye(4), [[np.nan]], "gradient holds NaN"),
-        (np.full((4, 4), np.inf), np.ones((2, 2)), "image holds NaN or infinite values"),
+        (np.eye(4), [[1e300]], "gradient holds NaN, infinite or huge values"),
+        (np.full((4, 4), np.inf), np.ones((2, 2)), "image holds NaN, infinite or huge values"),
     ],
 )
 def test_bad_gradient(image: Any, towards: Any, sentence: str) -> None:

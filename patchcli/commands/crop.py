@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
 @click.option("--boxes", metavar="FILE", help="Many boxes, a line each, JSON Lines or CSV; - is standard input.")
-@click.option("--size", type=parameters.Size(), help="Size of the crop; default: that of the box, rounded.")
+@click.option(
+    "--size", type=parameters.Size(), help="Size of the crop; default: that of the box, rounded; with --fit that of the template."
+)
 @click.option(
     "--resampling", type=click.Choice(tuple(RESAMPLING)), default="bilinear", show_default=True, help="How pixels are sampled."
 )
@@ -110,7 +114,20 @@ def _check_box(given: dict[str, Any]) -> None:
     box = given["box"] or given["normalized_box"]
     if box is not None:
         with as_usage():
-            check_boxes(box)
+            numbers = check_boxes(box)
+        empty = (numbers[2:] == 0) if given["box"] is not None else (numbers[2:] == numbers[:2])
+        if empty.any():
+            raise UsageError(
+                f"box is empty: {' '.join(f'{number:g}' for number in numbers)}; allowed are boxes with width and height"
+            )
+    if given["size"] is not None and 0 < given["max_pixels"] < math.prod(given["size"]):
+        height, width = given["size"]
+        raise UsageError(
+            f"crop would have {height * width} pixels (width={width} height={height}); "
+            f"allowed are {given['max_pixels']}, or more with --max-pixels"
+        )
+    if given["fit"] is not None and not os.path.isfile(given["fit"]):
+        raise UsageError(f"{given['fit']}: is no file; allowed for --fit is an image, the template")
 
 
 @contextlib.contextmanager
