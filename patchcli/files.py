@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from patchcli.errors import OutputError, PatchcliError
+from patchcli.places import full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def open_input(path: str) -> BinaryIO:
         return _standard_input()
     try:
         # O_NONBLOCK: a FIFO put in the place of a file must not block for ever
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        number = os.open(full(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     mode = os.fstat(number).st_mode
@@ -79,7 +80,7 @@ def is_special(path: str) -> bool:
     if path == STREAM:
         return True
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
+        return not stat.S_ISREG(os.stat(full(path)).st_mode)
     except OSError:
         return False
 
@@ -140,10 +141,10 @@ class Outputs:
         """
         with _named(path):
             if is_special(path):
-                with _special(path) as file:
+                with _special(path if path == STREAM else full(path)) as file:
                     yield file
                 return
-            place = os.path.realpath(path)
+            place = os.path.realpath(full(path))
             with _beside(place) as (file, temporary):
                 yield file
             self._whole.append((temporary, place, path))
