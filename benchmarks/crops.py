@@ -14,7 +14,8 @@ import patchcli
 from benchmarks.measure import Table, compare
 from benchmarks.peers import optional
 from patchcli import images
-from tests.fitting import Case, draw, furthest
+from patchcli.search import corners_apart
+from tests.fitting import Case, draw
 
 LARGE = (2160, 3840, 3)
 BOX = (-0.87, -0.88, 0.93, 0.92)
@@ -125,7 +126,7 @@ def _fit_all(name: str, cases: list[tuple[NDArray[np.float64], Case]], *, start:
     begun = time.perf_counter()
     boxes = [patchcli.fit_box(image, case.template, case.start if start else None, normalized=False).box for image, case in cases]
     each = (time.perf_counter() - begun) / len(cases)
-    off = np.array([furthest(box, case.box) for box, (_, case) in zip(boxes, cases, strict=True)])
+    off = np.array([corners_apart(box, case.box) for box, (_, case) in zip(boxes, cases, strict=True)])
     clear = np.array([case.bound for _, case in cases]) < 0.02  # two and a half deviations within 0.05
     parts = [off < 0.05, off < 0.1]
     shares = [f"{part.mean():.1%}" for part in parts] + [f"{clear.mean():.0%}"] + [f"{part[clear].mean():.1%}" for part in parts]

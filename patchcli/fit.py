@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchcli.arrays import as_array
 from patchcli.box import describe
 from patchcli.descent import CERTAIN, EXPLAINED, Fit, Level, as_box, descend, levels_of
 from patchcli.errors import PatchcliError
 from patchcli.gradient import check_range
-from patchcli.plan import Sampling, as_array, plan_of
+from patchcli.plan import Sampling, plan_of
 from patchcli.search import AROUND, alike, apart, candidates, corners_apart, near
 from patchcli.taps import STILL
 
@@ -123,7 +124,6 @@ class _Tried:
     def __init__(self, levels: list[Level], within: Box) -> None:
         self._fits: list[Fit] = []
         self._within = within
-        self._finest = levels[-1]
         self._image, self._template = (part.mean(axis=2) for part in (levels[-1].image, levels[-1].template))
 
     def add(self, fit: Fit) -> None:

@@ -209,7 +209,7 @@ def _add_lines(
     total: NDArray[Any] | None = None
     for tap in range(places.shape[2]):
         line = windows[places[..., tap]].view(dtype).reshape(shape)
-        product = np.multiply(line, weight[..., tap, None], line if line.dtype == weight.dtype else None, dtype=weight.dtype)
+        product = _weighted(line, weight[..., tap, None])
         total = product if total is None else np.add(total, product, total)
     assert total is not None
     return total

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.arrays import as_array
 from patchcli.bands import Columns, Rows, bands_of
 from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError
-from patchcli.plan import Plan, Sampling, as_array, plan_of, taps_of
+from patchcli.plan import Plan, Sampling, plan_of, taps_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchcli.arrays import as_image
 from patchcli.dtypes import check_real, exact_scalar
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
@@ -36,15 +37,6 @@ def check_grid(grid: Grid) -> None:
     """Check that a grid is one."""
     if not isinstance(grid, Grid):
         raise PatchcliError(f"grid is {grid!r}; allowed is a patchcli.Grid")
-
-
-def as_image(image: ArrayLike) -> NDArray[Any]:
-    """Check that an array is an image, ``(H, W)`` or ``(H, W, C)`` of real numbers, and return it C-contiguous."""
-    array = np.asarray(image)
-    check_real(array.dtype, "image")
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise PatchcliError(f"image has shape {array.shape}; allowed are (H, W) and (H, W, C) with every size at least 1")
-    return np.ascontiguousarray(array)
 
 
 def pad(image: NDArray[Any], grid: Grid, mode: str = "reflect", value: float = 0) -> NDArray[Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.arrays import as_array, as_image
 from patchcli.box import check_boxes, describe
-from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.grid import pair
 from patchcli.spans import OUTSIDE, Span, span_of
@@ -92,26 +92,11 @@ def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling:
     return Plan(images, which, rows, columns, whole, (len(which), *result) if batch else result)
 
 
-def as_array(given: ArrayLike, name: str) -> NDArray[Any]:
-    """An array of real numbers."""
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        raise PatchcliError(f"{name} has rows of different lengths; allowed is an array") from None
-    check_real(array.dtype, name)
-    return array
-
-
 def _as_images(image: ArrayLike) -> tuple[NDArray[Any], bool]:
     """One image or several as ``(S, H, W, C)``, C-contiguous, and whether there was no axis of channels."""
-    array = as_array(image, "image")
-    if array.ndim not in (2, 3, 4) or array.size == 0:
-        raise PatchcliError(
-            f"image has shape {array.shape}; allowed are (H, W), (H, W, C) and (B, H, W, C) with every size at least 1"
-        )
+    array = as_image(as_array(image, "image"), several=True)
     gray = array.ndim == 2  # noqa: PLR2004
-    whole = array[None, ..., None] if gray else array.reshape(-1, *array.shape[-3:])
-    return np.ascontiguousarray(whole), gray
+    return array[None, ..., None] if gray else array.reshape(-1, *array.shape[-3:]), gray
 
 
 def _spans(boxes: NDArray[np.float64], image: tuple[int, ...], sampling: Sampling) -> tuple[Span, Span]:

@@ -104,9 +104,8 @@ def near(image: NDArray[np.float64], template: NDArray[np.float64], box: Box) ->
         template: gray, ``(h, w)``.
         box: ``(x, y, width, height)`` in pixels of the image.
     """
-    shrink = max(1.0, max(template.shape) / FINE)
-    small = max(2, round(template.shape[0] / shrink)), max(2, round(template.shape[1] / shrink))
-    seen = crop(template, (-1, -1, 1, 1), small, resampling="area")
+    seen = _shrunk(template)
+    small = seen.shape[0], seen.shape[1]
     room = [max(2, round(side * AROUND)) for side in small]
     size = small[0] + 2 * room[0], small[1] + 2 * room[1]
     x, y, width, height = box
@@ -121,6 +120,13 @@ def near(image: NDArray[np.float64], template: NDArray[np.float64], box: Box) ->
                 at = (left + column * by_column, top + row * by_row, by_column * small[1], by_row * small[0])
                 found.append(Candidate(score, at))
     return sorted(found, reverse=True)
+
+
+def _shrunk(template: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A template at the resolution at which it is compared near a box: its longer side is `FINE` pixels at most."""
+    shrink = max(1.0, max(template.shape) / FINE)
+    size = max(2, round(template.shape[0] / shrink)), max(2, round(template.shape[1] / shrink))
+    return crop(template, (-1, -1, 1, 1), size, resampling="area")
 
 
 def correlation(image: NDArray[np.float64], template: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,8 +159,8 @@ def alike(image: NDArray[np.float64], template: NDArray[np.float64], box: Box, w
         box: ``(x, y, width, height)`` in pixels of the image; its size counts.
         within: the part of the image to look at, likewise.
     """
-    shrink = max(1.0, max(template.shape) / FINE)
-    small = max(2, round(template.shape[0] / shrink)), max(2, round(template.shape[1] / shrink))
+    seen = _shrunk(template)
+    small = seen.shape[0], seen.shape[1]
     by_row, by_column = box[3] / small[0], box[2] / small[1]
     size = max(small[0], int(abs(within[3] / by_row))), max(small[1], int(abs(within[2] / by_column)))
     left = within[0] if by_column * within[2] > 0 else within[0] + within[2]
@@ -167,7 +173,7 @@ def alike(image: NDArray[np.float64], template: NDArray[np.float64], box: Box, w
         resampling="lanczos",
         outside="border",
     )
-    scores = correlation(part, crop(template, (-1, -1, 1, 1), small, resampling="area"))
+    scores = correlation(part, seen)
     found = []
     for value, row, column in _peaks(scores.copy(), (3, 3), MANY):
         up, higher = _summit(scores[:, column], row)

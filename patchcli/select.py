@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.arrays import as_image
 from patchcli.errors import PatchcliError
-from patchcli.patches import as_image, check_grid, cut_at, pad
+from patchcli.patches import check_grid, cut_at, pad
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchcli import crop
+
+if TYPE_CHECKING:
+    from patchcli.box import Box
 
 NOISE, MOVED = 0.02, 0.08
 
@@ -25,8 +28,8 @@ class Case(NamedTuple):
     """
 
     template: NDArray[np.float64]
-    box: tuple[float, ...]
-    start: tuple[float, ...]
+    box: Box
+    start: Box
     gain: float
     bound: float
 
@@ -57,9 +60,3 @@ def bound(image: NDArray[Any], box: NDArray[np.float64], clean: NDArray[np.float
         return float("inf")
     variance = ((directions / values[:, None]) ** 2).sum(axis=0) / (np.linalg.norm(design, axis=0) ** 2)
     return float(noise * np.sqrt(variance[2:].max()))
-
-
-def furthest(box: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """How far the corners of two boxes are apart, the furthest number of them."""
-    corners = [np.array([x, y, x + width, y + height]) for x, y, width, height in (box, other)]
-    return float(np.abs(corners[0] - corners[1]).max())

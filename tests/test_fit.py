@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from patchcli import crop, fit_box
 from patchcli.errors import PatchcliError
-from patchcli.search import correlation
+from patchcli.search import corners_apart, correlation
 from tests.conftest import SAMPLES, read_image
-from tests.fitting import draw, furthest
+from tests.fitting import draw
 
 NAMES = ("cells.png", "leaf.png", "noisy.png", "scene.png", "upright.jpg")
 
@@ -27,7 +27,7 @@ def test_boxes_are_recovered_from_nearby(name: str) -> None:
     cases = [draw(image, rng) for _ in range(8)]
     clear = [case for case in cases if case.bound < 0.02]
     fits = [fit_box(image, case.template, case.start, normalized=False) for case in clear]
-    off = np.array([furthest(fit.box, case.box) for fit, case in zip(fits, clear, strict=True)])
+    off = np.array([corners_apart(fit.box, case.box) for fit, case in zip(fits, clear, strict=True)])
     assert clear
     assert np.mean(off < 0.05) >= 0.9
     for fit, case, distance in zip(fits, clear, off, strict=True):
@@ -38,7 +38,7 @@ def test_boxes_are_recovered_without_a_start() -> None:
     rng = np.random.default_rng(2)
     cases = [(image, draw(image, rng)) for image in (sample("cells.png"), sample("leaf.png")) for _ in range(4)]
     clear = [(image, case) for image, case in cases if case.bound < 0.03]
-    off = [furthest(fit_box(image, case.template).box, case.box) for image, case in clear]
+    off = [corners_apart(fit_box(image, case.template).box, case.box) for image, case in clear]
     assert np.mean(np.array(off) < 0.1) >= 0.9
 
 
@@ -50,7 +50,7 @@ def test_without_noise_the_box_is_exact(how: str, align: bool) -> None:
     template = 1.07 * crop(image, (60.3, 50.2, 80, 71), (64, 70), **options) - 9
     fit = fit_box(image, template, (63, 47, 76, 74), **options)
     assert fit.converged
-    assert furthest(fit.box, (60.3, 50.2, 80, 71)) < 1e-3
+    assert corners_apart(fit.box, (60.3, 50.2, 80, 71)) < 1e-3
     assert fit.error < 1e-2
     assert (fit.gain, fit.offset) == pytest.approx((1.07, -9), abs=1e-2)
     assert [step.iteration for step in fit.curve] == sorted(step.iteration for step in fit.curve)
@@ -62,7 +62,7 @@ def test_a_mirrored_box_is_fitted_from_a_mirrored_start() -> None:
     template = crop(image, (140.5, 50, -80, 71), (64, 70), normalized=False)
     fit = fit_box(image, template, (143, 52, -83, 68), normalized=False)
     assert fit.converged
-    assert furthest(fit.box, (140.5, 50, -80, 71)) < 1e-3
+    assert corners_apart(fit.box, (140.5, 50, -80, 71)) < 1e-3
 
 
 def test_what_is_not_in_the_image_is_not_found() -> None:
@@ -87,7 +87,7 @@ def test_a_pattern_that_repeats_is_ambiguous_or_found() -> None:
     box = (38.1, 156.5, 115.3, 94.1)
     fit = fit_box(texture, crop(texture, box, (52, 104), normalized=False))
     assert fit.converged
-    assert furthest(fit.box, box) < 0.01
+    assert corners_apart(fit.box, box) < 0.01
 
 
 def test_correlation_is_that_of_every_patch() -> None:
