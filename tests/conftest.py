@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def write_image(path: Path, image: NDArray[Any]) -> Path:
 
 def gray(height: int = 20, width: int = 30, dtype: str = "u1", seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(dtype)
+
+
+@contextmanager
+def untouched(folder: Path) -> Iterator[None]:
+    """What is done inside makes, changes and removes nothing in a folder."""
+
+    def held() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+    before = held()
+    yield
+    assert held() == before
 
 
 def refused(ran: subprocess.CompletedProcess[bytes], sentence: str, code: int = 2) -> None:

@@ -13,9 +13,11 @@ import pytest
 from patchcli import crop, read_stack
 from patchcli.boxlist import BadRow, Row, rows_of
 from patchcli.errors import UsageError
-from tests.conftest import SAMPLES, Run, gray, read_image, refused, write_image
+from tests.conftest import SAMPLES, Run, gray, read_image, refused, untouched, write_image
 
 SCENE, CELLS = SAMPLES / "scene.png", SAMPLES / "cells.png"
+ONE = "x,y,w,h\n1,2,3,4"  # a list of one box
+STACK = "a.png --boxes - -o x.npz"
 
 
 def test_csv_of_many_images_decodes_each_once(patchcli: Run, tmp_path: Path) -> None:
@@ -159,44 +161,28 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
     [
         ("--boxes - -o x.npz", "", "standard input: is empty; allowed are JSON Lines, or CSV"),
         ("--boxes - -o x.npz", "x,y,w,h\n", "standard input: has column names and no rows"),
-        (
-            "a.png --boxes - -o x.npz",
-            "x,y,w\n1,2,3",
-            "has the columns x, y, width (no box); allowed are x, y, width, height or x0",
-        ),
-        ("a.png --boxes - -o x.npz", "x,y,w,h,x0,y0,x1,y1\n1,2,3,4,5,6,7,8", "(both kinds of box)"),
-        ("a.png --boxes - -o x.npz", "x,y,w,h,width\n1,2,3,4,5", "(twice the same)"),
-        ("--boxes - -o x.npz", "x,y,w,h\n1,2,3,4", "standard input:2: names no input; allowed without one are INPUTS"),
-        (
-            "a.png --boxes - -o x.npz",
-            "x,y,w,h,input\n1,2,3,4,a.png",
-            "standard input:2: names an input, and INPUTS are given too",
-        ),
-        ("a.png --boxes -", "x,y,w,h\n1,2,3,4", "standard input:2: names no output; allowed without one are -o TEMPLATE"),
+        (STACK, "x,y,w\n1,2,3", "has the columns x, y, width (no box); allowed are x, y, width, height or x0"),
+        (STACK, "x,y,w,h,x0,y0,x1,y1\n1,2,3,4,5,6,7,8", "(both kinds of box)"),
+        (STACK, "x,y,w,h,width\n1,2,3,4,5", "(twice the same)"),
+        ("--boxes - -o x.npz", ONE, "standard input:2: names no input; allowed without one are INPUTS"),
+        (STACK, "x,y,w,h,input\n1,2,3,4,a.png", "standard input:2: names an input, and INPUTS are given too"),
+        ("a.png --boxes -", ONE, "standard input:2: names no output; allowed without one are -o TEMPLATE"),
         ("a.png --boxes - -o x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: x.png is an output of line 2 too"),
-        (
-            "a.png --boxes - -o x.npz",
-            '[{"box": [1, 2, 3, 4]}]',
-            "standard input: begins with a JSON array; allowed are JSON Lines",
-        ),
-        (
-            "a.png --boxes - -o x.npz",
-            "x,y,w,h,output\n1,2,3,4,o.png",
-            "standard input:2: names an output, and -o is one file for all",
-        ),
+        (STACK, '[{"box": [1, 2, 3, 4]}]', "standard input: begins with a JSON array; allowed are JSON Lines"),
+        (STACK, "x,y,w,h,output\n1,2,3,4,o.png", "standard input:2: names an output, and -o is one file for all"),
         ("a.png --boxes - -d o", "x,y,w,h,output\n1,2,3,4,o/", "standard input:2: has output o/, the name of a folder"),
         ("a.png --boxes - -o {stem}x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: ax.png is an output of line 2 too"),
-        ("a.png --boxes - -o {wrong}.png", "x,y,w,h\n1,2,3,4", "{wrong}.png: has the field {wrong}"),
-        ("a.png --boxes - -o x.gif", "x,y,w,h\n1,2,3,4", "suffix is '.gif'; allowed for images are .png"),
-        ("a.png --boxes - -o a.png", "x,y,w,h\n1,2,3,4", "a.png: is an input too"),
-        ("a.png --boxes - -o there.npz", "x,y,w,h\n1,2,3,4", "there.npz: exists already"),
-        ("a.png --boxes - -d o -o x.png", "x,y,w,h\n1,2,3,4", "-o and -d exclude each other"),
+        ("a.png --boxes - -o {wrong}.png", ONE, "{wrong}.png: has the field {wrong}"),
+        ("a.png --boxes - -o x.gif", ONE, "suffix is '.gif'; allowed for images are .png"),
+        ("a.png --boxes - -o a.png", ONE, "a.png: is an input too"),
+        ("a.png --boxes - -o there.npz", ONE, "there.npz: exists already"),
+        ("a.png --boxes - -d o -o x.png", ONE, "-o and -d exclude each other"),
         ("a.png --boxes none.csv -o x.npz", "", "none.csv: cannot be read: no such file"),
         ("a.png --boxes b.csv -o b.csv.npz --box 0 0 1 1", "", "--boxes and --box exclude each other"),
         ("a.png --boxes b.csv -o x.npz --fit a.png", "", "--boxes and --fit exclude each other"),
-        ("- --boxes - -o x.npz", "x,y,w,h\n1,2,3,4", "standard input (-) was given twice"),
+        ("- --boxes - -o x.npz", ONE, "standard input (-) was given twice"),
         ("a.png --boxes a.png -o x.npz", "", "a.png: is no UTF-8 text"),
-        ("a.png --boxes - -o x.npz --image-format png", "x,y,w,h\n1,2,3,4", "--image-format is for images, not for .npz"),
+        ("a.png --boxes - -o x.npz --image-format png", ONE, "--image-format is for images, not for .npz"),
         ("a.png -o x.png", "", "--box and --normalized-box: one is needed, or --boxes, or --fit"),
         ("a.png --box 0 0 1 1 --fit-report r -o x.png", "", "--fit-report is for --fit"),
         ("a.png --fit a.png -o -", "", "--fit prints its result to standard output"),
@@ -208,10 +194,9 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
 def test_bad_calls(call: str, stdin: str, sentence: str, patchcli: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", gray(40, 50))
     (tmp_path / "there.npz").write_bytes(b"kept")
-    (tmp_path / "b.csv").write_text("x,y,w,h\n1,2,3,4")
-    before = sorted(tmp_path.rglob("*"))
-    refused(patchcli("crop", *call.split(), stdin=stdin.encode()), sentence)
-    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "b.csv").write_text(ONE)
+    with untouched(tmp_path):
+        refused(patchcli("crop", *call.split(), stdin=stdin.encode()), sentence)
 
 
 def test_rows_are_checked_one_by_one() -> None:

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from patchcli import images
 from patchcli.cli import cli
 from patchcli.formats import FORMATS
-from tests.conftest import SAMPLES, Run, gray, read_image, write_image
+from tests.conftest import SAMPLES, Run, gray, read_image, untouched, write_image
 from tests.test_images import HELD, encoded, picture
 
 PATCHCLI = f"{shlex.quote(sys.executable)} -m patchcli"
@@ -358,10 +358,9 @@ def make_files(folder: Path) -> None:
 )
 def test_bad_call(line: str, code: int, sentence: str, patchcli: Run, tmp_path: Path) -> None:
     make_files(tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    text = one_line(patchcli(*line.split()), code)
+    with untouched(tmp_path):
+        text = one_line(patchcli(*line.split()), code)
     assert re.search(sentence, text), text
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_names_that_hold_anything_stay_one_line(patchcli: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchcli.box import normalized_box, pixel_box
+from patchcli.box import Box, normalized_box, pixel_box
 from patchcli.cropping import crop
 from patchcli.dtypes import limits
 from patchcli.errors import PatchcliError
@@ -27,28 +27,33 @@ boxes = st.tuples(corner, corner, corner, corner).filter(lambda box: abs(box[0] 
 sides = st.integers(1, 9)
 
 
-@given(st.tuples(sides, sides), boxes, st.tuples(sides, sides), st.sampled_from(list(OUTSIDE)[:3]), st.booleans())
-def test_bilinear_and_bicubic_equal_the_loop(
-    shape: tuple[int, int],
-    box: tuple[float, float, float, float],
-    size: tuple[int, int],
-    outside: str,
-    align: bool,
-) -> None:
+class Asked(NamedTuple):
+    """What a crop of an image of some shape is asked for, whatever the resampling."""
+
+    shape: tuple[int, int]
+    box: Box
+    size: tuple[int, int]
+    outside: str
+    align: bool
+
+
+asked = st.builds(
+    Asked, st.tuples(sides, sides), boxes, st.tuples(sides, sides), st.sampled_from(list(OUTSIDE)[:3]), st.booleans()
+)
+
+
+@given(asked)
+def test_bilinear_and_bicubic_equal_the_loop(one: Asked) -> None:
+    shape, box, size, outside, align = one
     image = np.random.default_rng(3).standard_normal(shape)
     for how in ("bilinear", "bicubic"):
         got = crop(image, box, size, resampling=how, outside=outside, align_corners=align)
         assert np.abs(got - references.crop(image, box, size, how, outside, align=align)).max() < 1e-11
 
 
-@given(st.tuples(sides, sides), boxes, st.tuples(sides, sides), st.sampled_from(list(OUTSIDE)[:3]), st.booleans())
-def test_nearest_takes_a_nearest_pixel(
-    shape: tuple[int, int],
-    box: tuple[float, float, float, float],
-    size: tuple[int, int],
-    outside: str,
-    align: bool,
-) -> None:
+@given(asked)
+def test_nearest_takes_a_nearest_pixel(one: Asked) -> None:
+    shape, box, size, outside, align = one
     image = np.arange(1.0, shape[0] * shape[1] + 1).reshape(shape)
     got = crop(image, box, size, resampling="nearest", outside=outside, align_corners=align)
     shifted = [

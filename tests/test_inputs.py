@@ -11,7 +11,7 @@ import pytest
 
 from patchcli.errors import UsageError
 from patchcli.inputs import find
-from tests.conftest import Run, gray, read_image, refused, write_image
+from tests.conftest import Run, gray, read_image, refused, untouched, write_image
 
 
 def tree(folder: Path) -> list[str]:
@@ -127,9 +127,8 @@ def test_templates_give_each_its_output(patchcli: Run, tmp_path: Path) -> None:
 )
 def test_bad_calls(call: str, stdin: str, sentence: str, patchcli: Run, tmp_path: Path) -> None:
     tree(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    refused(patchcli(*call.split(), stdin=stdin.encode()), sentence)
-    assert sorted(tmp_path.rglob("*")) == before
+    with untouched(tmp_path):
+        refused(patchcli(*call.split(), stdin=stdin.encode()), sentence)
 
 
 def test_folders_without_files(patchcli: Run, tmp_path: Path) -> None:
