@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from patchcli import files, options, placing, runner
+from patchcli import files, options, placing, runner, running
 from patchcli.boxlist import BadRow, Row, rows_of
 from patchcli.errors import OutputError, PatchcliError, UsageError
 from patchcli.files import STREAM
 from patchcli.formats import FORMATS, SUFFIXES
 from patchcli.images import format_of
 from patchcli.inputs import Found, find
-from patchcli.jobs import Task
+from patchcli.jobs import BoxRow, Task
 from patchcli.jobs import crop as job
-from patchcli.jobs.crops import BoxRow, Collector, crop_rows
+from patchcli.jobs.crops import Collector, crop_rows, recipes
 from patchcli.templates import expand
+from patchcli.work import Job, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from patchcli.jobs import Said, Tick
 
 STACK = ".npz"
 
@@ -35,31 +34,38 @@ def run(given: dict[str, Any]) -> int:
         given["inputs"] = tuple(found.paths)
     rows = _read(given["boxes"], name)
     stack = given["output"] is not None and given["output"].lower().endswith(STACK)
-    if stack and given["image_format"] is not None:
-        raise UsageError("--image-format is for images, not for .npz")
+    if stack:
+        _check_stack(given)
     image_format = None if stack else options.image_format_of(given)
     by_source, bad = _plan(given, rows, name, image_format, stack=stack)
-    tasks = [Task(source, of[0].target) for source, of in by_source.items()]
+    if not stack:
+        options.check_formats(given, [row.target for of in by_source.values() for row in of], image_format)
+    tasks = [Task(source, of[0].target, boxes=tuple(of)) for source, of in by_source.items()]
     settings = settings_of(given, image_format)
     voice = options.make_voice(given)
     for one in bad:
         voice.error(f"{name}:{one.line}: {one.reason}")
-    if not stack:
-
-        def work(task: Task, tick: Tick) -> Said:
-            return crop_rows(task, by_source[task.source], settings, tick)
-
-        code = placing.run(given, found, tasks, work, voice)
-        return code or (runner.FAILED if bad else code)
-    with Collector(len(rows) * max(1, len(given["inputs"])), settings) as collector:
-
-        def collect(task: Task, tick: Tick) -> Said:
-            return collector.take(task, by_source[task.source], tick)
-
-        code = placing.run(given, found, tasks, collect, voice)
-        if collector.count and code != runner.STOPPED:
-            collector.write(given["output"])
+    if stack:
+        with Collector(len(rows) * max(1, len(given["inputs"])), settings) as collector:
+            work = Work(collector.take, settings, planner=_stack_planner)
+            code = running.run(given, found, tasks, work, voice)
+            if collector.count and code != runner.STOPPED:
+                collector.write(given["output"])
+    else:
+        code = running.run(given, found, tasks, Work(crop_rows, settings, recipes, _planner), voice)
     return code or (runner.FAILED if bad else code)
+
+
+def _planner() -> Job:
+    from patchcli.jobs.plan_crop import plan_rows  # loaded for nobody else
+
+    return plan_rows
+
+
+def _stack_planner() -> Job:
+    from patchcli.jobs.plan_crop import StackPlan
+
+    return StackPlan().take
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -73,6 +79,15 @@ def _check(given: dict[str, Any]) -> None:
         raise UsageError("-o and -d exclude each other")
     if [*given["inputs"], given["files_from"], given["boxes"]].count(STREAM) > 1:
         raise UsageError("standard input (-) was given twice; it can be read once")
+
+
+def _check_stack(given: dict[str, Any]) -> None:
+    """Refuse options that one file for all crops leaves without a meaning."""
+    if given["image_format"] is not None:
+        raise UsageError("--image-format is for images, not for .npz")
+    for option, usual in (("jobs", 1), ("executor", None), ("resume", False)):
+        if given[option] != usual:
+            raise UsageError(f"-o .npz makes one file of all crops at once; allowed with --{option} are -d and -o TEMPLATE")
 
 
 def _read(path: str, name: str) -> list[Row | BadRow]:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from patchcli import __version__
+from patchcli import __version__, endings
 from patchcli.errors import OutputError, PatchcliError, UsageError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
+
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "extract": "Cut images into patch stacks.",
     "merge": "Rebuild images from patch stacks.",
     "crop": "Crop a box of images, sampled as PyTorch does.",
+    "completion": "Print the completion script of a shell.",
 }
 FAILED, USAGE, STOPPED, READER_GONE = 1, 2, 3, 141
 HELP_NAMES = ["-h", "--help"]
 
 
 class _Commands(click.Group):
-    """Commands by name; help reads their one-line descriptions from a table, so that it imports none of them."""
+    """Commands by name; help and completion read one-line descriptions from a table, so that they import none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -44,9 +45,15 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.command(cls=_Commands, context_settings={"help_option_names": HELP_NAMES, "auto_envvar_prefix": "PATCHCLI"})
-@click.version_option(__version__, message="patchcli %(version)s")
+@click.version_option(__version__, message="patchcli %(version)s", allow_from_autoenv=False)
 def cli() -> None:
     """Cut images into overlapping patches, rebuild images from processed ones, crop boxes.
 
@@ -54,27 +61,10 @@ def cli() -> None:
     """
 
 
-def _end_by_signal(number: int, _frame: FrameType | None) -> None:
-    """Remove what is unfinished and end by the signal itself, so that a shell loop stops too.
-
-    Nothing is raised: an exception can come up between any two steps of any library, and not all survive it.
-    """
-    files = sys.modules.get("patchcli.files")
-    if files is not None:
-        if files.put_off(number):
-            return
-        files.discard_unfinished()
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and end the process with its exit code, or by the signal that stopped it."""
     _occupy_standard_streams()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
-            signal.signal(number, _end_by_signal)
+    endings.end_by_signals("SIGINT", "SIGTERM", "SIGHUP")
     _leave(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -106,6 +96,11 @@ def run(arguments: list[str]) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     """Click's own main, without what it does about errors."""
+    asked = os.environ.get("_PATCHCLI_COMPLETE")
+    if asked:
+        from patchcli import completion
+
+        return completion.answer(cli, asked)
     try:
         with cli.make_context("patchcli", arguments) as ctx:
             result: Any = cli.invoke(ctx)

@@ -5,23 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
+from patchcli import unfinished
 from patchcli.errors import OutputError, PatchcliError
-from patchcli.places import full
+from patchcli.places import full, is_remote, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 STREAM = "-"
-UNFINISHED: set[str] = set()  # temporary files there are now
-_publishing = 0  # outputs are getting their names; a signal waits for the last
-_waiting: list[int] = []  # signals that wait
-MAX_NAME = 200  # bytes of a name that its temporary name keeps
 
 
 def reason(error: OSError) -> str:
@@ -31,13 +27,17 @@ def reason(error: OSError) -> str:
 
 
 def open_input(path: str) -> BinaryIO:
-    """Open a regular file for reading, or standard input for ``-`` (from a pipe: by way of an unnamed temporary file).
+    """Open a regular file for reading, or standard input for ``-``.
+
+    What comes through a pipe or from a server is copied into an unnamed temporary file first.
 
     Raises:
-        PatchcliError: no such file, a directory, a FIFO or a device, no permission.
+        PatchcliError: no such file, a directory, a FIFO or a device, no permission; a server that does not answer.
     """
     if path == STREAM:
         return _standard_input()
+    if is_remote(path):
+        return _fetched(path)
     try:
         # O_NONBLOCK: a FIFO put in the place of a file must not block for ever
         number = os.open(full(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -51,6 +51,15 @@ def open_input(path: str) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
+def open_head(path: str) -> BinaryIO:
+    """Open a file to read a little of it; of a remote one no more is fetched than is asked for."""
+    if is_remote(path):
+        from patchcli import remote
+
+        return remote.open_head(path)
+    return open_input(path)
+
+
 def _standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise PatchcliError("is closed: nothing can be read from standard input")
@@ -61,24 +70,79 @@ def _standard_input() -> BinaryIO:
     except (OSError, ValueError):
         pass  # no file below it; copy
     import shutil
+
+    return _spooled("standard input", lambda spool: shutil.copyfileobj(source, spool, 1 << 20))
+
+
+def _fetched(path: str) -> BinaryIO:
+    """A copy of a remote file; it tells of its change what the server told, or the beginning of time; see `stamp`."""
+    from patchcli import remote
+
+    def fetch(spool: BinaryIO) -> None:
+        changed = remote.fetch(path, spool) or 0
+        spool.flush()
+        if os.utime in os.supports_fd:
+            os.utime(spool.fileno(), ns=(changed, changed))
+
+    return _spooled(path, fetch)
+
+
+def _spooled(name: str, copy: Callable[[BinaryIO], None]) -> BinaryIO:
+    """An unnamed temporary file that was filled by ``copy``, at its beginning."""
     import tempfile
 
     spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller, who closes it
     try:
-        shutil.copyfileobj(source, spool, 1 << 20)
+        copy(spool)
         spool.seek(0)
-    except OSError as error:
+    except BaseException as error:
         spool.close()
+        if not isinstance(error, OSError):
+            raise
         if error.errno == errno.ENOSPC:
-            raise OutputError(f"standard input: cannot be kept in a temporary file: {reason(error)}") from None
+            raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     return spool
+
+
+def exists(path: str) -> bool:
+    """Whether something has this name."""
+    if is_remote(path):
+        from patchcli import remote
+
+        return remote.exists(path)
+    return os.path.lexists(full(path))
+
+
+def names(folder: str) -> set[str]:
+    """What lies directly in a folder; nothing where there is none."""
+    if is_remote(folder):
+        from patchcli import remote
+
+        return remote.names(folder)
+    try:
+        return set(os.listdir(full(folder) or os.curdir))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def remove(path: str) -> None:
+    """Delete an output of before; that it is gone already is no fault."""
+    if is_remote(path):
+        from patchcli import remote
+
+        remote.remove(path)
+        return
+    with contextlib.suppress(FileNotFoundError), _named(path):
+        os.unlink(full(path))
 
 
 def is_special(path: str) -> bool:
     """Whether a path is standard output, a device or a FIFO: written to, never replaced."""
     if path == STREAM:
         return True
+    if is_remote(path):
+        return False
     try:
         return not stat.S_ISREG(os.stat(full(path)).st_mode)
     except OSError:
@@ -88,6 +152,9 @@ def is_special(path: str) -> bool:
 class Outputs:
     """Outputs of one piece of work: all of them appear under their names when the block ends without an exception, or none.
 
+    Remote ones are sent before local ones get their names. Where one fails, those sent are deleted again; only what they
+    replaced does not come back.
+
     Args:
         overwrite: replace files that exist.
     """
@@ -95,6 +162,7 @@ class Outputs:
     def __init__(self, *, overwrite: bool = False) -> None:
         self._overwrite = overwrite
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
+        self._remote: list[tuple[str, str, str]] = []  # likewise
 
     def __enter__(self) -> Self:
         return self
@@ -102,38 +170,62 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if kind is None:
-                with _undisturbed():
-                    self._publish()
+                self._publish()
         finally:
-            for temporary, _, _ in self._whole:
-                _remove(temporary)
+            for temporary, _, _ in [*self._whole, *self._remote]:
+                unfinished.remove(temporary)
 
     def _publish(self) -> None:
-        folders = set()
         if not self._overwrite:  # refused for one, refused for all
-            for _, path, given in self._whole:
+            for _, path, given in [*self._whole, *self._remote]:
                 with _named(given):
-                    if os.path.lexists(path):
+                    if exists(path):
                         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        with self._sent(), unfinished.undisturbed():
+            self._put_in_place()
+
+    @contextlib.contextmanager
+    def _sent(self) -> Iterator[None]:
+        """Send the remote outputs; they stay if the block ends well too."""
+        if not self._remote:
+            yield
+            return
+        from patchcli import remote
+
+        sent = []
+        try:
+            for temporary, path, given in self._remote:
+                with _named(given):
+                    remote.send(temporary, path, overwrite=self._overwrite)
+                sent.append(path)
+            yield
+        except BaseException:
+            for path in sent if not self._overwrite else ():
+                remote.remove(path)
+            raise
+
+    def _put_in_place(self) -> None:
+        folders = set()
         while self._whole:
             temporary, path, given = self._whole.pop()
             try:
                 with _named(given):
-                    _put_in_place(temporary, path, overwrite=self._overwrite)
+                    unfinished.put_in_place(temporary, path, overwrite=self._overwrite)
             except BaseException:
-                _remove(temporary)
+                unfinished.remove(temporary)
                 raise
-            UNFINISHED.discard(temporary)
+            unfinished.UNFINISHED.discard(temporary)
             folders.add(os.path.dirname(path))
         for folder in folders:
-            _flush_folder(folder)
+            unfinished.flush_folder(folder)
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
         """Open an output for writing.
 
         A regular file is written beside its place, flushed to disk, and renamed at the end; its folder is made if missing.
-        Standard output (``-``), devices and FIFOs are written to directly.
+        A remote one is written to a temporary file, and sent at the end. Standard output (``-``), devices and FIFOs are
+        written to directly.
 
         Raises:
             OutputError: the disk is full, the place is not writable, or the output exists and may not be overwritten.
@@ -144,8 +236,13 @@ class Outputs:
                 with _special(path if path == STREAM else full(path)) as file:
                     yield file
                 return
+            if is_remote(path):
+                with unfinished.apart() as (file, temporary):
+                    yield file
+                self._remote.append((temporary, path, path))
+                return
             place = os.path.realpath(full(path))
-            with _beside(place) as (file, temporary):
+            with unfinished.beside(place) as (file, temporary):
                 yield file
             self._whole.append((temporary, place, path))
 
@@ -168,38 +265,6 @@ def _named(path: str) -> Iterator[None]:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
 
 
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
-    global _publishing  # noqa: PLW0603  a signal handler has no other way to know
-    _publishing += 1
-    try:
-        yield
-    finally:
-        _publishing -= 1
-        if not _publishing and _waiting:
-            signal.raise_signal(_waiting.pop())
-
-
-def put_off(number: int) -> bool:
-    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that."""
-    if _publishing:
-        _waiting.append(number)
-    return _publishing > 0
-
-
-def _remove(temporary: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(temporary)
-    UNFINISHED.discard(temporary)
-
-
-def discard_unfinished() -> None:
-    """Remove the temporary files of outputs in the making; for a process that ends at once."""
-    for temporary in list(UNFINISHED):
-        _remove(temporary)
-
-
 def name_of(path: str, stream: str = "standard output") -> str:
     """How a path is called in messages."""
     return stream if path == STREAM else path
@@ -219,64 +284,27 @@ def _special(path: str) -> Iterator[BinaryIO]:
     sys.stdout.buffer.flush()
 
 
-@contextlib.contextmanager
-def _beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A temporary file in the folder of ``path`` and its name; on disk, or gone, when the block ends."""
-    folder, name = os.path.split(path)
+def stamp_of(path: str) -> tuple[str, int | None, int | None]:
+    """``(name, size, mtime_ns)`` of a file by its path, the last two None where they are not known."""
+    name = os.path.basename(plain(path))
     try:
-        os.makedirs(folder, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-    temporary = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:MAX_NAME])}.{os.urandom(6).hex()}.tmp")
-    UNFINISHED.add(temporary)
-    try:
-        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        with os.fdopen(number, "w+b") as file:
-            _same_mode(number, path)
-            yield file, temporary
-            file.flush()
-            os.fsync(number)
-    except BaseException:
-        _remove(temporary)
-        raise
+        if is_remote(path):
+            from patchcli import remote
 
-
-def _put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
-    """Give a finished file its name; a file that came into being meanwhile is kept unless it may be overwritten."""
-    if overwrite:
-        os.replace(temporary, path)
-        return
-    try:
-        os.link(temporary, path)  # which, unlike a rename, fails where something is
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-        os.replace(temporary, path)
-    else:
-        os.unlink(temporary)
-
-
-def _same_mode(number: int, path: str) -> None:
-    """Give a temporary file the mode of the file that it replaces."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
-
-
-def _flush_folder(folder: str) -> None:
-    """Make the new name as durable as the data, where the system can."""
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+            return name, *remote.stamp(path)
+        status = os.stat(full(path))
+    except OSError:
+        return name, None, None
+    return name, status.st_size, status.st_mtime_ns
 
 
 def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None]:
-    """``(name, size, mtime_ns)`` of an open input, the name without its folder; of standard input nothing is kept."""
+    """``(name, size, mtime_ns)`` of an open input, the name without its folder; None for what is not known.
+
+    Of standard input nothing is kept, of remote files the time that their server told, if it did.
+    """
     if path == STREAM:
         return None, None, None
     status = os.fstat(file.fileno())
-    return os.path.basename(path), status.st_size, status.st_mtime_ns
+    told = not is_remote(path) or (status.st_mtime_ns != 0 and os.utime in os.supports_fd)
+    return os.path.basename(plain(path)), status.st_size, status.st_mtime_ns if told else None

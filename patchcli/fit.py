@@ -99,18 +99,23 @@ def _as_pair(image: ArrayLike, template: ArrayLike) -> tuple[NDArray[np.float64]
         check_range(array, name)
         both.append(array.astype(np.float64).reshape(*array.shape[:2], -1))
     pixels, wanted = both
-    if pixels.shape[2] != wanted.shape[2]:
-        raise PatchcliError(f"template has {wanted.shape[2]} channels but the image {pixels.shape[2]}; allowed are equal numbers")
-    if wanted.shape[0] > pixels.shape[0] or wanted.shape[1] > pixels.shape[1]:
-        raise PatchcliError(
-            f"template of width={wanted.shape[1]} height={wanted.shape[0]} is larger than the image of width={pixels.shape[1]} "
-            f"height={pixels.shape[0]}; allowed are templates up to that"
-        )
+    check_template(pixels.shape, wanted.shape)
     if min(wanted.shape[:2]) < 2 or float(wanted.std()) == 0:  # noqa: PLR2004
         raise PatchcliError(
             "template is flat or a single line; allowed are templates of 2x2 pixels and more with something on them"
         )
     return pixels, wanted
+
+
+def check_template(image: tuple[int, ...], template: tuple[int, ...]) -> None:
+    """Refuse a template ``(h, w, C)`` that cannot be part of an image ``(H, W, C)``."""
+    if image[2] != template[2]:
+        raise PatchcliError(f"template has {template[2]} channels but the image {image[2]}; allowed are equal numbers")
+    if template[0] > image[0] or template[1] > image[1]:
+        raise PatchcliError(
+            f"template of width={template[1]} height={template[0]} is larger than the image of width={image[1]} "
+            f"height={image[0]}; allowed are templates up to that"
+        )
 
 
 class _Tried:

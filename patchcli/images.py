@@ -5,9 +5,10 @@ Only files are handed on, never names, and only formats of `FORMATS`, told by co
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -16,9 +17,14 @@ from patchcli.errors import PatchcliError
 from patchcli.formats import FORMATS, READABLE, SNIFF, WRITABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from patchcli.openers import Opened
+
 MAX_PIXELS = 178_956_970  # the number from which Pillow refuses an image
+SIDEWAYS = 5  # from this EXIF orientation on, rows become columns
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
 
 
@@ -38,19 +44,7 @@ def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int 
     Raises:
         PatchcliError: no image of a known format, a damaged or too large one.
     """
-    file.seek(0)
-    head = file.read(SNIFF)
-    name = next((name for name, known in FORMATS.items() if known.matches(head)), None)
-    if name is None:
-        got = f"starts with {head[:8]!r}" if head else "is empty"
-        raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
-    file.seek(0)
-    opened = _guarded(name, lambda: FORMATS[name].open(file, page))
-    if max_pixels and opened.height * opened.width > max_pixels:
-        raise PatchcliError(
-            f"has {opened.height * opened.width} pixels (width={opened.width} height={opened.height}); "
-            f"allowed are {max_pixels}, or more with --max-pixels"
-        )
+    name, opened = _open(file, page, max_pixels)
     pixels, orientation = _guarded(name, opened.decode)
     check_real(pixels.dtype, "image")
     if pixels.shape[:2] != (opened.height, opened.width) or pixels.ndim not in (2, 3):
@@ -61,6 +55,55 @@ def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int 
     if turned:
         pixels = TURNS[orientation](pixels)
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), turned
+
+
+class Peeked(NamedTuple):
+    """What the header tells of the image that `read` would return.
+
+    Attributes:
+        shape: ``(H, W)`` or ``(H, W, C)``, turned if it would be.
+        dtype: of the image.
+        rotated: whether it would be turned.
+        memory: about the most bytes held while it is decoded, the image itself among them.
+        format: its name.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    rotated: bool
+    memory: int
+    format: str
+
+
+def peek(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Peeked:
+    """Read no more of an image than its header; arguments and errors are those of `read`, but for damage behind the header."""
+    name, opened = _open(file, page, max_pixels)
+    header = _guarded(name, opened.header)
+    check_real(header.dtype, "image")
+    turned = rotate and header.orientation in TURNS
+    height, width = opened.height, opened.width
+    size = (width, height) if turned and header.orientation >= SIDEWAYS else (height, width)
+    shape = (*size, header.channels) if header.channels > 1 else size
+    nbytes = math.prod(shape) * header.dtype.itemsize
+    return Peeked(shape, header.dtype, turned, nbytes + max(header.scratch, nbytes * turned), name)
+
+
+def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
+    """The format of an image and what its header says, of an image that is not too large."""
+    file.seek(0)
+    head = file.read(SNIFF)
+    name = next((name for name, known in FORMATS.items() if known.matches(head)), None)
+    if name is None:
+        got = f"starts with {head[:8]!r}" if head else "is empty"
+        raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
+    file.seek(0)
+    opened: Opened = _guarded(name, lambda: FORMATS[name].open(file, page))
+    if max_pixels and opened.height * opened.width > max_pixels:
+        raise PatchcliError(
+            f"has {opened.height * opened.width} pixels (width={opened.width} height={opened.height}); "
+            f"allowed are {max_pixels}, or more with --max-pixels"
+        )
+    return name, opened
 
 
 def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the call returns
@@ -92,30 +135,40 @@ TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
+def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an image ``(H, W[, C])`` that has no luma."""
+    channels = (*shape, 1)[2]
+    if channels >= 3 and dtype.kind in "iu" and dtype.itemsize > 4:  # noqa: PLR2004
+        raise PatchcliError(f"has dtype {dtype}; allowed for gray are integers of at most 32 bits")
+    if channels > 4:  # noqa: PLR2004
+        raise PatchcliError(f"has {channels} channels; allowed for gray are 1 to 4")
+
+
 def to_gray(image: NDArray[Any]) -> NDArray[Any]:
     """Luma of an image ``(H, W, C)``, alpha dropped, in its dtype ``(H, W)``; a gray one is returned as it is.
 
     BT.601 weights over the values as they are stored; integers are rounded to nearest, ties to even.
     """
+    check_gray(image.shape, image.dtype)
     if image.ndim == 2:  # noqa: PLR2004
         return image
     if image.shape[2] < 3:  # noqa: PLR2004
         return np.ascontiguousarray(image[:, :, 0])
-    if image.dtype.kind in "iu" and image.itemsize > 4:  # noqa: PLR2004
-        raise PatchcliError(f"has dtype {image.dtype}; allowed for gray are integers of at most 32 bits")
-    if image.shape[2] > 4:  # noqa: PLR2004
-        raise PatchcliError(f"has {image.shape[2]} channels; allowed for gray are 1 to 4")
     luma = sum(weight * image[:, :, channel].astype(np.float64) for channel, weight in enumerate(LUMA))
     return (np.rint(luma) if image.dtype.kind in "iu" else np.asarray(luma)).astype(image.dtype)
 
 
+def check_channel(shape: tuple[int, ...], channel: int) -> None:
+    """Refuse a channel that an image ``(H, W[, C])`` does not have."""
+    channels = (*shape, 1)[2]
+    if channel >= channels:
+        raise PatchcliError(f"has {channels} channels; --channel {channel} was asked for; allowed are 0 to {channels - 1}")
+
+
 def one_channel(image: NDArray[Any], channel: int) -> NDArray[Any]:
     """Channel ``channel`` (from 0) of an image ``(H, W[, C])``, ``(H, W)``."""
+    check_channel(image.shape, channel)
     planes = image[..., None] if image.ndim == 2 else image  # noqa: PLR2004
-    if channel >= planes.shape[2]:
-        raise PatchcliError(
-            f"has {planes.shape[2]} channels; --channel {channel} was asked for; allowed are 0 to {planes.shape[2] - 1}"
-        )
     return np.ascontiguousarray(planes[:, :, channel])
 
 
@@ -159,8 +212,39 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
     )
 
 
-def write(file: BinaryIO, image: NDArray[Any], name: str) -> None:
-    """Encode an image ``(H, W[, C])`` in a format of `WRITABLE`, which `check_holds` said can hold it."""
+def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "") -> None:
+    """Encode an image ``(H, W[, C])`` in a format of `WRITABLE`, which `check_holds` said can hold it.
+
+    ``note`` is ASCII text to be kept in the file, where the format has a place for it.
+    """
     writer = FORMATS[name].write
     assert writer is not None
-    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")))
+    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")), note)
+
+
+def note_of(file: BinaryIO) -> str | None:
+    """The note in an image file; None where there is none, or none that can be read."""
+    file.seek(0)
+    head = file.read(SNIFF)
+    known = next((known for known in FORMATS.values() if known.matches(head)), None)
+    if known is None or known.note is None:
+        return None
+    file.seek(0)
+    reading = known.note
+    try:
+        note: str | None = _guarded("", lambda: reading(file))
+    except PatchcliError:
+        return None
+    return note
+
+
+def check_notes(paths: Sequence[str], name: str | None) -> None:
+    """Check that image files of these names can hold a note.
+
+    Raises:
+        PatchcliError: one cannot.
+    """
+    able = [known for known in WRITABLE if FORMATS[known].note]
+    for path in paths:
+        if (got := format_of(path, name)) not in able:
+            raise PatchcliError(f"{path}: {got.upper()} cannot hold how it was made; allowed with --resume are {', '.join(able)}")

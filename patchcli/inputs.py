@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.files import STREAM, name_of, open_input, reason
+from patchcli.places import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +49,9 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
     avoid = None if given["output_dir"] is None else os.path.realpath(given["output_dir"])
     found = Found([], [], [])
     for name in names:
+        if is_remote(name):
+            _find_remote(name, tuple(suffixes), given["output_dir"], found)
+            continue
         if name == STREAM or not os.path.isdir(name):
             found.paths.append(name)
             continue
@@ -56,6 +60,28 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
         if len(found.paths) == before and not found.faults:
             found.empty.append(name)
     return found
+
+
+def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, found: Found) -> None:
+    """A remote name is a file if it ends as files do that are read, a folder if it ends in a slash; else its server is asked."""
+    from patchcli import remote
+
+    try:
+        if name.lower().endswith(suffixes) or not (name.endswith("/") or remote.is_folder(name)):
+            found.paths.append(name)
+            return
+        avoid = None if output_dir is None else output_dir.rstrip("/") + "/"
+        paths = [
+            path
+            for path in remote.search(name)
+            if path.lower().endswith(suffixes) and not (avoid is not None and path.startswith(avoid))
+        ]
+    except OSError as error:
+        found.faults.append(f"{name}: cannot be searched: {reason(error)}")
+        return
+    found.paths.extend(paths)
+    if not paths:
+        found.empty.append(name)
 
 
 def _listed(path: str, *, null: bool) -> list[str]:

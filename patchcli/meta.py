@@ -13,6 +13,7 @@ from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
 from patchcli.layouts import LAYOUTS, ORDERS
 from patchcli.patches import PAD_MODES
+from patchcli.record import Record
 
 FORMAT, VERSION = "patchcli.stack", 1
 NOT_FINITE = ("nan", "inf", "-inf")
@@ -49,6 +50,7 @@ class Meta(NamedTuple):
         dtype: of the image.
         shard: ``(number, count, mark)`` where the stack is one of several files, numbered from 0; else None. The mark is the
             CRC-32 of the origins of all of them: files of equal marks belong together.
+        record: how the file was made; undoing needs nothing of it.
     """
 
     grid: Grid
@@ -60,6 +62,7 @@ class Meta(NamedTuple):
     layout: str = "stack"
     pixel_order: str = "C"
     shard: tuple[int, int, int] | None = None
+    record: Record | None = None
 
     def to_json(self) -> str:
         """The text of the ``meta`` member."""
@@ -92,6 +95,7 @@ class Meta(NamedTuple):
                 "layout": self.layout,
                 "pixel_order": self.pixel_order,
                 **({} if self.shard is None else {"shard": list(self.shard)}),
+                **({} if self.record is None else {"record": self.record.fields()}),
             },
             allow_nan=False,
         )
@@ -137,6 +141,7 @@ class Meta(NamedTuple):
             layout=top.choice("layout", tuple(LAYOUTS)),
             pixel_order=top.choice("pixel_order", ORDERS),
             shard=top.shard(),
+            record=Record.from_fields(read.get("record")),
         )
 
 

@@ -7,6 +7,7 @@ Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -126,6 +127,16 @@ class NpzWriter:
         self._put(END64.pack(b"PK\6\6", END64.size - 12, MADE_BY, NEEDS, 0, 0, count, count, end - start, start))
         self._put(LOCATOR64.pack(b"PK\6\7", 0, end, 1))
         self._put(END.pack(b"PK\5\6", 0, 0, count, count, FULL, FULL, 0))
+
+
+def size_of(members: Iterable[tuple[str, tuple[int, ...], np.dtype[Any]]], *, seekable: bool = True) -> int:
+    """How many bytes a file of these members, each a name, a shape and a dtype, will have, stored."""
+    total = END64.size + LOCATOR64.size + END.size
+    for name, shape, dtype in members:
+        blank = _Member(f"{name}.npy".encode(), 0, 0, 0, 0, 0, 0)
+        total += len(blank.local()) + len(blank.central()) + (0 if seekable else DESCRIPTOR.size)
+        total += len(_npy_header(shape, dtype)) + math.prod(shape) * dtype.itemsize
+    return total
 
 
 def _parts(shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> Iterator[bytes | memoryview]:

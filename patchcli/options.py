@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli import formats, images
+from patchcli import formats, images, parameters
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.files import STREAM
 from patchcli.jobs import Reading
+from patchcli.places import REMOTE, World, within
 from patchcli.runner import Voice
 
 if TYPE_CHECKING:
@@ -28,22 +29,73 @@ def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+def world_of(given: dict[str, Any]) -> World:
+    """What names mean in a call: what `places.within` needs wherever its work is done."""
+    return World(remote=tuple(given["remote"]))
+
+
+def _follow(ctx: click.Context, _parameter: click.Parameter, remote: tuple[str, ...]) -> tuple[str, ...]:
+    """Give names their meaning as soon as it is known, until the command ends."""
+    if remote:
+        from patchcli.remote import check
+
+        check(remote)
+    ctx.with_resource(within(world_of({"remote": remote})))
+    return remote
+
+
 batch_options = together(
-    click.argument("inputs", nargs=-1, metavar="INPUTS..."),
-    click.option("--files-from", metavar="FILE", help="More inputs: their names, one a line; - is standard input."),
+    click.argument("inputs", nargs=-1, type=parameters.File(), metavar="INPUTS..."),
+    click.option(
+        "--files-from", type=parameters.File(), metavar="FILE", help="More inputs: their names, one a line; - is standard input."
+    ),
     click.option("-0", "--null", is_flag=True, help="The names of --files-from end in NUL, as find -print0 has them."),
     click.option(
-        "-o", "--output", metavar="PATH|TEMPLATE", help="Output of the one input, or of each by its name; - is standard output."
+        "-o",
+        "--output",
+        type=parameters.File(),
+        metavar="PATH|TEMPLATE",
+        help="Output of the one input, or of each by its name; - is standard output.",
     ),
-    click.option("-d", "--output-dir", metavar="DIR", help="Folder for the outputs; the path of each input is kept below it."),
+    click.option(
+        "-d",
+        "--output-dir",
+        type=parameters.Folder(),
+        metavar="DIR",
+        help="Folder for the outputs; the path of each input is kept below it.",
+    ),
     click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Skip outputs made from the same inputs with the same settings; make those of changed inputs again.",
+    ),
+    click.option(
+        "--remote",
+        type=click.Choice(REMOTE),
+        multiple=True,
+        callback=_follow,
+        help="Names that begin with this and :// are remote; may be given again. Without it every name is local.",
+    ),
     click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
     click.option(
-        "--report", metavar="FILE", help="Write a line of JSON for each input as it is done, and a summary; - is standard output."
+        "-j", "--jobs", type=click.IntRange(min=0), default=1, show_default=True, help="Worker processes; 0: one a usable CPU."
     ),
+    click.option(
+        "--executor", metavar="tcp://HOST:PORT", help="Have the work done by a Dask cluster, of which this is the scheduler."
+    ),
+    click.option(
+        "--report",
+        type=parameters.File(),
+        metavar="FILE",
+        help="Write a line of JSON for each input as it is done, and a summary; - is standard output.",
+    ),
+    click.option("-n", "--dry-run", is_flag=True, help="Print what would be made of each input, write nothing."),
     click.option("--progress/--no-progress", default=None, help="Show a bar; default: on a terminal."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say what was done; tracebacks with errors."),
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Say what was done, and what came from the environment; tracebacks with errors."
+    ),
 )
 
 max_pixels_option = click.option(
@@ -86,11 +138,13 @@ def image_format_of(given: dict[str, Any]) -> str | None:
     return "png" if asked is None and given["output"] == STREAM else asked
 
 
-def check_suffixes(paths: Sequence[str]) -> None:
-    """Refuse, before any work, outputs whose suffix is no image format's."""
+def check_formats(given: dict[str, Any], paths: Sequence[str], image_format: str | None) -> None:
+    """Refuse, before any work, outputs whose suffix is no image format's, and formats that --resume cannot tell from others."""
     try:
         for path in paths:
-            images.format_of(path)
+            images.format_of(path, image_format)
+        if given["resume"]:
+            images.check_notes(paths, image_format)
     except PatchcliError as error:
         raise UsageError(str(error)) from None
 
@@ -107,7 +161,8 @@ def make_voice(given: dict[str, Any]) -> Voice:
 
     return Voice(
         error=lambda line: say(f"patchcli: {one_line(line)}"),
-        result=click.echo,
+        # with the records of a dry run there, its lines would be in their way
+        result=(lambda _: None) if given["dry_run"] and given["report"] == STREAM else click.echo,
         hint=None if quiet else lambda line: say(f"patchcli: {one_line(line)}"),
         done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
         progress=(terminal and not quiet) if progress is None else progress,

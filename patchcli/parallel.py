@@ -6,6 +6,7 @@ numpy's copies and sums and zlib's checksums release the interpreter's lock, so 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import threading
 from collections import deque
@@ -31,8 +32,12 @@ def usable_threads(work: int) -> int:
     """
     if work < WORTH_BYTES:
         return 1
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, MOST_THREADS)
+    return min(usable_cpus(), MOST_THREADS)
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Iterator[Made]:
@@ -189,7 +194,8 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
         except BaseException as error:  # noqa: BLE001  raised again where the item was wanted
             put(_Failure(error))
 
-    maker = threading.Thread(target=make, name="patchcli-ahead", daemon=True)
+    # in the context of the caller, where names of files have their meaning
+    maker = threading.Thread(target=contextvars.copy_context().run, args=(make,), name="patchcli-ahead", daemon=True)
     maker.start()
     try:
         while (thing := made.get()) is not _END:

@@ -1,4 +1,4 @@
-"""What the values of options look like: sizes, points, amounts, parts of a whole."""
+"""What the values of options look like: names of files, sizes, points, amounts, parts of a whole."""
 
 from __future__ import annotations
 
@@ -8,10 +8,55 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
+
+    from click.shell_completion import CompletionItem
 
 PART = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
 MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
+
+
+class File(click.ParamType[str]):
+    """The name of a file, kept as it was given, ``-`` too; a shell completes it. Several in a variable stand one a line."""
+
+    name = "FILE"
+    kind = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401, ARG002
+        """Keep the name: what is wrong with it is said where it is used."""
+        return str(value)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Names may hold spaces and colons."""
+        return [line for line in rv.split("\n") if line]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:  # noqa: ARG002
+        """Leave it to the shell, which knows how to quote."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+class Folder(File):
+    """The name of a folder, likewise."""
+
+    name = "DIR"
+    kind = "dir"
+
+
+class WordOrFile(File):
+    """One of a few words, or the name of a file."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Words first: Bash offers files where no word fits."""
+        from click.shell_completion import CompletionItem
+
+        words = [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *words]
 
 
 class Size(click.ParamType[tuple[int, int]]):

@@ -1,14 +1,18 @@
-"""Where names of files lead: below the folder that the call was made in, whichever process follows them."""
+"""Where names of files lead: below the folder that the call was made in, whichever process follows them, or to a server."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+WEB = ("https", "http")  # files alone, and read-only
+REMOTE = ("s3", "gs", *WEB, "memory")
 
 
 class World(NamedTuple):
@@ -16,9 +20,11 @@ class World(NamedTuple):
 
     Attributes:
         folder: what relative names are relative to; empty for the working folder of the process.
+        remote: the schemes of names that lead to a server; all other names are local, whatever they look like.
     """
 
     folder: str = ""
+    remote: tuple[str, ...] = ()
 
 
 HERE = World()
@@ -40,11 +46,46 @@ def world() -> World:
     return _WORLD.get(HERE)
 
 
+def anywhere() -> World:
+    """What names mean now, for a process that works in another folder."""
+    return world()._replace(folder=os.path.abspath(full("")))
+
+
 def full(path: str) -> str:
-    """A name as the system takes it.
+    """A name as the system, or a server, takes it.
 
     >>> with within(World("/data")):
     ...     full("a/b.png")
     '/data/a/b.png'
     """
-    return os.path.join(world().folder, path)
+    return path if is_remote(path) else os.path.join(world().folder, path)
+
+
+def scheme_of(path: str) -> str | None:
+    """The scheme of a remote name; None if the name is local.
+
+    >>> with within(World(remote=("s3",))):
+    ...     scheme_of("s3://bucket/a.png"), scheme_of("https://host/a.png")
+    ('s3', None)
+    """
+    scheme, found, _ = path.partition("://")
+    return scheme if found and scheme in world().remote else None
+
+
+def is_remote(path: str) -> bool:
+    """Whether a name leads to a server."""
+    return scheme_of(path) is not None
+
+
+def plain(path: str) -> str:
+    """A name as names are made from it: without the query of a web address and without a password in it.
+
+    >>> with within(World(remote=("https",))):
+    ...     plain("https://host/x/a.png?token=1")
+    'https://host/x/a.png'
+    """
+    if scheme_of(path) not in WEB:
+        return path
+    scheme, _, rest = re.split(r"[?#]", path, maxsplit=1)[0].partition("://")
+    host, slash, rest = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{rest}"

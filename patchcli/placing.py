@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchcli import inputs as searching
-from patchcli import runner
 from patchcli.errors import UsageError
+from patchcli.existing import Existing
 from patchcli.files import STREAM, is_special
 from patchcli.jobs import Task
+from patchcli.places import WEB, is_remote, plain, scheme_of
 from patchcli.templates import expand, has_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from patchcli.inputs import Found
-    from patchcli.jobs import Said, Tick
 
 
 def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[str]) -> Found:
@@ -35,20 +35,6 @@ def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[st
     found = searching.find(given, suffixes)
     given["inputs"] = tuple(found.paths)
     return found
-
-
-def run(
-    given: dict[str, Any], found: Found, tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: runner.Voice
-) -> int:
-    """Run a job for each task; the exit code, folders that could not be searched included."""
-    for fault in found.faults:
-        voice.error(fault)
-    tell = voice.hint if found.paths else voice.error  # nothing at all to do is rather a folder that is not mounted
-    for folder in found.empty:
-        if tell:
-            tell(f"{folder}: holds no file to read")
-    code = runner.run(tasks, job, voice, runner.Policy(given["report"], given["fail_fast"]))
-    return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
 
 
 def place_tasks(
@@ -101,27 +87,41 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
     """Refuse outputs, the report among them, that would meet each other, an input, or a file that exists."""
     lists = [] if given["files_from"] is None else [given["files_from"]]
     reports = [] if given["report"] is None else [given["report"]]
-    pairs = [pair for task in tasks for pair in ((task.source, task.target), *task.companions)]
-    targets = [*(target for _, target in pairs), *also_written, *reports]
+    sources = [source for task in tasks for source in (task.source, *task.shards, *(path for path, _ in task.companions))]
+    made = [target for task in tasks for target in task.targets()]
+    targets = [*made, *also_written, *reports]
     if targets.count(STREAM) > 1:
         raise UsageError("standard output (-) was given twice; it can be written once")
-    if STREAM in targets and STREAM not in reports and sys.stdout is not None and sys.stdout.isatty():
+    binary = STREAM in targets and STREAM not in reports and not given["dry_run"]
+    if binary and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
+    _refuse_remote(targets, reports)
     masks = [task.mask for task in tasks if task.mask is not None]
-    place_of = _Places()
-    read = {place_of(path) for path in (*(source for source, _ in pairs), *masks, *also_read, *lists) if path != STREAM}
+    place_of, is_there = _Places(), Existing(targets)
+    ours = set(made) if given["resume"] else set()
+    read = {place_of(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
     written: set[str] = set()
     for target in targets:
-        if target == STREAM or (os.path.lexists(target) and _special(target)):
+        if target == STREAM or (not is_remote(target) and os.path.lexists(target) and _special(target)):
             continue
         place = place_of(target)
         if place in written:
             raise UsageError(f"{target}: two outputs have this name")
         if place in read:
             raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
-        if not given["overwrite"] and os.path.lexists(target):
+        if not given["overwrite"] and target not in ours and is_there(target):
             raise UsageError(f"{target}: exists already; allowed with --overwrite")
         written.add(place)
+
+
+def _refuse_remote(targets: Sequence[str], reports: Sequence[str]) -> None:
+    """Refuse remote names that nothing can be written to, or not line by line."""
+    for target in targets:
+        if scheme_of(target) in WEB:
+            raise UsageError(f"{target}: is a web address, which is read-only; allowed are local files, s3:// and gs://")
+    for report in reports:
+        if is_remote(report):
+            raise UsageError(f"{report}: is remote; allowed for --report is a local file, which is written line by line")
 
 
 def _special(target: str) -> bool:
@@ -132,7 +132,9 @@ def _special(target: str) -> bool:
 
 
 def below(path: str) -> str:
-    """A path as it is kept below another folder: without root and without steps upwards."""
+    """A path as it is kept below another folder: without root or scheme, and without steps upwards."""
+    if is_remote(path):
+        path = plain(path).partition("://")[2]
     parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
     return os.path.join(*(part for part in parts if part not in ("", os.pardir)))
 
@@ -144,6 +146,8 @@ class _Places:
         self._folders: dict[str, str] = {}
 
     def __call__(self, path: str) -> str:
+        if is_remote(path):
+            return path
         if os.path.islink(path):
             return os.path.realpath(path)
         folder, name = os.path.split(path)

@@ -77,13 +77,8 @@ def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling:
         raise PatchcliError(f"there are {len(images)} images and {len(boxes)} boxes; allowed are one box, or one for each image")
     which = np.arange(len(images)) if len(images) > 1 else np.zeros(len(boxes), np.int64)
     boxes = np.broadcast_to(boxes, (len(which), 4))
-    rows, columns = _spans(boxes, images.shape[1:3], sampling)
-    shape = _size_of(rows, columns, size)
-    rows, columns = rows._replace(size=shape[0]), columns._replace(size=shape[1])
-    if sampling.outside == "error":
-        _check_inside(rows, columns)
-    if sampling.resampling in WIDE:
-        _check_reach(rows, columns)
+    rows, columns = spans_of(boxes, images.shape[1:3], size, sampling)
+    shape = rows.size, columns.size
     whole = np.zeros(len(which), np.bool_)
     if not sampling.normalized:
         own = (np.abs(rows.extent) == shape[0]) & (np.abs(columns.extent) == shape[1])
@@ -97,6 +92,20 @@ def _as_images(image: ArrayLike) -> tuple[NDArray[Any], bool]:
     array = as_image(as_array(image, "image"), several=True)
     gray = array.ndim == 2  # noqa: PLR2004
     return array[None, ..., None] if gray else array.reshape(-1, *array.shape[-3:]), gray
+
+
+def spans_of(
+    boxes: NDArray[np.float64], image: tuple[int, ...], size: int | Pair | None, sampling: Sampling
+) -> tuple[Span, Span]:
+    """Spans of rows and columns of boxes ``(B, 4)`` of an image ``(H, W)``, with the size of the crop, all checked."""
+    rows, columns = _spans(boxes, image, sampling)
+    shape = _size_of(rows, columns, size)
+    rows, columns = rows._replace(size=shape[0]), columns._replace(size=shape[1])
+    if sampling.outside == "error":
+        _check_inside(rows, columns)
+    if sampling.resampling in WIDE:
+        _check_reach(rows, columns)
+    return rows, columns
 
 
 def _spans(boxes: NDArray[np.float64], image: tuple[int, ...], sampling: Sampling) -> tuple[Span, Span]:

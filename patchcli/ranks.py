@@ -61,7 +61,7 @@ class RankFold:
         halves = Cover(np.full((grid.image[0], 1), 2), np.ones((1, grid.image[1]), np.int64))
         self._divider = Divider(grid, cover, halves if reduce == "median" else None, self.dtype, channels, wanted)
 
-    def _bands(self) -> Iterator[tuple[int, int, int, int]]:
+    def bands(self) -> Iterator[tuple[int, int, int, int]]:
         """``(top, stop, first, last)``: bands of lines and the patches, in row-major order of origins, that touch each."""
         height, width = self.grid.patch
         starts, count = self._starts, self.grid.columns.count
@@ -88,7 +88,7 @@ class RankFold:
             PatchcliError: values that are not finite or too large.
         """
         held, begin = np.empty((0, *self.grid.patch, *self.channels), self.dtype), 0
-        for top, stop, first, last in self._bands():
+        for top, stop, first, last in self.bands():
             end = begin + len(held)
             held = held[first - begin :]
             if last > end:

@@ -11,11 +11,15 @@ from typing import IO, TYPE_CHECKING, Self
 
 from patchcli.errors import OutputError
 from patchcli.files import STREAM, reason
+from patchcli.jobs import in_megabytes
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from patchcli.jobs import Planned
+
 MANY_KINDS = 20
+PLAN = ("patches", "bytes", "memory", "uncovered", "exact")  # what a record has of a plan
 
 
 class Report:
@@ -31,7 +35,8 @@ class Report:
         self._file: IO[bytes] | None = None
         self._kinds: Counter[str] = Counter()
         self._begun = self._last = time.monotonic()
-        self.done = self.failed = 0
+        self.done = self.failed = self.skipped = 0
+        self.planned: list[Planned] = []
 
     def __enter__(self) -> Self:
         if self._path == STREAM:
@@ -51,21 +56,46 @@ class Report:
             if self._file is not None and self._path != STREAM:
                 self._file.close()
 
-    def add(self, source: str, target: str, faults: list[str]) -> None:
-        """Note what became of an input: what is wrong with it, or nothing."""
+    @property
+    def left(self) -> int:
+        """How many inputs were not tried."""
+        return self._inputs - self.done - self.failed - self.skipped - len(self.planned)
+
+    def add(self, source: str, target: str, faults: list[str], *, skipped: bool = False, planned: Planned | None = None) -> None:
+        """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would."""
         now = time.monotonic()
         spent, self._last = now - self._last, now
-        self.failed, self.done = self.failed + bool(faults), self.done + (not faults)
+        status = "failed" if faults else "planned" if planned else "skipped" if skipped else "done"
+        if status != "planned":
+            setattr(self, status, getattr(self, status) + 1)
         self._kinds.update(kind_of(fault) for fault in faults)
-        status = "failed" if faults else "done"
-        self._write({"input": source, "output": target, "status": status, "errors": faults, "seconds": round(spent, 4)})
+        record = {"input": source, "output": target, "status": status, "errors": faults, "seconds": round(spent, 4)}
+        if planned is not None:
+            self.planned.append(planned)
+            record |= {name: getattr(planned, name) for name in PLAN}
+        self._write(record)
 
     def summary(self) -> dict[str, object]:
         """All inputs counted, and how often each kind of error came up."""
-        left = self._inputs - self.done - self.failed
+        counts = {status: getattr(self, status) for status in ("done", "skipped", "failed", "left")}
         seconds = round(time.monotonic() - self._begun, 4)
-        counts = {"inputs": self._inputs, "done": self.done, "failed": self.failed, "left": left, "seconds": seconds}
-        return {**counts, "errors": dict(self._kinds.most_common(MANY_KINDS))}
+        plans = {"planned": len(self.planned), **self.plans()} if self.planned else {}
+        kinds = dict(self._kinds.most_common(MANY_KINDS))
+        return {"inputs": self._inputs, **counts, **plans, "seconds": seconds, "errors": kinds}
+
+    def plans(self) -> dict[str, int]:
+        """All that is planned together: patches and bytes of all inputs, memory of the one that needs most."""
+        patches, nbytes = (sum(getattr(one, name) or 0 for one in self.planned) for name in PLAN[:2])
+        return {"patches": patches, "bytes": nbytes, "memory": max(one.memory for one in self.planned)}
+
+    def plans_in_words(self) -> str:
+        """The same in a line."""
+        plans = self.plans()
+        patches = f"{plans['patches']} patches, " if any(one.patches is not None for one in self.planned) else ""
+        most = "" if all(one.exact for one in self.planned) else "at most "
+        of = "" if len(self.planned) == self._inputs else f" of {self._inputs}"
+        size = f"{plans['bytes']} bytes, up to {in_megabytes(plans['memory'])} memory each"
+        return f"{len(self.planned)}{of} inputs: {most}{patches}{size}"
 
     def in_words(self) -> str:
         """The same in a line."""

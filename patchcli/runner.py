@@ -1,17 +1,24 @@
-"""Many inputs, one after the other: what fails is said and counted, the rest goes on."""
+"""Many inputs, one after the other or several at once: what fails is said and counted, the rest goes on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from patchcli.errors import OutputError, PatchcliError
+from patchcli import places
 from patchcli.files import name_of
+from patchcli.jobs import Said
 from patchcli.report import Report
+from patchcli.work import Outcome, attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import contextlib
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
-    from patchcli.jobs import Said, Task, Tick
+    from patchcli.jobs import Task
+    from patchcli.work import Work
 
 DONE, FAILED, STOPPED = 0, 1, 3
 
@@ -36,54 +43,108 @@ class Policy(NamedTuple):
     Attributes:
         report: the file that says what became of each input; None for none.
         fail_fast: stop at the first input that fails.
+        jobs: worker processes; 1 works in this one.
+        executor: address of a Dask scheduler whose workers do the work instead; None for none.
+        hear: takes what each task has to say, in their order.
     """
 
     report: str | None = None
     fail_fast: bool = False
+    jobs: int = 1
+    executor: str | None = None
+    hear: Callable[[Said], None] = lambda _said: None
 
 
-def run(tasks: Sequence[Task], job: Callable[[Task, Tick], Said], voice: Voice, policy: Policy) -> int:
-    """Run ``job`` for each task; the exit code."""
+class Crew(Protocol):
+    """Those who do tasks elsewhere."""
+
+    ahead: int  # tasks that are under way at once
+
+    def submit(self, work: Work, task: Task) -> Future[Outcome]:
+        """Have a task done."""
+
+    def outcome(self, future: Future[Outcome]) -> Outcome:
+        """What became of it, once it is done."""
+
+
+def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy) -> int:
+    """Do the work on each task, here or elsewhere; the exit code. What is said comes in the order of the tasks."""
     with _Bar(len(tasks), shown=voice.progress) as bar, Report(policy.report, len(tasks)) as report:
-        for task in tasks:
+        for task, outcome in _outcomes(tasks, work, policy, bar):
             name = name_of(task.source, "standard input")
-            faults, stop = _one(task, name, job, voice, bar)
-            report.add(name, name_of(task.target), faults)
-            if stop or (faults and policy.fail_fast):
+            faults = _told(task, name, outcome, voice, bar)
+            report.add(
+                name, name_of(task.target), faults, skipped=task.done, planned=outcome.said.planned if outcome.said else None
+            )
+            if outcome.said:
+                policy.hear(outcome.said)
+            if outcome.stop or (faults and policy.fail_fast):
                 bar.close()
-                if not stop:
-                    voice.error(f"stopped at the first failed input; {len(tasks) - report.done - report.failed} were not tried")
+                if not outcome.stop:
+                    voice.error(f"stopped at the first failed input; {report.left} were not tried")
                 return STOPPED
             bar.next(report.failed)
         if report.failed > 1 and voice.done:
             bar.close()
             voice.error(report.in_words())
+        if report.planned and len(tasks) > 1:
+            bar.close()
+            voice.result(report.plans_in_words())
     return FAILED if report.failed else DONE
 
 
-def _one(task: Task, name: str, job: Callable[[Task, Tick], Said], voice: Voice, bar: _Bar) -> tuple[list[str], bool]:
-    """Do one task and say so; what was wrong with it, and whether nothing more can be done."""
-    try:
-        said = job(task, bar.tick)
-    except OutputError as error:
-        bar.close()
-        voice.error(str(error))
-        return [str(error)], True
-    except MemoryError:
-        faults = ["needs more memory than there is"]
-        voice.error(f"{name}: {faults[0]}")
-    except PatchcliError as error:
-        if voice.traceback:
-            import traceback
+def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: _Bar) -> Iterator[tuple[Task, Outcome]]:
+    """What becomes of each task, in their order, as soon as it is known."""
+    todo = sum(not task.done for task in tasks)
+    if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
+        for task in tasks:
+            yield task, _here(work, task, bar)
+        return
+    work = work._replace(world=places.anywhere())
+    with _crew(policy, todo) as crew:
+        waiting: deque[tuple[Task, Future[Outcome] | None]] = deque()
+        for task in tasks:
+            waiting.append((task, None if task.done or task.streams() else crew.submit(work, task)))
+            if len(waiting) > crew.ahead:
+                yield _next(waiting, crew, work, bar)
+        while waiting:
+            yield _next(waiting, crew, work, bar)
 
-            for line in traceback.format_exc().splitlines():
-                voice.error(line)
-        faults = [str(error)]
-        voice.error(f"{name}: {error}")
-    else:
-        faults = list(said.faults)
-        _tell(said, name, name_of(task.target), voice)
-    return faults, False
+
+def _next(waiting: deque[tuple[Task, Future[Outcome] | None]], crew: Crew, work: Work, bar: _Bar) -> tuple[Task, Outcome]:
+    task, future = waiting.popleft()
+    return task, _here(work, task, bar) if future is None else crew.outcome(future)
+
+
+def _here(work: Work, task: Task, bar: _Bar) -> Outcome:
+    """Do a task in this process, unless there is nothing left to do."""
+    return Outcome(Said("is up to date")) if task.done else attempt(work, task, bar.tick)
+
+
+def _crew(policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:
+    """Worker processes, of which no more are started than there are tasks; or a cluster."""
+    if policy.executor is not None:
+        from patchcli.cluster import Cluster
+
+        return Cluster(policy.executor)
+    from patchcli.pool import Processes
+
+    return Processes(min(policy.jobs, todo))
+
+
+def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: _Bar) -> list[str]:
+    """Say what became of a task; what was wrong with it."""
+    if outcome.said is not None:
+        _tell(outcome.said, name, name_of(task.target), voice)
+        return list(outcome.said.faults)
+    assert outcome.fault is not None
+    if outcome.stop:
+        bar.close()
+    if voice.traceback:
+        for line in outcome.trace.splitlines():
+            voice.error(line)
+    voice.error(outcome.fault if outcome.stop else f"{name}: {outcome.fault}")
+    return [outcome.fault]
 
 
 def _tell(said: Said, name: str, target: str, voice: Voice) -> None:

@@ -15,7 +15,7 @@ from patchcli.files import create, open_input
 from patchcli.layouts import LAYOUTS, UNROLLED, roll, stack_shape, unroll
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader, pieces
-from patchcli.npzwriter import NpzWriter
+from patchcli.npzwriter import NpzWriter, size_of
 from patchcli.parallel import WriteBehind, ahead
 from patchcli.patches import check_origins, check_stack
 
@@ -60,6 +60,14 @@ def write_pieces(
         writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
         shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
         writer.write("patches", shape, dtype, pieces)
+
+
+def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = True) -> int:
+    """How many bytes the stack file of ``count`` patches has, not compressed."""
+    shape = LAYOUTS[meta.layout](meta.grid, count, (*meta.grid.patch, *meta.channels))
+    text = np.array(meta.to_json()).dtype
+    members = [("meta", (), text), ("origins", (count, 2), np.dtype(np.int64)), ("patches", shape, dtype)]
+    return size_of(members, seekable=seekable)
 
 
 def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:

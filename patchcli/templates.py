@@ -6,6 +6,7 @@ import os
 import re
 
 from patchcli.errors import UsageError
+from patchcli.places import plain
 
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 FIELDS = ("stem", "name", "ext", "parent", "index")
@@ -26,6 +27,7 @@ def expand(template: str, path: str, index: int) -> str:
     >>> expand("{parent}/masks/{stem}.{ext}", "a/b.png", 0)
     'a/masks/b.png'
     """
+    path = plain(path)
     name = os.path.basename(path)
     stem, suffix = os.path.splitext(name)
     values = {"stem": stem, "name": name, "ext": suffix[1:], "parent": os.path.dirname(path) or ".", "index": str(index)}

@@ -102,7 +102,7 @@ def test_everything(
             write_stack(path, Stack(changed[order], stack.origins[order], stack.meta))
         merging = MergeSettings(
             None, None, "mean" if rule not in RULES else rule, rule if rule not in RULES else "uniform", "float64", unit=False,
-            fill=0, trim=False, allow_nonfinite=False, cover=None, image_format=None, max_pixels=0, overwrite=True,
+            fill=0, trim=False, allow_nonfinite=False, image_format=None, max_pixels=0, overwrite=True,
         )  # fmt: skip
         shuffled: list[Any] = [str(files[number]) for number in rng.permutation(len(files))]
         merge_one(Task(shuffled[0], str(place / "b.npy"), shards=tuple(shuffled[1:])), merging, no_tick)

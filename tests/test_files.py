@@ -10,6 +10,8 @@ import pytest
 
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import create, is_special, open_input
+from patchcli.parallel import ahead
+from patchcli.places import World, full, within
 
 
 def names(folder: Path) -> list[str]:
@@ -102,3 +104,8 @@ def test_names_are_names_and_nothing_else(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("http:", "<clipboard>", "a.zip"):
         with pytest.raises(PatchcliError, match="no such file"):
             open_input(f"{name}/b.png")
+
+
+def test_what_is_read_ahead_follows_names_as_the_caller_does(tmp_path: Path) -> None:
+    with within(World(str(tmp_path))):
+        assert list(ahead(full(name) for name in ("a", "b"))) == [str(tmp_path / "a"), str(tmp_path / "b")]

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from patchcli import boxes, files, options, parameters, placing
+from patchcli import boxes, environment, files, options, parameters, placing, running
 from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS, SUFFIXES
 from patchcli.jobs import crop as job
+from patchcli.places import is_remote
 from patchcli.spans import OUTSIDE
 from patchcli.taps import RESAMPLING, STILL
+from patchcli.work import Job, Work
 
-if TYPE_CHECKING:
-    from patchcli.jobs import Said, Task, Tick
+BESIDE_FIT = {  # what else could go to standard output, and where it goes instead
+    "report": ("report", "--report FILE"),
+    "fit_report": ("steps", "--fit-report FILE"),
+    "output": ("crop", "-o FILE or -d"),
+}
 
 
-@click.command(short_help="Crop boxes of images, sampled as PyTorch does.")
+@click.command(cls=environment.Command, short_help="Crop boxes of images, sampled as PyTorch does.")
 @options.batch_options
 @click.option("--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
 @click.option(
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
-@click.option("--boxes", metavar="FILE", help="Many boxes, a line each, JSON Lines or CSV; - is standard input.")
+@click.option(
+    "--boxes", type=parameters.File(), metavar="FILE", help="Many boxes, a line each, JSON Lines or CSV; - is standard input."
+)
 @click.option(
     "--size", type=parameters.Size(), help="Size of the crop; default: that of the box, rounded; with --fit that of the template."
 )
@@ -51,8 +57,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="What lies outside the image.",
 )
-@click.option("--fit", metavar="TEMPLATE", help="Find the box whose crop matches this image, from the box given or anywhere.")
-@click.option("--fit-report", metavar="FILE", help="Write every step of the fit, as JSON Lines.")
+@click.option(
+    "--fit",
+    type=parameters.File(),
+    metavar="TEMPLATE",
+    help="Find the box whose crop matches this image, from the box given or anywhere.",
+)
+@click.option("--fit-report", type=parameters.File(), metavar="FILE", help="Write every step of the fit, as JSON Lines.")
 @options.reading_options
 @options.image_format_option
 @click.pass_context
@@ -79,20 +90,21 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         also_written=[] if report is None else [report],
         also_read=[] if fit is None else [fit],
     )
-    options.check_suffixes([task.target for task in tasks if image_format is None])
+    options.check_formats(given, [task.target for task in tasks], image_format)
     settings = boxes.settings_of(given, image_format)
     curve: list[str] = []
-
-    def work(task: Task, tick: Tick) -> Said:
-        said = job.crop_one(task, settings, tick)
-        curve.extend(said.curve)
-        return said
-
-    code = placing.run(given, found, tasks, work, voice)
-    if report is not None:
+    work = Work(job.crop_one, settings, job.recipes, _planner)
+    code = running.run(given, found, tasks, work, voice, lambda said: curve.extend(said.curve))
+    if report is not None and not given["dry_run"]:
         with files.create(report, overwrite=given["overwrite"]) as file:
             file.write("".join(f"{line}\n" for line in curve).encode())
     ctx.exit(code)
+
+
+def _planner() -> Job:
+    from patchcli.jobs.plan_crop import plan_one  # loaded for nobody else
+
+    return plan_one
 
 
 def _check_box(given: dict[str, Any]) -> None:
@@ -104,10 +116,9 @@ def _check_box(given: dict[str, Any]) -> None:
         raise UsageError(f"--box and --normalized-box: {fault}")
     if given["fit"] is None and given["fit_report"] is not None:
         raise UsageError("--fit-report is for --fit")
-    if given["fit"] is not None and given["report"] == files.STREAM:
-        raise UsageError("--fit prints its result to standard output, so the report cannot go there; give --report FILE")
-    if given["fit"] is not None and given["output"] == files.STREAM:
-        raise UsageError("--fit prints its result to standard output, so the crop cannot go there; give -o FILE or -d")
+    for option, (what, instead) in BESIDE_FIT.items():
+        if given["fit"] is not None and given[option] == files.STREAM:
+            raise UsageError(f"--fit prints its result to standard output, so the {what} cannot go there; give {instead}")
     if given["fit"] is not None and given["resampling"] in STILL:
         allowed = ", ".join(word for word in RESAMPLING if word not in STILL)
         raise UsageError(f"--resampling is {given['resampling']}, which has no gradient; allowed with --fit are {allowed}")
@@ -120,13 +131,10 @@ def _check_box(given: dict[str, Any]) -> None:
             raise UsageError(
                 f"box is empty: {' '.join(f'{number:g}' for number in numbers)}; allowed are boxes with width and height"
             )
-    if given["size"] is not None and 0 < given["max_pixels"] < math.prod(given["size"]):
-        height, width = given["size"]
-        raise UsageError(
-            f"crop would have {height * width} pixels (width={width} height={height}); "
-            f"allowed are {given['max_pixels']}, or more with --max-pixels"
-        )
-    if given["fit"] is not None and not os.path.isfile(given["fit"]):
+    if given["size"] is not None:
+        with as_usage():
+            job.check_crop(given["size"], given["max_pixels"])
+    if given["fit"] is not None and not (is_remote(given["fit"]) or os.path.isfile(given["fit"])):
         raise UsageError(f"{given['fit']}: is no file; allowed for --fit is an image, the template")
 
 

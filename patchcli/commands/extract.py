@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from patchcli import files, options, parameters, placing
+from patchcli import environment, files, options, parameters, placing, running
 from patchcli.axis import EDGES, stride_from_overlap
 from patchcli.errors import PatchcliError, UsageError
+from patchcli.existing import Existing
 from patchcli.formats import SUFFIXES
 from patchcli.jobs import Task
 from patchcli.jobs import extract as job
@@ -19,9 +20,10 @@ from patchcli.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.patches import PAD_MODES
 from patchcli.select import MAX_SEED, Choice
 from patchcli.templates import expand, has_fields
+from patchcli.work import Job, Work
 
 
-@click.command(short_help="Cut images into patch stacks.")
+@click.command(cls=environment.Command, short_help="Cut images into patch stacks.")
 @options.batch_options
 @click.option("-s", "--patch-size", type=parameters.Size(), help="Size of a patch; required.")
 @click.option("--stride", type=parameters.Size(), help="Steps from patch to patch; default: the patch size.")
@@ -44,9 +46,20 @@ from patchcli.templates import expand, has_fields
     "--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="Of the draw: the same, the same patches; default: 0."
 )
 @click.option("--min-std", type=click.FloatRange(min=0), metavar="T", help="Drop patches whose values deviate less than this.")
-@click.option("--mask", metavar="FILE|TEMPLATE", help="Keep patches inside the part of an image where this one is not 0.")
+@click.option(
+    "--mask",
+    type=parameters.File(),
+    metavar="FILE|TEMPLATE",
+    help="Keep patches inside the part of an image where this one is not 0.",
+)
 @click.option("--min-cover", type=parameters.Share(), help="Part of a patch that must be inside the mask; default: 1/2.")
-@click.option("--companion", multiple=True, metavar="FILE|TEMPLATE", help="Cut this image, too, at the very same places.")
+@click.option(
+    "--companion",
+    type=parameters.File(),
+    multiple=True,
+    metavar="FILE|TEMPLATE",
+    help="Cut this image, too, at the very same places.",
+)
 @click.option(
     "--shard-patches", type=click.IntRange(min=1), metavar="N", help="Several files, numbered, of so many patches each."
 )
@@ -67,9 +80,15 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     settings = _settings(given)
     voice = options.make_voice(given)
     tasks = placing.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
-    if settings.shard_patches:
-        _refuse_shards(tasks, overwrite=settings.overwrite)
-    ctx.exit(placing.run(given, found, tasks, lambda task, tick: job.extract_one(task, settings, tick), voice))
+    if settings.shard_patches and not settings.overwrite and not given["resume"]:
+        _refuse_shards(tasks)
+    ctx.exit(running.run(given, found, tasks, Work(job.extract_one, settings, job.recipes, _planner), voice))
+
+
+def _planner() -> Job:
+    from patchcli.jobs.plan_extract import plan_one  # loaded for nobody else
+
+    return plan_one
 
 
 def _settings(given: dict[str, Any]) -> job.ExtractSettings:
@@ -148,13 +167,10 @@ def _complete(given: dict[str, Any], task: Task, index: int) -> Task:
     return task._replace(companions=tuple(zip(companions, targets, strict=True)), mask=mask)
 
 
-def _refuse_shards(tasks: Sequence[Task], *, overwrite: bool) -> None:
+def _refuse_shards(tasks: Sequence[Task]) -> None:
     """Refuse, before any work, to put shards beside shards of the same name."""
-    import glob
-
-    for task in tasks:
-        for _, target in ((task.source, task.target), *task.companions):
-            root, suffix = os.path.splitext(target)
-            found = [] if overwrite else glob.glob(f"{glob.escape(root)}-[0-9]*-of-[0-9]*{glob.escape(suffix)}")
-            if found:
-                raise UsageError(f"{min(found)}: exists already; allowed with --overwrite")
+    targets = [target for task in tasks for target in task.targets()]
+    existing = Existing(targets)
+    for target in targets:
+        if found := existing.shards(target):
+            raise UsageError(f"{found[0]}: exists already; allowed with --overwrite")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from patchcli import options, placing
+from patchcli import environment, options, parameters, placing, running
 from patchcli.errors import UsageError
 from patchcli.formats import FORMATS, WRITABLE
 from patchcli.images import format_of
@@ -16,6 +16,7 @@ from patchcli.ranks import RANKED
 from patchcli.rules import STREAMED
 from patchcli.templates import has_fields
 from patchcli.windows import NAMES
+from patchcli.work import Job, Work
 
 STACKS = (".npz", ".npy")
 DTYPES = (
@@ -35,9 +36,14 @@ DTYPES = (
 )
 
 
-@click.command(short_help="Rebuild images from patch stacks.")
+@click.command(cls=environment.Command, short_help="Rebuild images from patch stacks.")
 @options.batch_options
-@click.option("--like", metavar="STACK", help="The stack whose origins and image count, for patches in a bare .npy or .npz.")
+@click.option(
+    "--like",
+    type=parameters.File(),
+    metavar="STACK",
+    help="The stack whose origins and image count, for patches in a bare .npy or .npz.",
+)
 @click.option("--key", metavar="NAME", help="The array that holds the patches; default: patches, or the only one.")
 @click.option(
     "--reduce",
@@ -48,6 +54,7 @@ DTYPES = (
 )
 @click.option(
     "--window",
+    type=parameters.WordOrFile(NAMES),
     metavar=f"{'|'.join(NAMES)}|FILE.npy",
     default="uniform",
     show_default=True,
@@ -64,6 +71,7 @@ DTYPES = (
 @click.option("--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
 @click.option(
     "--cover",
+    type=parameters.File(),
     metavar="PATH",
     help="Write how many patches lie on each pixel, as .npy or image; with --window how much weight, 1 being a patch's most.",
 )
@@ -89,15 +97,20 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     covers = [cover] if cover is not None else []
     likes = [given["like"]] if given["like"] is not None else []
     windows = [given["window"]] if given["window"] not in NAMES else []
-    one = given["output"] is not None and not has_fields(given["output"])
-    shards = tuple(given["inputs"][1:]) if one else ()
+    whole = given["output"] is not None and not has_fields(given["output"])
+    shards = tuple(given["inputs"][1:]) if whole else ()
     if shards and given["like"] is not None:
         raise UsageError("--like is for one input, not for shards; allowed with several is -d/--output-dir")
     if shards:
         given["inputs"] = given["inputs"][:1]
-    tasks = placing.place_tasks(given, lambda path: _image_name(path, image_format), covers, [*likes, *windows, *shards])
-    tasks = [task._replace(shards=shards) for task in tasks]
-    options.check_suffixes([*covers, *(task.target for task in tasks if image_format is None)])
+    tasks = placing.place_tasks(
+        given,
+        lambda path: _image_name(path, image_format),
+        also_read=[*likes, *windows],
+        complete=lambda task, _: task._replace(shards=shards, cover=cover),
+    )
+    options.check_formats(given, covers, None)
+    options.check_formats(given, [task.target for task in tasks], image_format)
     if cover is not None and not FORMATS[format_of(cover)].lossless:
         raise UsageError(f"{cover}: would lose counts; allowed for --cover are lossless formats")
     if cover is not None and given["window"] != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
@@ -112,12 +125,17 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["fill"],
         given["trim"],
         given["allow_nonfinite"],
-        cover,
         image_format,
         given["max_pixels"],
         given["overwrite"],
     )
-    ctx.exit(placing.run(given, found, tasks, lambda task, tick: job.merge_one(task, settings, tick), voice))
+    ctx.exit(running.run(given, found, tasks, Work(job.merge_one, settings, job.recipes, _planner), voice))
+
+
+def _planner() -> Job:
+    from patchcli.jobs.plan_merge import plan_one  # loaded for nobody else
+
+    return plan_one
 
 
 def _check_rule(given: dict[str, Any]) -> None:

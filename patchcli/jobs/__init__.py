@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.meta import Source
+from patchcli.places import is_remote
+from patchcli.record import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from patchcli.axis import Pair
+    from patchcli.box import Box
     from patchcli.grid import Grid
 
 Tick = Callable[[int, int], None]  # (patches done now, patches in all)
+
+
+class BoxRow(NamedTuple):
+    """One box of a list.
+
+    Attributes:
+        label: the list and the line, for messages.
+        line: its number in the list.
+        place: the how-manieth row of the list it is, from 0.
+        box: four numbers.
+        normalized: how they are meant.
+        size: of the crop, None for the box's own.
+        target: where the crop goes; not used where all go to one stack.
+    """
+
+    label: str
+    line: int
+    place: int
+    box: Box
+    normalized: bool
+    size: Pair | None
+    target: str
 
 
 class Task(NamedTuple):
@@ -27,6 +55,10 @@ class Task(NamedTuple):
         companions: further inputs, treated as it is, and the outputs that they become.
         mask: an image that says which part of the input counts.
         shards: further inputs that make one output together with the first.
+        cover: where to write how many patches lie on each pixel.
+        boxes: what to crop of the input, each to a file of its own, of which ``target`` is the first.
+        replace: outputs that exist are its own and may be replaced.
+        done: there is nothing left to do.
     """
 
     source: str
@@ -34,6 +66,45 @@ class Task(NamedTuple):
     companions: tuple[tuple[str, str], ...] = ()
     mask: str | None = None
     shards: tuple[str, ...] = ()
+    cover: str | None = None
+    boxes: tuple[BoxRow, ...] = ()
+    replace: bool = False
+    done: bool = False
+
+    def streams(self) -> bool:
+        """Whether it reads or writes a standard stream, which no other process can do for it."""
+        return files.STREAM in (self.source, *self.shards, *self.targets())
+
+    def targets(self) -> list[str]:
+        """All its outputs."""
+        further = [*(target for _, target in self.companions), *(row.target for row in self.boxes[1:])]
+        return [self.target, *further, *([] if self.cover is None else [self.cover])]
+
+
+class Planned(NamedTuple):
+    """What a task would make.
+
+    Attributes:
+        what: in words.
+        shape: of the image that it makes, or of a patch; ``()`` where there are several.
+        bytes: of its outputs.
+        memory: about the most bytes that a process has in use while it does this one task, interpreter and libraries included.
+        outputs: their names.
+        patches: how many it cuts or merges; None where there are none.
+        uncovered: pixels that no patch covers; None where there are no patches.
+        exact: whether patches and bytes are as many as will be, and not only as many at most, uncovered pixels at least.
+        packed: whether the outputs are compressed, or images, and ``bytes`` are those before that.
+    """
+
+    what: str
+    shape: tuple[int, ...]
+    bytes: int
+    memory: int
+    outputs: tuple[str, ...]
+    patches: int | None = None
+    uncovered: int | None = None
+    exact: bool = True
+    packed: bool = True
 
 
 class Said(NamedTuple):
@@ -45,6 +116,7 @@ class Said(NamedTuple):
         result: what was asked for in words or numbers, for standard output.
         faults: parts of the input that failed, each in a sentence.
         curve: how the result was found, line by line.
+        planned: what would be made, where nothing was.
     """
 
     done: str
@@ -52,6 +124,7 @@ class Said(NamedTuple):
     result: str | None = None
     faults: tuple[str, ...] = ()
     curve: tuple[str, ...] = ()
+    planned: Planned | None = None
 
 
 class Reading(NamedTuple):
@@ -62,6 +135,65 @@ class Reading(NamedTuple):
     channel: int | None = None
     rotate: bool = True
     max_pixels: int = images.MAX_PIXELS
+
+    def options(self) -> dict[str, object]:
+        """Those that change what is read, by name."""
+        return {"--page": self.page, "--gray": self.gray, "--channel": self.channel, "--exif-rotate": self.rotate}
+
+
+def size_in_words(size: Pair | None) -> str | None:
+    """``(rows, columns)`` as options have it, WxH."""
+    return None if size is None else f"{size[1]}x{size[0]}"
+
+
+class Recipe(NamedTuple):
+    """What an output depends on.
+
+    Attributes:
+        command: that makes it.
+        settings: the options that change it, by name, but for those at their defaults.
+        inputs: by their part, the path of a file or of several.
+    """
+
+    command: str
+    settings: dict[str, Any]
+    inputs: dict[str, str | tuple[str, ...]]
+
+
+class Records:
+    """The records of outputs; standard output has none.
+
+    To be made before anything is read: what changes from then on is seen by the next run. Of remote inputs it counts what
+    their server tells when they are read, or when they are asked for.
+    """
+
+    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
+        self._recipes = recipes
+        self._stamps = {path: files.stamp_of(path) for path in self._paths() if not is_remote(path)}
+
+    def _paths(self) -> set[str]:
+        parts = [paths for recipe in self._recipes.values() for paths in recipe.inputs.values()]
+        return {path for paths in parts for path in ([paths] if isinstance(paths, str) else paths)}
+
+    def of(self, target: str) -> Record | None:
+        """The record of an output."""
+        if target == files.STREAM:
+            return None
+        command, settings, inputs = self._recipes[target]
+        return Record(command, settings, {part: self._stamped(paths) for part, paths in inputs.items()})
+
+    def _stamped(self, paths: str | tuple[str, ...]) -> Any:  # noqa: ANN401  what JSON holds
+        """Name, size and time of a file; of several a digest, so that a record has an end."""
+        if isinstance(paths, str):
+            if paths not in self._stamps:
+                self._stamps[paths] = files.stamp_of(paths)
+            return list(self._stamps[paths])
+        return hashlib.sha256(json.dumps([self._stamped(path) for path in paths]).encode()).hexdigest()
+
+    def note(self, target: str) -> str:
+        """The same as text; empty where there is none."""
+        record = self.of(target)
+        return "" if record is None else record.to_json()
 
 
 def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
@@ -74,6 +206,15 @@ def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
     if reading.channel is not None:
         image = images.one_channel(image, reading.channel)
     return image, Source(name, size, mtime_ns, page=reading.page, rotated=rotated)
+
+
+def in_megabytes(count: int) -> str:
+    """Bytes for people.
+
+    >>> in_megabytes(34_567_890)
+    '35 MB'
+    """
+    return f"{count / 1e6:.0f} MB"
 
 
 @contextlib.contextmanager

@@ -6,13 +6,18 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from patchcli import files, images
 from patchcli.box import check_boxes, normalized_box, pixel_box
 from patchcli.cropping import crop
 from patchcli.errors import PatchcliError
-from patchcli.jobs import Reading, Said, Task, Tick, blamed, read_image
+from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, read_image, size_in_words
+from patchcli.record import differing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from patchcli.axis import Pair
@@ -27,31 +32,54 @@ class CropSettings(NamedTuple):
     """
 
     box: Box | None
-    normalized: bool
-    size: Pair | None
-    resampling: str
-    align_corners: bool
-    outside: str
-    fit: str | None
-    image_format: str | None
-    reading: Reading
-    overwrite: bool
+    normalized: bool = False
+    size: Pair | None = None
+    resampling: str = "bilinear"
+    align_corners: bool = False
+    outside: str = "zeros"
+    fit: str | None = None
+    image_format: str | None = None
+    reading: Reading = Reading()
+    overwrite: bool = False
+
+    def options(self) -> dict[str, object]:
+        """Those that change an output, by name."""
+        return {
+            "--normalized-box" if self.normalized else "--box": self.box,
+            "--size": size_in_words(self.size),
+            "--resampling": self.resampling,
+            "--align-corners": self.align_corners,
+            "--outside": self.outside,
+            "--fit": self.fit is not None,
+            "--image-format": self.image_format,
+            **self.reading.options(),
+        }
+
+
+def recipes(task: Task, settings: CropSettings) -> dict[str, Recipe]:
+    """What the crop of a task depends on."""
+    inputs: dict[str, str | tuple[str, ...]] = {"image": task.source}
+    if settings.fit is not None:
+        inputs["template"] = settings.fit
+    return {task.target: Recipe("crop", differing(settings.options(), CropSettings(None).options()), inputs)}
 
 
 def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Crop one image; a sentence on what was done."""
+    records = Records(recipes(task, settings))
     image, _ = read_image(task.source, settings.reading)
     if settings.fit is not None:
-        return _fit_one(task, image, settings, settings.fit)
+        return _fit_one(task, image, settings, records)
     assert settings.box is not None
     cropped = cut(image, settings.box, settings.size, settings)
-    save(task.target, cropped, settings)
+    save(task.target, cropped, settings, records.note(task.target), overwrite=settings.overwrite or task.replace)
     return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}")
 
 
-def cut(image: NDArray[Any], box: Box, size: Pair | None, settings: CropSettings) -> NDArray[Any]:
-    """Crop a box as the settings say."""
-    check_size(image, box, size, settings)
+def cut(image: NDArray[Any], box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
+    """Crop a box, or several at once, as the settings say."""
+    for one in np.atleast_2d(box):
+        check_size((image.shape[0], image.shape[1]), one, size, settings)
     return crop(
         image,
         box,
@@ -63,21 +91,24 @@ def cut(image: NDArray[Any], box: Box, size: Pair | None, settings: CropSettings
     )
 
 
-def save(target: str, cropped: NDArray[Any], settings: CropSettings) -> None:
+def save(target: str, cropped: NDArray[Any], settings: CropSettings, note: str, *, overwrite: bool) -> None:
     """Write a crop as an image."""
     name = images.format_of(target, settings.image_format)
     images.check_holds(name, cropped.shape, cropped.dtype)
-    with files.create(target, overwrite=settings.overwrite) as file:
-        images.write(file, cropped, name)
+    with files.create(target, overwrite=overwrite) as file:
+        images.write(file, cropped, name, note)
 
 
-def check_size(image: NDArray[Any], box: Box, size: Pair | None, settings: CropSettings) -> None:
+def check_size(length: Pair, box: Box, size: Pair | None, settings: CropSettings) -> None:
     """Refuse a crop of more pixels than an image may have."""
     check_boxes(box)
-    length = image.shape[0], image.shape[1]
     own = pixel_box(box, length, align_corners=settings.align_corners) if settings.normalized else box
-    height, width = size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2]))))
-    most = settings.reading.max_pixels
+    check_crop(size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2])))), settings.reading.max_pixels)
+
+
+def check_crop(size: Pair, most: int) -> None:
+    """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
+    height, width = size
     if most and height * width > most:
         raise PatchcliError(
             f"crop would have {height * width} pixels (width={width} height={height}); "
@@ -85,12 +116,13 @@ def check_size(image: NDArray[Any], box: Box, size: Pair | None, settings: CropS
         )
 
 
-def _fit_one(task: Task, image: NDArray[Any], settings: CropSettings, path: str) -> Said:
+def _fit_one(task: Task, image: NDArray[Any], settings: CropSettings, records: Records) -> Said:
     """Find the box that matches a template and crop it; what was found is the result, be it good or not."""
     from patchcli.fit import fit_box, not_found  # a quarter of the time that a plain crop takes to start
 
-    with blamed(f"its template {path} "):
-        template, _ = read_image(path, settings.reading._replace(page=0))
+    assert settings.fit is not None
+    with blamed(f"its template {settings.fit} "):
+        template, _ = read_image(settings.fit, settings.reading._replace(page=0))
     found = fit_box(
         image,
         template,
@@ -106,7 +138,7 @@ def _fit_one(task: Task, image: NDArray[Any], settings: CropSettings, path: str)
     if not found.converged:
         return Said("", result=_result(source, None, found, length, settings), faults=(not_found(found),), curve=curve)
     cropped = cut(image, found.box, settings.size or (template.shape[0], template.shape[1]), settings._replace(normalized=False))
-    save(task.target, cropped, settings)
+    save(task.target, cropped, settings, records.note(task.target), overwrite=settings.overwrite or task.replace)
     said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
     return Said(said, result=_result(source, files.name_of(task.target), found, length, settings), curve=curve)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from patchcli import files
 from patchcli.box import pixel_box
-from patchcli.cropping import crop
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.grid import Grid
-from patchcli.jobs import Said, Task, Tick, read_image
-from patchcli.jobs.crop import CropSettings, check_size, cut, save
+from patchcli.jobs import BoxRow, Recipe, Records, Said, Task, Tick, read_image
+from patchcli.jobs.crop import CropSettings, cut, save
+from patchcli.jobs.crop import recipes as one_recipe
 from patchcli.meta import Meta, Source
 from patchcli.npzwriter import NpzWriter
 from patchcli.stack import Stack, write_meta, write_stack
@@ -25,47 +25,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.axis import Pair
-    from patchcli.box import Box
 
 FORMAT, VERSION = "patchcli.crops", 1
 AT_ONCE = 1 << 26  # bytes of crops that are made together
 PIECE = 1 << 22  # bytes written at once
 
 
-class BoxRow(NamedTuple):
-    """One box of a list.
-
-    Attributes:
-        label: the list and the line, for messages.
-        line: its number in the list.
-        place: the how-manieth row of the list it is, from 0.
-        box: four numbers.
-        normalized: how they are meant.
-        size: of the crop, None for the box's own.
-        target: where the crop goes; not used where all go to one stack.
-    """
-
-    label: str
-    line: int
-    place: int
-    box: Box
-    normalized: bool
-    size: Pair | None
-    target: str
+def recipes(task: Task, settings: CropSettings) -> dict[str, Recipe]:
+    """What each crop of a task depends on."""
+    made = {}
+    for row in task.boxes:
+        own = settings._replace(box=row.box, normalized=row.normalized, size=row.size)
+        made.update(one_recipe(task._replace(target=row.target), own))
+    return made
 
 
-def crop_rows(task: Task, rows: Sequence[BoxRow], settings: CropSettings, _tick: Tick) -> Said:
-    """Crop each row's box of one image, which is decoded once, into the row's own file."""
-    image, _ = read_image(task.source, settings.reading)
+def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
+    """Crop each box of one image, which is decoded once, into a file of its own."""
     faults = []
-    for row in rows:
+    overwrite = settings.overwrite or task.replace
+    records = Records(recipes(task, settings))
+    image, _ = read_image(task.source, settings.reading)
+    for row in task.boxes:
         try:
-            save(row.target, cut(image, row.box, row.size, settings._replace(normalized=row.normalized)), settings)
+            cropped = cut(image, row.box, row.size, settings._replace(normalized=row.normalized))
+            save(row.target, cropped, settings, records.note(row.target), overwrite=overwrite)
         except OutputError:
             raise
         except PatchcliError as error:
             faults.append(f"{row.label}: {error}")
-    return Said(f"{len(rows) - len(faults)} of {len(rows)} crops", faults=tuple(faults))
+    return _counted(task, faults)
+
+
+def _counted(task: Task, faults: Sequence[str]) -> Said:
+    return Said(f"{len(task.boxes) - len(faults)} of {len(task.boxes)} crops", faults=tuple(faults))
 
 
 class Collector:
@@ -93,13 +86,13 @@ class Collector:
         self._held = None
         self._file.close()
 
-    def take(self, task: Task, rows: Sequence[BoxRow], _tick: Tick) -> Said:
-        """Crop all rows of one image."""
+    def take(self, task: Task, _settings: CropSettings, _tick: Tick) -> Said:
+        """Crop all boxes of one image."""
         image, source = read_image(task.source, self._settings.reading)
         self._sources.append(source)
         self._shape = image.shape[0], image.shape[1]
         faults: list[str] = []
-        for some in _alike(rows, image):
+        for some in _alike(task.boxes, image):
             try:
                 self._crop(image, some)
             except PatchcliError:
@@ -108,21 +101,11 @@ class Collector:
                         self._crop(image, [row])
                     except PatchcliError as error:
                         faults.append(f"{row.label}: {error}")
-        return Said(f"{len(rows) - len(faults)} of {len(rows)} crops", faults=tuple(faults))
+        return _counted(task, faults)
 
     def _crop(self, image: NDArray[Any], rows: Sequence[BoxRow]) -> None:
         settings = self._settings._replace(normalized=rows[0].normalized)
-        for row in rows:
-            check_size(image, row.box, row.size, settings)
-        made = crop(
-            image,
-            [row.box for row in rows],
-            rows[0].size,
-            normalized=settings.normalized,
-            resampling=settings.resampling,
-            align_corners=settings.align_corners,
-            outside=settings.outside,
-        )
+        made = cut(image, [row.box for row in rows], rows[0].size, settings)
         held = self._room(made)
         length = image.shape[0], image.shape[1]
         for row, one in zip(rows, made, strict=True):
@@ -137,11 +120,7 @@ class Collector:
             shape = (len(self._image), *made.shape[1:])
             self._file.truncate(max(1, int(np.prod(shape)) * made.itemsize))
             self._held = np.memmap(self._file, made.dtype, "r+", shape=shape)
-        wanted, got = ((f"{some.shape[1:]} {some.dtype}") for some in (self._held, made))
-        if wanted != got:
-            raise PatchcliError(
-                f"crop is {got} but those before it are {wanted}; allowed in one file are equal shapes and dtypes"
-            )
+        check_alike((made.shape[1:], made.dtype), (self._held.shape[1:], self._held.dtype))
         return self._held
 
     @property
@@ -201,6 +180,15 @@ class Collector:
         step = max(1, PIECE // max(1, int(np.prod(held.shape[1:])) * held.itemsize))
         for at in range(0, len(done), step):
             yield held[done[at : at + step]]
+
+
+def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
+    """Refuse a crop of another shape or dtype than those that were put into the same file."""
+    if got != wanted:
+        raise PatchcliError(
+            f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; allowed in one file are equal shapes "
+            "and dtypes"
+        )
 
 
 def _alike(rows: Sequence[BoxRow], image: NDArray[Any]) -> Iterator[Sequence[BoxRow]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,14 +10,17 @@ import numpy as np
 
 from patchcli import files, images
 from patchcli.errors import PatchcliError
+from patchcli.existing import Existing
 from patchcli.grid import Grid, Part
 from patchcli.items import pixel_bytes
-from patchcli.jobs import Reading, Said, Task, Tick, blamed, check_pixels, read_image
+from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, check_pixels, read_image, size_in_words
 from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
 from patchcli.parallel import ahead
 from patchcli.patches import CUT_BYTES, cut, cut_at, pad
+from patchcli.record import Record, differing
 from patchcli.select import Choice, choose
+from patchcli.shards import shard_name
 from patchcli.stack import ORIGINS_AT_ONCE, write_pieces
 
 if TYPE_CHECKING:
@@ -34,62 +36,80 @@ class ExtractSettings(NamedTuple):
 
     patch: Pair
     stride: Pair
-    offset: Pair
-    edge: str
-    margin: int
-    pad_mode: str
-    pad_value: float
-    layout: str
-    pixel_order: str
-    choice: Choice
-    shard_patches: int | None
-    compress: bool
-    reading: Reading
-    overwrite: bool
+    offset: Pair = (0, 0)
+    edge: str = "shift"
+    margin: int = 0
+    pad_mode: str = "reflect"
+    pad_value: float = 0
+    layout: str = "stack"
+    pixel_order: str = "C"
+    choice: Choice = Choice()
+    shard_patches: int | None = None
+    compress: bool = False
+    reading: Reading = Reading()
+    overwrite: bool = False
+
+    def options(self) -> dict[str, object]:
+        """Those that change an output, by name."""
+        choice = self.choice
+        return {
+            "--patch-size": size_in_words(self.patch),
+            "--stride": size_in_words(self.stride),
+            "--offset": (self.offset[1], self.offset[0]),
+            "--edge": self.edge,
+            "--margin": self.margin,
+            "--pad-mode": self.pad_mode,
+            "--pad-value": self.pad_value,
+            "--layout": self.layout,
+            "--pixel-order": self.pixel_order,
+            "--max-patches": choice.most,
+            "--seed": choice.seed,
+            "--min-std": choice.min_std,
+            "--min-cover": choice.min_cover,
+            "--shard-patches": self.shard_patches,
+            "--compress": self.compress,
+            **self.reading.options(),
+        }
+
+
+def recipes(task: Task, settings: ExtractSettings) -> dict[str, Recipe]:
+    """What each stack of a task depends on."""
+    options = differing(settings.options(), ExtractSettings((0, 0), (0, 0)).options())
+    of_all: dict[str, str | tuple[str, ...]] = {"image": task.source}
+    if task.mask is not None:
+        options["--mask"] = True
+        of_all["mask"] = task.mask
+    made = {target: Recipe("extract", options, {**of_all, "companion": path}) for path, target in task.companions}
+    return {task.target: Recipe("extract", options, of_all), **made}
 
 
 def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
+    records = Records(recipes(task, settings))
     image, source = read_image(task.source, settings.reading)
-    grid = Grid(
-        (image.shape[0], image.shape[1]),
-        settings.patch,
-        settings.stride,
-        offset=settings.offset,
-        edge=settings.edge,
-        margin=settings.margin,
-    )
-    check_pixels(grid, settings.reading.max_pixels)
+    grid = grid_of((image.shape[0], image.shape[1]), settings)
     padded = pad(image, grid, settings.pad_mode, settings.pad_value)
     mask = None if task.mask is None else _belonging(task.mask, grid, settings, "mask")[0]
     index = choose(padded, grid, settings.choice, mask)
     count = grid.count if index is None else len(index)
     most = settings.shard_patches or count
     parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
-    mark = _mark(Part(grid, 0, count, index)) if settings.shard_patches else 0
-    with files.Outputs(overwrite=settings.overwrite) as outputs:
+    mark = mark_of(Part(grid, 0, count, index)) if settings.shard_patches else 0
+    with files.Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
             if number:
                 padded, source = _belonging(path, grid, settings, "companion")
             for shard, part in enumerate(parts):
                 numbered = (shard, len(parts), mark) if settings.shard_patches else None
-                meta = Meta(
-                    grid,
-                    padded.shape[2:],
-                    padded.dtype,
-                    settings.pad_mode,
-                    settings.pad_value,
-                    source,
-                    settings.layout,
-                    settings.pixel_order,
-                    numbered,
-                )
+                meta = meta_of(grid, padded.shape[2:], padded.dtype, source, settings, numbered, records.of(target))
                 name = target if numbered is None else shard_name(target, shard, len(parts))
                 several = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
                 cutting = _payload(padded, meta, part)
                 with outputs.create(name) as file:
                     pieces = _ticking(ahead(cutting) if several else cutting, meta, tick, count * (1 + len(task.companions)))
                     write_pieces(file, meta, padded.dtype, pieces, part, compress=settings.compress)
+    if settings.shard_patches and task.replace:
+        _remove_others(task, len(parts))
     height, width = grid.patch
     notes = f"{count} patches of width={width} height={height}"
     if index is not None:
@@ -97,7 +117,38 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""))
 
 
-def _mark(part: Part) -> int:
+def _remove_others(task: Task, count: int) -> None:
+    """Remove shards that were made before, when there were more or fewer of them."""
+    existing = Existing(task.targets())
+    for target in task.targets():
+        now = {shard_name(target, number, count) for number in range(count)}
+        for path in existing.shards(target):
+            if path not in now:
+                files.remove(path)
+
+
+def grid_of(length: Pair, settings: ExtractSettings) -> Grid:
+    """The grid of an image of ``length`` rows and columns, which margin and padding must not make too large."""
+    grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
+    check_pixels(grid, settings.reading.max_pixels)
+    return grid
+
+
+def meta_of(
+    grid: Grid,
+    channels: tuple[int, ...],
+    dtype: np.dtype[Any],
+    source: Source,
+    settings: ExtractSettings,
+    shard: tuple[int, int, int] | None,
+    record: Record | None,
+) -> Meta:
+    """What a stack will say of itself."""
+    given = settings
+    return Meta(grid, channels, dtype, given.pad_mode, given.pad_value, source, given.layout, given.pixel_order, shard, record)
+
+
+def mark_of(part: Part) -> int:
     """CRC-32 of the origins of patches."""
     mark = 0
     for first in range(0, part.count, ORIGINS_AT_ONCE):
@@ -105,26 +156,28 @@ def _mark(part: Part) -> int:
     return mark
 
 
-def shard_name(target: str, number: int, count: int) -> str:
-    """``a.npz`` as the name of one of its shards, ``a-00002-of-00005.npz``."""
-    root, suffix = os.path.splitext(target)
-    return f"{root}-{number:05}-of-{count:05}{suffix}"
-
-
 def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[NDArray[Any], Source]:
     """Read an image that lies over another pixel by pixel, and pad it as that was."""
-    reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
     with blamed(f"its {what} {path} "):
-        image, source = read_image(path, reading)
-        if image.shape[:2] != grid.image:
-            raise PatchcliError(
-                f"has width={image.shape[1]} height={image.shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, "
-                "as the image has"
-            )
+        image, source = read_image(path, reading_beside(settings))
+        check_beside(image.shape, grid)
         if what == "mask":  # inside is where any colour is not 0; what a constant pads lies outside
             inside = np.any(images.without_alpha(image).reshape(*grid.image, -1), axis=2)
             return pad(inside, grid, settings.pad_mode), source
         return pad(image, grid, settings.pad_mode, settings.pad_value), source
+
+
+def reading_beside(settings: ExtractSettings) -> Reading:
+    """How a mask and companions are read: gray, channel and page are the image's own."""
+    return Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
+
+
+def check_beside(shape: tuple[int, ...], grid: Grid) -> None:
+    """Refuse a mask or companion of another size than the image."""
+    if shape[:2] != grid.image:
+        raise PatchcliError(
+            f"has width={shape[1]} height={shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, as the image has"
+        )
 
 
 def _payload(padded: NDArray[Any], meta: Meta, part: Part) -> Iterator[NDArray[Any]]:

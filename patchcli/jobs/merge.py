@@ -12,11 +12,13 @@ from patchcli import files, images
 from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.jobs import Said, Task, Tick, blamed, check_pixels
+from patchcli.jobs import Recipe, Records, Said, Task, Tick, blamed, check_pixels
 from patchcli.npz import MAGIC, NpzReader
 from patchcli.patches import blocks
 from patchcli.payload import Payload, Picker, StackFile
+from patchcli.places import is_remote
 from patchcli.ranks import RANKED, RankFold
+from patchcli.record import differing
 from patchcli.rules import Rule
 from patchcli.stack import StackReader
 from patchcli.windows import NAMES, Window, named, of_array
@@ -32,63 +34,101 @@ if TYPE_CHECKING:
 class MergeSettings(NamedTuple):
     """The options of ``merge``."""
 
-    like: str | None
-    key: str | None
-    reduce: str
-    window: str
-    dtype: str
-    unit: bool
-    fill: float | None
-    trim: bool
-    allow_nonfinite: bool
-    cover: str | None
-    image_format: str | None
-    max_pixels: int
-    overwrite: bool
+    like: str | None = None
+    key: str | None = None
+    reduce: str = "mean"
+    window: str = NAMES[0]
+    dtype: str = "keep"
+    unit: bool = False
+    fill: float | None = None
+    trim: bool = False
+    allow_nonfinite: bool = False
+    image_format: str | None = None
+    max_pixels: int = images.MAX_PIXELS
+    overwrite: bool = False
+
+    def options(self) -> dict[str, object]:
+        """Those that change an output, by name."""
+        return {
+            "--like": self.like is not None,
+            "--key": self.key,
+            "--reduce": self.reduce,
+            "--window": self.window,
+            "--dtype": self.dtype,
+            "--unit-range": self.unit,
+            "--fill": self.fill,
+            "--trim": self.trim,
+            "--allow-nonfinite": self.allow_nonfinite,
+            "--image-format": self.image_format,
+        }
+
+
+def recipes(task: Task, settings: MergeSettings) -> dict[str, Recipe]:
+    """What the image of a task, and its cover, depend on."""
+    inputs: dict[str, str | tuple[str, ...]] = {"stack": (task.source, *task.shards) if task.shards else task.source}
+    if settings.like is not None:
+        inputs["like"] = settings.like
+    if settings.window not in NAMES:
+        inputs["window"] = settings.window
+    targets = [task.target, *([] if task.cover is None else [task.cover])]
+    return dict.fromkeys(targets, Recipe("merge", differing(settings.options(), MergeSettings().options()), inputs))
 
 
 def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
+    records = Records(recipes(task, settings))
     with contextlib.ExitStack() as opened:
-        like = None
-        if settings.like is not None:
-            with blamed(f"--like {settings.like} "):
-                like = StackReader(opened.enter_context(files.open_input(settings.like)))
-        payload = Payload(
-            [_stack_file(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
-        )
-        recorded = payload.meta.dtype
-        dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
-        if settings.allow_nonfinite and dtype.kind != "f":
-            raise PatchcliError(
-                f"becomes an image of {dtype}; --allow-nonfinite is for float images, allowed with --dtype float32"
-            )
+        payload = payload_of(task, settings, opened)
+        wanted = wanted_of(payload, settings)
         name = images.format_of(task.target, settings.image_format)
-        wanted = Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit)
         merged, window = _fold(payload, wanted, name, settings, tick)
-    with files.Outputs(overwrite=settings.overwrite) as outputs:
-        if settings.cover is not None:
+    with files.Outputs(overwrite=settings.overwrite or task.replace) as outputs:
+        if task.cover is not None:
             cover = _cover_image(merged, window)
-            cover_format = images.format_of(settings.cover)
-            with blamed(f"--cover {settings.cover} "):
-                images.check_holds(cover_format, cover.shape, cover.dtype)
-            with outputs.create(settings.cover) as file:
-                images.write(file, cover, cover_format)
+            check_cover(task.cover, cover.shape, cover.dtype)
+            with outputs.create(task.cover) as file:
+                images.write(file, cover, images.format_of(task.cover), records.note(task.cover))
         with outputs.create(task.target) as file:
-            images.write(file, merged.image, name)
-    return _said(merged, payload, dtype)
+            images.write(file, merged.image, name, records.note(task.target))
+    return _said(merged, payload, wanted.dtype)
+
+
+def payload_of(task: Task, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
+    """The patches of a task's stack or shards: headers and origins are read and checked."""
+    like = None
+    if settings.like is not None:
+        with blamed(f"--like {settings.like} "):
+            like = StackReader(opened.enter_context(files.open_input(settings.like)))
+    return Payload(
+        [_stack_file(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
+    )
+
+
+def wanted_of(payload: Payload, settings: MergeSettings) -> Wanted:
+    """The image that is asked for."""
+    recorded = payload.meta.dtype
+    dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
+    if settings.allow_nonfinite and dtype.kind != "f":
+        raise PatchcliError(f"becomes an image of {dtype}; --allow-nonfinite is for float images, allowed with --dtype float32")
+    return Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit)
+
+
+def check_cover(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse a cover that its format cannot hold."""
+    with blamed(f"--cover {path} "):
+        images.check_holds(images.format_of(path), shape, dtype)
 
 
 def _stack_file(
     path: str, settings: MergeSettings, like: StackReader | None, opened: contextlib.ExitStack, one_of: int
 ) -> StackFile:
-    """A stack file, open until the end if it is the only one or standard input, else whenever it is read."""
+    """A stack file, open until the end if it is the only one, standard input or remote, else whenever it is read."""
     if one_of == 1:
         kept = StackReader(opened.enter_context(files.open_input(path)), settings.key, like)
         return StackFile(path, lambda: contextlib.nullcontext(kept))
     label = f"its shard {files.name_of(path, 'standard input')} "
     spooled = None
-    if path == files.STREAM:
+    if path == files.STREAM or is_remote(path):
         with blamed(label):
             spooled = opened.enter_context(files.open_input(path))
 
@@ -105,10 +145,7 @@ def _fold(
 ) -> tuple[Merged, Window | None]:
     """Stream a payload into an image, checking all of it; with the window that its patches were weighed by."""
     shape, dtype = payload.shape, payload.dtype
-    check_pixels(payload.meta.grid, settings.max_pixels)
-    grid, origins = payload.meta.grid.resized((shape[1], shape[2]), payload.origins)
-    check_pixels(grid, settings.max_pixels)
-    images.check_holds(image_format, (*grid.image, *shape[3:]), wanted.dtype, ", or another --dtype")
+    grid, origins = laid_out(payload, wanted, image_format, settings)
     given = grid, dtype, shape[3:], wanted
     if settings.reduce in RANKED:
         picker = Picker(payload)
@@ -118,7 +155,7 @@ def _fold(
             return picker(numbers)
 
         return RankFold(*given, origins, settings.reduce).fold(feed), None
-    rule = Rule(settings.reduce, _window(settings.window, grid))
+    rule = Rule(settings.reduce, window_of(settings.window, grid))
     if payload.meta.layout == "columns":
         planes = PlaneFold(*given, origins, rule)
         for plane in payload.planes():
@@ -141,7 +178,18 @@ def _fold(
     return scattered.finish(), rule.window
 
 
-def _window(window: str, grid: Grid) -> Window | None:
+def laid_out(
+    payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings
+) -> tuple[Grid, NDArray[np.int64] | None]:
+    """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
+    check_pixels(payload.meta.grid, settings.max_pixels)
+    grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
+    check_pixels(grid, settings.max_pixels)
+    images.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
+    return grid, origins
+
+
+def window_of(window: str, grid: Grid) -> Window | None:
     """A window by name, or from an array file."""
     if window == NAMES[0]:
         return None
@@ -171,9 +219,15 @@ def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any]) -> Said:
             f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; --unit-range takes 0 to 1 for its full "
             "range, --dtype float32 keeps them"
         )
-    if shard is not None and 1 < payload.shards < shard[1]:
-        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+    if missing := hint_of_shards(payload):
+        hints.append(missing)
     return Said(notes, "; ".join(hints) or None)
+
+
+def hint_of_shards(payload: Payload) -> str | None:
+    """What to say where some of several shards are missing."""
+    shard = payload.meta.shard
+    return f"{payload.shards} of {shard[1]} shards were given" if shard is not None and 1 < payload.shards < shard[1] else None
 
 
 def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:

@@ -1,0 +1,105 @@
+"""Tasks on the workers of a Dask cluster that exists already."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from patchcli import __version__, leftovers
+from patchcli.errors import OutputError, UsageError
+from patchcli.work import Outcome, attempt
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from patchcli.jobs import Task
+    from patchcli.work import Work
+
+SECONDS_TO_CONNECT = 10
+SECONDS_TO_LOOK = 1  # whether the scheduler is still there
+FEWEST_AHEAD = 32
+LOST = "the workers that did it were killed, time and again; most often for lack of memory"
+
+
+class Cluster:
+    """The workers of a cluster; they see the same files under the same names.
+
+    Args:
+        address: of the scheduler.
+
+    Raises:
+        UsageError: no scheduler there, none of its workers has this version of the program, no library for it.
+    """
+
+    def __init__(self, address: str) -> None:
+        try:
+            import distributed
+        except ImportError:
+            raise UsageError("--executor needs the extra dask: pip install 'patchcli[dask]'") from None
+        logging.disable(logging.CRITICAL)  # what is lost is said by this program, once
+        self._address = address
+        self._client: Any
+        try:
+            self._client = distributed.Client(  # type: ignore[no-untyped-call]
+                address, timeout=SECONDS_TO_CONNECT, set_as_default=False
+            )
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"--executor {address}: no scheduler answers: {error}") from None
+        self._check_workers()
+        self._executor = self._client.get_executor(pure=False)
+        self._targets: list[str] = []
+        self._killed: type[Exception] = distributed.KilledWorker
+        self.ahead = max(FEWEST_AHEAD, 4 * sum(self._client.nthreads().values()))
+
+    def _check_workers(self) -> None:
+        versions = self._client.run(_version, on_error="return")
+        if not versions:
+            self._leave(f"--executor {self._address}: has no workers; allowed are clusters with at least one")
+        for worker, version in versions.items():
+            if version != __version__:
+                got = f"has patchcli {version}" if isinstance(version, str) else "has no patchcli"
+                self._leave(
+                    f"--executor {self._address}: worker {worker} {got}; needed is patchcli {__version__} on every worker"
+                )
+
+    def _leave(self, fault: str) -> None:
+        self._client.close()
+        raise UsageError(fault)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()  # tasks that no client waits for are forgotten; running ones end by themselves
+        leftovers.remove(self._targets)
+
+    def submit(self, work: Work, task: Task) -> Future[Outcome]:
+        """Have a task done; ask `outcome` what became of it."""
+        # A task whose worker is lost is done again by another: what is there by then is its own.
+        future: Future[Outcome] = self._executor.submit(attempt, work, task._replace(replace=True))
+        self._targets += task.targets()
+        return future
+
+    def outcome(self, future: Future[Outcome]) -> Outcome:
+        """What became of a task, once it is done."""
+        alone_since = None
+        while True:
+            try:
+                return future.result(SECONDS_TO_LOOK)
+            except self._killed:
+                return Outcome(None, LOST)
+            except concurrent.futures.CancelledError:
+                break
+            except TimeoutError:
+                now = time.monotonic()
+                alone_since = None if self._client.status == "running" else alone_since or now
+                if alone_since is not None and now - alone_since > SECONDS_TO_CONNECT:
+                    break
+        raise OutputError(f"--executor {self._address}: the scheduler went away")
+
+
+def _version() -> Any:  # noqa: ANN401  what crosses the wire
+    """The version of this program on a worker."""
+    return __version__

@@ -1,0 +1,66 @@
+"""Options whose values come from the environment: named with ``-v``, and in errors about them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from patchcli.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Command(click.Command):
+    """A command that says which of its options the environment gave: nobody sees those in the line that was typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as Click does."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            message = error.format_message()
+            raise click.UsageError(f"{message}{_origins(ctx, message)}", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the command; with ``-v`` a line comes first for each value from the environment."""
+        if ctx.params.get("verbose"):
+            for option, variable in _from_environment(ctx):
+                click.echo(one_line(f"{variable}={os.environ.get(variable)} {_effect(ctx, option)}"), err=True)
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            raise UsageError(f"{error}{_origins(ctx, str(error))}") from None
+
+
+def _from_environment(ctx: click.Context) -> Iterator[tuple[click.Option, str]]:
+    """Options whose values the environment gave, each with its variable."""
+    for option in ctx.command.params:
+        if isinstance(option, click.Option) and ctx.get_parameter_source(str(option.name)) is ParameterSource.ENVIRONMENT:
+            yield option, f"{ctx.auto_envvar_prefix}_{str(option.name).upper()}"
+
+
+def _effect(ctx: click.Context, option: click.Option) -> str:
+    """What a variable does to its option; a flag may be switched off."""
+    if not option.is_flag or ctx.params.get(str(option.name)) is not False:
+        return f"gives {_long(option.opts)}"
+    return f"gives {_long(option.secondary_opts)}" if option.secondary_opts else f"leaves {_long(option.opts)} out"
+
+
+def _long(names: list[str]) -> str:
+    return max(names, key=len)
+
+
+def _origins(ctx: click.Context, message: str) -> str:
+    """The end of a message about options: which of those that it names, or whose value it begins with, the environment gave."""
+    words = set(re.findall(r"(?<![\w-])--?\w[\w-]*", message))
+    found = ""
+    for option, variable in _from_environment(ctx):
+        value = os.environ.get(variable)
+        if words & {*option.opts, *option.secondary_opts} or message.startswith(f"{value}: "):
+            found += f"; {variable} {_effect(ctx, option)}"
+    return found

@@ -1,0 +1,36 @@
+"""How much memory there is for a run that is about to start."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+MEMINFO, CGROUP, CGROUPS = "/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"
+
+
+def available() -> int | None:
+    """Bytes that can be used without swapping, on this machine and in this container; None where the system does not tell."""
+    known = [number for number in (_of_machine(), _of_container()) if number is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    found = re.search(r"^MemAvailable: *(\d+) kB", _read(MEMINFO), re.MULTILINE)
+    return int(found[1]) << 10 if found else None
+
+
+def _of_container() -> int | None:
+    """What a control group (https://docs.kernel.org/admin-guide/cgroup-v2.html) leaves; its file cache counts as free."""
+    own = re.search(r"^0::(/.*)$", _read(CGROUP), re.MULTILINE)
+    folder = CGROUPS + (own[1].rstrip("/") if own else "")
+    most, used = _read(f"{folder}/memory.max").strip(), _read(f"{folder}/memory.current").strip()
+    if not (most.isdigit() and used.isdigit()):
+        return None
+    cached = re.search(r"^inactive_file (\d+)$", _read(f"{folder}/memory.stat"), re.MULTILINE)
+    return max(0, int(most) - int(used) + (int(cached[1]) if cached else 0))
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+    return ""

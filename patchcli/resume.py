@@ -1,0 +1,100 @@
+"""What of a run is done already: told by what existing outputs say of how they were made, never by their existence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from patchcli import files, images, leftovers
+from patchcli.errors import PatchcliError, UsageError
+from patchcli.existing import Existing
+from patchcli.jobs import Recipe, Records, Task
+from patchcli.meta import Meta
+from patchcli.npz import NpzReader
+from patchcli.record import Record, difference
+from patchcli.shards import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ZIP = b"PK"
+WAY_OUT = "allowed are outputs of the same settings, another place for them, and --overwrite, which makes them anew"
+
+
+def sort_out(
+    tasks: Sequence[Task],
+    settings: Any,  # noqa: ANN401
+    recipes: Callable[[Task, Any], dict[str, Recipe]],
+    *,
+    overwrite: bool,
+) -> list[Task]:
+    """Mark the tasks that are done, and those whose outputs may be replaced; remove what killed runs left of theirs.
+
+    Args:
+        tasks: all of a run.
+        settings: of their job.
+        recipes: of a task, what each of its outputs depends on.
+        overwrite: outputs that were made in another way are made anew.
+
+    Raises:
+        UsageError: an output that was made in another way, or not by this program.
+    """
+    sharded = getattr(settings, "shard_patches", None) is not None
+    targets = [target for task in tasks for target in task.targets()]
+    existing = Existing(targets)
+    sorted_out = []
+    for task in tasks:
+        there = {target: existing.shards(target) if sharded else [target] * existing(target) for target in task.targets()}
+        if not any(there.values()):
+            sorted_out.append(task)
+            continue
+        records = Records(recipes(task, settings))
+        done = {
+            target
+            for target, paths in there.items()
+            if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
+        }
+        sorted_out.append(_marked(task, done))
+    leftovers.remove(targets)
+    return sorted_out
+
+
+def _marked(task: Task, done: set[str]) -> Task:
+    """A task of whose outputs some exist, and these are done."""
+    if len(done) == len(task.targets()):
+        return task._replace(done=True)
+    if task.boxes and done:  # the rest of them
+        rest = tuple(row for row in task.boxes if row.target not in done)
+        task = task._replace(boxes=rest, target=rest[0].target)
+    return task._replace(replace=True)
+
+
+def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bool:
+    """Whether an output, or its shards, exists and is what would be made."""
+    assert record is not None
+    same = bool(paths)
+    for path in paths:
+        got = read_record(path)
+        if got is None:
+            fault: str | None = "exists and does not say that patchcli made it"
+        else:
+            fault = difference(got, record)
+            same = same and got.inputs == record.inputs
+        if fault is not None:
+            if not overwrite:
+                raise UsageError(f"{path}: {fault}; {WAY_OUT}")
+            same = False
+    return same
+
+
+def read_record(path: str) -> Record | None:
+    """How a stack or an image was made; None where it does not say."""
+    try:
+        with files.open_head(path) as file:
+            start = file.read(len(ZIP))
+            file.seek(0)
+            if start != ZIP:
+                note = images.note_of(file)
+                return None if note is None else Record.from_json(note)
+            return Meta.from_json(NpzReader(file).open("meta").load_text()).record
+    except (PatchcliError, OSError):
+        return None

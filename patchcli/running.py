@@ -1,0 +1,89 @@
+"""A run as it was asked for: what is done already, who does the rest, what is said of it."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from patchcli import memory, runner
+from patchcli.errors import UsageError
+from patchcli.files import is_special, stamp_of
+from patchcli.jobs import in_megabytes
+from patchcli.parallel import usable_cpus
+from patchcli.places import is_remote
+from patchcli.work import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from patchcli.inputs import Found
+    from patchcli.jobs import Said, Task
+    from patchcli.work import Work
+
+
+def run(
+    given: dict[str, Any],
+    found: Found,
+    tasks: Sequence[Task],
+    work: Work,
+    voice: runner.Voice,
+    hear: Callable[[Said], None] = lambda _said: None,
+) -> int:
+    """Do the work on each task; the exit code, folders that could not be searched included."""
+    for fault in found.faults:
+        voice.error(fault)
+    tell = voice.hint if found.paths else voice.error  # nothing at all to do is rather a folder that is not mounted
+    for folder in found.empty:
+        if tell:
+            tell(f"{folder}: holds no file to read")
+    _check_executor(given)
+    if given["resume"]:
+        tasks = _resumed(given, tasks, work)
+    assert work.planner is not None
+    jobs = given["jobs"] or usable_cpus()
+    if given["dry_run"]:
+        work = work._replace(job=work.planner())
+    elif jobs > 1 and voice.hint:
+        _warn_of_memory(tasks, work, jobs, voice.hint)
+    policy = runner.Policy(given["report"], given["fail_fast"], jobs, given["executor"], hear)
+    code = runner.run(tasks, work, voice, policy)
+    return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
+
+
+def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable[[str], None]) -> None:
+    """Say, before it starts, that a run may need more memory than there is: its largest inputs may be done at once."""
+    free = memory.available()
+    if free is None:
+        return
+    local = (task for task in tasks if not task.done and not task.streams() and not is_remote(task.source))
+    largest = heapq.nlargest(jobs, local, key=lambda task: stamp_of(task.source)[1] or 0)
+    assert work.planner is not None
+    planning = work._replace(job=work.planner())
+    said = [attempt(planning, task).said for task in largest]
+    needs = sorted((one.planned.memory for one in said if one is not None and one.planned is not None), reverse=True)
+    if sum(needs) > free:
+        fitting = max(1, sum(total <= free for total in itertools.accumulate(needs)))
+        tell(f"{jobs} jobs may need {in_megabytes(sum(needs))} of memory but {in_megabytes(free)} are free; -j {fitting} fits")
+
+
+def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[Task]:
+    """The tasks, those marked that are done already."""
+    from patchcli import resume
+
+    if any(task.streams() or any(map(is_special, task.targets())) for task in tasks):
+        raise UsageError(
+            "--resume looks at what files say of how they were made; standard streams and devices have nothing to say"
+        )
+    assert work.recipes is not None
+    return resume.sort_out(tasks, work.settings, work.recipes, overwrite=given["overwrite"])
+
+
+def _check_executor(given: dict[str, Any]) -> None:
+    address = given["executor"]
+    if address is not None and not address.startswith(("tcp://", "tls://")):
+        raise UsageError(f"--executor is {address!r}; allowed are tcp://HOST:PORT and tls://HOST:PORT")
+    if address is not None and given["jobs"] != 1:
+        raise UsageError("--executor and --jobs exclude each other")
+    if "memory" in given["remote"] and (address is not None or given["jobs"] != 1):
+        raise UsageError("memory:// lives in one process; allowed with --jobs and --executor are all other places")

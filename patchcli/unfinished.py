@@ -1,0 +1,123 @@
+"""Outputs in the making: temporary files, and how a finished one gets its name, whatever signal comes meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from patchcli.leftovers import claim, temporary_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNFINISHED: set[str] = set()  # temporary files there are now
+_publishing = 0  # outputs are getting their names; a signal waits for the last
+_waiting: list[int] = []  # signals that wait
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
+    global _publishing  # noqa: PLW0603  a signal handler has no other way to know
+    _publishing += 1
+    try:
+        yield
+    finally:
+        _publishing -= 1
+        if not _publishing and _waiting:
+            signal.raise_signal(_waiting.pop())
+
+
+def put_off(number: int) -> bool:
+    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that."""
+    if _publishing:
+        _waiting.append(number)
+    return _publishing > 0
+
+
+def remove(temporary: str) -> None:
+    """Remove a temporary file, if it is still there."""
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
+    UNFINISHED.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of outputs in the making; for a process that ends at once."""
+    for temporary in list(UNFINISHED):
+        remove(temporary)
+
+
+@contextlib.contextmanager
+def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the folder of ``path`` and its name; on disk, or gone, when the block ends."""
+    folder, name = os.path.split(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    temporary = os.path.join(folder, temporary_name(name))
+    UNFINISHED.add(temporary)
+    try:
+        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        with os.fdopen(number, "w+b") as file:
+            claim(number)
+            _same_mode(number, path)
+            yield file, temporary
+            file.flush()
+            os.fsync(number)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
+    import tempfile
+
+    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
+    UNFINISHED.add(temporary)
+    try:
+        with os.fdopen(number, "w+b") as file:
+            yield file, temporary
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
+    """Give a finished file its name; a file that came into being meanwhile is kept unless it may be overwritten."""
+    if overwrite:
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)  # which, unlike a rename, fails where something is
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
+
+
+def _same_mode(number: int, path: str) -> None:
+    """Give a temporary file the mode of the file that it replaces."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
+
+
+def flush_folder(folder: str) -> None:
+    """Make the new name as durable as the data, where the system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -1,0 +1,65 @@
+"""A piece of work that can be sent anywhere: a job, its settings, a task; and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from patchcli import places
+from patchcli.errors import OutputError, PatchcliError
+from patchcli.jobs import Said, Task, Tick
+
+if TYPE_CHECKING:
+    from patchcli.jobs import Recipe
+
+
+Job = Callable[[Task, Any, Tick], Said]
+
+
+class Work(NamedTuple):
+    """What is done to each task of a run. A job that is a function of a module can be sent to other processes.
+
+    Attributes:
+        job: of a task, ``settings`` and a function that hears of progress.
+        settings: the options of the job.
+        recipes: what each output of a task depends on.
+        planner: imports the job that only says what would be made.
+        world: what names of files mean; None for what they mean here.
+    """
+
+    job: Job
+    settings: Any
+    recipes: Callable[[Task, Any], dict[str, Recipe]] | None = None
+    planner: Callable[[], Job] | None = None
+    world: places.World | None = None
+
+
+class Outcome(NamedTuple):
+    """What became of a task.
+
+    Attributes:
+        said: what the job has to say; None where it failed.
+        fault: why it failed, in a sentence.
+        stop: nothing more can be written; the run is over.
+        trace: where it failed, for those who look for the cause.
+    """
+
+    said: Said | None
+    fault: str | None = None
+    stop: bool = False
+    trace: str = ""
+
+
+def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:
+    """Do one task; what a file, a disk or a user can cause is an outcome, all else is raised."""
+    with places.within(work.world or places.world()):
+        try:
+            return Outcome(work.job(task, work.settings, tick))
+        except OutputError as error:
+            return Outcome(None, str(error), stop=True)
+        except MemoryError:
+            return Outcome(None, "needs more memory than there is")
+        except PatchcliError as error:
+            import traceback
+
+            return Outcome(None, str(error), trace=traceback.format_exc())

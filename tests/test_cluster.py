@@ -1,0 +1,153 @@
+"""The same work on a Dask cluster: a real scheduler and two real workers on the loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, gray, refused, write_image
+from tests.test_pool import mixed, tree
+
+
+class Loopback:
+    """A scheduler and workers, each a process of its own, working elsewhere than the caller."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        self._folder = folder
+        self._log = (folder / "log").open("wb")
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._start("scheduler", "--port", self.address.rpartition(":")[2], "--no-dashboard", "--no-show")
+
+    def add_workers(self, count: int) -> list[subprocess.Popen[bytes]]:
+        arguments = [self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self._folder)]
+        return [self._start("worker", *arguments) for _ in range(count)]
+
+    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
+        process = subprocess.Popen(command, cwd=self._folder, stdout=self._log, stderr=self._log)
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def loopback(tmp_path: Path) -> Iterator[Loopback]:
+    (tmp_path / "dask").mkdir()
+    started = Loopback(tmp_path / "dask")
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def cluster(loopback: Loopback) -> Loopback:
+    loopback.add_workers(2)
+    wait_for(loopback, 2)
+    return loopback
+
+
+def wait_for(loopback: Loopback, count: int) -> None:
+    """Until so many workers are there."""
+    program = (
+        "import sys, distributed\n"
+        "client = distributed.Client(sys.argv[1], timeout=30)\n"
+        "int(sys.argv[2]) and client.wait_for_workers(int(sys.argv[2]), timeout=60)\n"
+        "client.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", program, loopback.address, str(count)], check=True)
+
+
+def test_a_cluster_makes_the_same(patchcli: Run, tmp_path: Path, cluster: Loopback) -> None:
+    mixed(tmp_path / "in")
+    seen = []
+    for out, where in (("o1", ()), ("o2", ("--executor", cluster.address))):
+        done = patchcli("extract", "in", "-s", 12, "-d", out, "--edge", "drop", "--report", "-", *where)
+        assert done.returncode == 1
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        told = [(record["input"], record["status"], record["errors"]) for record in records[:-1]]
+        seen.append((tree(tmp_path / out), told, done.stderr))
+    assert len(seen[0][0]) == 21
+    assert seen[0] == seen[1]
+    done = patchcli("merge", "o2", "--trim", "-d", "back", "--executor", cluster.address, "--report", "r")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(tree(tmp_path / "back")) == 21
+    done = patchcli("crop", "in/00.png", "--box", 1, 1, 4, 4, "-o", "c.png", "--executor", cluster.address)
+    assert (done.returncode, done.stderr) == (0, b"")
+    piped = patchcli("extract", "-", "-s", 4, "-o", "-", "--executor", cluster.address, stdin=(tmp_path / "c.png").read_bytes())
+    assert (piped.returncode, piped.stdout[:2]) == (0, b"PK")
+
+
+def test_a_worker_killed_in_mid_run_costs_time_alone(patchcli: Run, tmp_path: Path, cluster: Loopback) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(40):
+        write_image(tmp_path / "in" / f"{number:02}.png", gray(400, 400, seed=number))
+    options = ["-s", "24", "--stride", "3", "-d", "out"]
+    command = [sys.executable, "-m", "patchcli", "extract", "in", *options, "--executor", cluster.address]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("out/in/*.npz")):
+        time.sleep(0.01)
+        assert running.poll() is None
+    os.kill(cluster.processes[1].pid, signal.SIGKILL)
+    _, said = running.communicate(timeout=120)
+    assert (running.returncode, said) == (0, b"")
+    assert patchcli("extract", "in", *options[:-1], "whole").returncode == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_ctrl_c_ends_at_once(tmp_path: Path, cluster: Loopback) -> None:
+    for number in range(40):
+        write_image(tmp_path / f"{number:02}.png", gray(400, 400, seed=number))
+    arguments = ["extract", ".", "-s", "24", "--stride", "3", "-d", "out", "--executor", cluster.address]
+    running = subprocess.Popen([sys.executable, "-m", "patchcli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("out/*.npz")):
+        time.sleep(0.01)
+    begun = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=10)
+    assert time.monotonic() - begun < 1
+    assert (running.returncode, said) == (-signal.SIGINT, b"")
+
+
+def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Loopback) -> None:
+    write_image(tmp_path / "a.png", gray())
+    call = ["extract", "a.png", "-s", 4, "-o", "a.npz", "--executor"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        refused(patchcli(*call, nobody), f"--executor {nobody}: no scheduler answers")
+    refused(patchcli(*call, "nonsense://x"), "--executor is 'nonsense://x'; allowed are tcp://HOST:PORT and tls://HOST:PORT")
+    wait_for(loopback, 0)
+    refused(patchcli(*call, loopback.address), "has no workers")
+    refused(patchcli(*call, loopback.address, "-j", 2), "--executor and --jobs exclude each other")
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_a_scheduler_that_goes_away_stops_the_run(tmp_path: Path, cluster: Loopback) -> None:
+    for number in range(40):
+        write_image(tmp_path / f"{number:02}.png", gray(400, 400, seed=number))
+    arguments = ["extract", ".", "-s", "24", "--stride", "3", "-d", "out", "--executor", cluster.address]
+    running = subprocess.Popen([sys.executable, "-m", "patchcli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("out/*.npz")):
+        time.sleep(0.01)
+    cluster.processes[0].kill()
+    _, said = running.communicate(timeout=60)
+    assert said.decode() == f"patchcli: --executor {cluster.address}: the scheduler went away\n"
+    assert running.returncode == 3

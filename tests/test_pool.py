@@ -1,0 +1,189 @@
+"""Worker processes: the same outputs as without, a killed one costs one input, none outlives its run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from patchcli.jobs import Said, Task, Tick
+from patchcli.pool import KILLED, Processes
+from patchcli.runner import Policy, Voice, run
+from patchcli.work import Work
+from tests.conftest import Run, gray, write_image
+
+JOBS = (1, 2, 4)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def mixed(folder: Path) -> list[str]:
+    """Good inputs of several sizes among bad ones."""
+    folder.mkdir()
+    for number in range(30):
+        path = folder / f"{number:02}.png"
+        if number % 7 == 3:
+            path.write_bytes(path.name.encode())
+        else:
+            write_image(path, gray(10 + 7 * (number % 5), 40, seed=number))
+    return sorted(str(path) for path in folder.iterdir())
+
+
+def test_the_same_outputs_words_and_order_for_any_number(patchcli: Run, tmp_path: Path) -> None:
+    mixed(tmp_path / "in")
+    seen = []
+    for jobs in JOBS:
+        out = f"out{jobs}"
+        done = patchcli("extract", "in", "-s", 12, "-d", out, "-j", jobs, "--report", "-", "--edge", "drop")
+        assert done.returncode == 1
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        for record in (*records[:-1], records[-1]["summary"]):
+            assert record.pop("seconds") >= 0
+        told = [json.dumps(record).replace(out, "out") for record in records]
+        seen.append((tree(tmp_path / out), told, done.stderr))
+    assert len(seen[0][0]) == 21
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.parametrize("command", ["merge", "crop"])
+def test_other_commands(patchcli: Run, tmp_path: Path, command: str) -> None:
+    names = mixed(tmp_path / "in")[4:10]
+    boxes = "".join(f"{name},{left},0,20,20\n" for name in names for left in (0, 3))
+    (tmp_path / "boxes.csv").write_text(f"input,x,y,w,h\n{boxes}")
+    if command == "merge":
+        assert patchcli("extract", *names, "-s", 5, "-d", "stacks").returncode == 0
+        arguments = ["stacks"]
+    else:
+        arguments = ["--boxes", "boxes.csv", "--size", "9"]
+    for jobs in JOBS:
+        assert patchcli(command, *arguments, "-d", f"out{jobs}", "-j", jobs).returncode == 0
+    trees = [tree(tmp_path / f"out{jobs}") for jobs in JOBS]
+    assert len(trees[0]) == len(names) * (2 if command == "crop" else 1)
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_fit_with_jobs_keeps_its_results_in_order(patchcli: Run, tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / f"{number}.png", gray(40, 40, seed=number))
+    arguments = ["--box", 9.0, 9.0, 12.0, 12.0, "--fit", "0.png", "--size", 5, "--report", "r", "--overwrite"]
+    outs = []
+    for jobs in JOBS[:2]:
+        done = patchcli("crop", "0.png", "1.png", "2.png", *arguments, "-d", f"o{jobs}", "-j", jobs, "--fit-report", "f")
+        outs.append((done.stdout.replace(b"o2/", b"o1/"), (tmp_path / "f").read_bytes()))
+    assert [json.loads(line)["input"] for line in outs[0][0].splitlines()] == ["0.png", "1.png", "2.png"]
+    assert outs[0] == outs[1]
+
+
+def deadly(task: Task, folder: str, _tick: Tick) -> Said:
+    """A job that ends its process for some tasks, always or only once."""
+    if task.source == "always":
+        os.kill(os.getpid(), signal.SIGKILL)
+    once = Path(folder, task.source)
+    if task.source.startswith("once") and not once.exists():
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    with Path(folder, task.target).open("a") as file:
+        file.write("done\n")
+    return Said(task.source)
+
+
+def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(20)]
+    names[3], names[11], names[19] = "always", "once", "once again"
+    errors: list[str] = []
+    said: list[str] = []
+    tasks = [Task(name, f"{name}.out") for name in names]
+    voice = Voice(errors.append, print)
+    code = run(tasks, Work(deadly, str(tmp_path)), voice, Policy(jobs=2, hear=lambda one: said.append(one.done)))
+    assert code == 1
+    assert errors == [f"always: {KILLED}"]
+    assert said == [name for name in names if name != "always"]
+    assert sorted(path.stem for path in tmp_path.glob("*.out")) == sorted(said)
+
+
+def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
+    with Processes(2) as crew:
+        futures = [crew.submit(Work(deadly, str(tmp_path)), Task(str(number), f"{number}.out")) for number in range(8)]
+        assert crew.outcome(futures[0]).said == Said("0")
+    assert children(os.getpid()) == []
+
+
+def children(parent: int) -> list[int]:
+    """Processes whose parent is ``parent``, but for the one that multiprocessing keeps to tidy up."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            command = status.with_name("cmdline").read_bytes()
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent and b"resource_tracker" not in command:
+                found.append(int(status.parent.name))
+    return found
+
+
+@contextlib.contextmanager
+def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
+    """A run with two workers that has begun to write, and the workers' process numbers."""
+    for number in range(40):
+        write_image(tmp_path / f"{number:02}.png", gray(500, 500, seed=number))
+    command = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "32", "--stride", "3", "-d", "out", "-j", "2"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        while not list(tmp_path.glob("out/*.npz")):
+            time.sleep(0.01)
+            assert running.poll() is None
+        workers = children(running.pid)
+        assert len(workers) == 2
+        yield running, workers
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+
+
+def gone(workers: list[int]) -> bool:
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("group", [True, False])
+def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.Signals, *, group: bool) -> None:
+    with busy(tmp_path) as (running, workers):
+        begun = time.monotonic()
+        (os.killpg if group and number != signal.SIGTERM else os.kill)(running.pid, number)
+        _, said = running.communicate(timeout=10)
+        assert time.monotonic() - begun < 1
+        assert running.returncode == -number
+        assert said == b""
+        assert gone(workers)
+        assert list(tmp_path.glob("out/.*")) == []
+        assert 0 < len(list(tmp_path.glob("out/*.npz"))) < 40
+
+
+def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
+    with busy(tmp_path) as (running, workers):
+        running.kill()
+        assert gone(workers)
+        assert list(tmp_path.glob("out/.*")) == []
+
+
+def test_killing_workers_costs_nothing_but_time(tmp_path: Path) -> None:
+    with busy(tmp_path) as (running, workers):
+        os.kill(workers[0], signal.SIGKILL)
+        _, said = running.communicate(timeout=60)
+        assert (running.returncode, said) == (0, b"")
+        assert len(list(tmp_path.glob("out/*.npz"))) == 40
+        assert list(tmp_path.glob("out/.*")) == []
