@@ -26,14 +26,16 @@ def sort_out(
     recipes: Callable[[Task, Any], dict[str, Recipe]],
     *,
     overwrite: bool,
+    tidy: bool,
 ) -> list[Task]:
-    """Mark the tasks that are done, and those whose outputs may be replaced; remove what killed runs left of theirs.
+    """Mark the tasks that are done, and those whose outputs may be replaced.
 
     Args:
         tasks: all of a run.
         settings: of their job.
         recipes: of a task, what each of its outputs depends on.
         overwrite: outputs that were made in another way are made anew.
+        tidy: remove what killed runs left.
 
     Raises:
         UsageError: an output that was made in another way, or not by this program.
@@ -54,7 +56,8 @@ def sort_out(
             if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
         }
         sorted_out.append(_marked(task, done))
-    leftovers.remove(targets)
+    if tidy:
+        leftovers.remove(targets)
     return sorted_out
 
 

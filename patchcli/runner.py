@@ -46,6 +46,7 @@ class Policy(NamedTuple):
         jobs: worker processes; 1 works in this one.
         executor: address of a Dask scheduler whose workers do the work instead; None for none.
         hear: takes what each task has to say, in their order.
+        plans: the work only says what would be made, so what needs not be made is said likewise.
     """
 
     report: str | None = None
@@ -53,6 +54,7 @@ class Policy(NamedTuple):
     jobs: int = 1
     executor: str | None = None
     hear: Callable[[Said], None] = lambda _said: None
+    plans: bool = False
 
 
 class Crew(Protocol):
@@ -98,27 +100,30 @@ def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: _Bar) -> I
     todo = sum(not task.done for task in tasks)
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
         for task in tasks:
-            yield task, _here(work, task, bar)
+            yield task, _here(work, task, policy, bar)
         return
-    work = work._replace(world=places.anywhere())
+    work = work._replace(recipes=None, planner=None, world=places.anywhere())  # what is not needed there is not imported there
     with _crew(policy, todo) as crew:
         waiting: deque[tuple[Task, Future[Outcome] | None]] = deque()
+
+        def _next() -> tuple[Task, Outcome]:
+            task, future = waiting.popleft()
+            return task, _here(work, task, policy, bar) if future is None else crew.outcome(future)
+
         for task in tasks:
             waiting.append((task, None if task.done or task.streams() else crew.submit(work, task)))
             if len(waiting) > crew.ahead:
-                yield _next(waiting, crew, work, bar)
+                yield _next()
         while waiting:
-            yield _next(waiting, crew, work, bar)
+            yield _next()
 
 
-def _next(waiting: deque[tuple[Task, Future[Outcome] | None]], crew: Crew, work: Work, bar: _Bar) -> tuple[Task, Outcome]:
-    task, future = waiting.popleft()
-    return task, _here(work, task, bar) if future is None else crew.outcome(future)
-
-
-def _here(work: Work, task: Task, bar: _Bar) -> Outcome:
+def _here(work: Work, task: Task, policy: Policy, bar: _Bar) -> Outcome:
     """Do a task in this process, unless there is nothing left to do."""
-    return Outcome(Said("is up to date")) if task.done else attempt(work, task, bar.tick)
+    if not task.done:
+        return attempt(work, task, bar.tick)
+    said = "is up to date"
+    return Outcome(Said("", result=f"{task.source} -> {task.target}: {said}") if policy.plans else Said(said))
 
 
 def _crew(policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:

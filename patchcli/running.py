@@ -46,7 +46,7 @@ def run(
         work = work._replace(job=work.planner())
     elif jobs > 1 and voice.hint:
         _warn_of_memory(tasks, work, jobs, voice.hint)
-    policy = runner.Policy(given["report"], given["fail_fast"], jobs, given["executor"], hear)
+    policy = runner.Policy(given["report"], given["fail_fast"], jobs, given["executor"], hear, given["dry_run"])
     code = runner.run(tasks, work, voice, policy)
     return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
 
@@ -76,7 +76,7 @@ def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[T
             "--resume looks at what files say of how they were made; standard streams and devices have nothing to say"
         )
     assert work.recipes is not None
-    return resume.sort_out(tasks, work.settings, work.recipes, overwrite=given["overwrite"])
+    return resume.sort_out(tasks, work.settings, work.recipes, overwrite=given["overwrite"], tidy=not given["dry_run"])
 
 
 def _check_executor(given: dict[str, Any]) -> None:

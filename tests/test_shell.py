@@ -84,6 +84,13 @@ def check_words(folder: Path, said: str) -> None:
     assert said == "all of photos is cut\n"
 
 
+def check_second_try(folder: Path, said: str) -> None:
+    assert said == "some failed\n"
+    assert below(folder, "stacks") == sorted([*STACKS, "stacks/photos/broken.png.npz"])
+    again = [json.loads(line) for line in (folder / "second.jsonl").read_text().splitlines()]
+    assert [record.get("input") for record in again] == ["photos/broken.png", None]
+
+
 def made(name: str) -> Check:
     def check(folder: Path, said: str) -> None:
         assert said == ""
@@ -101,6 +108,7 @@ CHECKS: dict[str, list[Check]] = {
     "Defaults from the environment": [check_variables],
     "Pipes": [check_negative],
     "Lists of files": [check_stacks],
+    "What failed, again": [check_second_try],
     "Several processes": [check_stacks, check_reports, check_log],
     "Exit codes in scripts": [check_words],
 }
@@ -116,7 +124,13 @@ def test_every_block_has_a_check() -> None:
 @pytest.mark.parametrize(
     ("language", "text", "check"),
     [
-        pytest.param(language, text, check, marks=needs(language, *(["parallel"] if "parallel " in text else [])), id=title)
+        pytest.param(
+            language,
+            text,
+            check,
+            marks=needs(language, *(program for program in ("parallel", "jq") if f"{program} " in text)),
+            id=title,
+        )
         for (title, language, text), check in zip(RUN, [check for checks in CHECKS.values() for check in checks], strict=True)
     ],
 )
