@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from patchcli import __version__, leftovers
 from patchcli.errors import OutputError, UsageError
-from patchcli.work import Outcome, attempt
+from patchcli.work import Outcome, attempt_all, together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from patchcli.jobs import Task
@@ -28,18 +29,20 @@ class Cluster:
 
     Args:
         address: of the scheduler.
+        work: what they do.
+        todo: how many tasks there will be.
 
     Raises:
         UsageError: no scheduler there, none of its workers has this version of the program, no library for it.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, work: Work, todo: int) -> None:
         try:
             import distributed
         except ImportError:
             raise UsageError("--executor needs the extra dask: pip install 'patchcli[dask]'") from None
         logging.disable(logging.CRITICAL)  # what is lost is said by this program, once
-        self._address = address
+        self._address, self._work = address, work
         self._client: Any
         try:
             self._client = distributed.Client(  # type: ignore[no-untyped-call]
@@ -50,8 +53,11 @@ class Cluster:
         self._check_workers()
         self._executor = self._client.get_executor(pure=False)
         self._targets: list[str] = []
+        self._waiting: dict[Future[list[Outcome]], Sequence[Task]] = {}
         self._killed: type[Exception] = distributed.KilledWorker
-        self.ahead = max(FEWEST_AHEAD, 4 * sum(self._client.nthreads().values()))
+        threads = sum(self._client.nthreads().values())
+        self.ahead = max(FEWEST_AHEAD, 4 * threads)
+        self.together = together(todo, threads)
 
     def _check_workers(self) -> None:
         versions = self._client.run(_version, on_error="return")
@@ -75,21 +81,27 @@ class Cluster:
         self._client.close()  # tasks that no client waits for are forgotten; running ones end by themselves
         leftovers.remove(self._targets)
 
-    def submit(self, work: Work, task: Task) -> Future[Outcome]:
-        """Have a task done; ask `outcome` what became of it."""
+    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        """Have some tasks done; ask `outcomes` what became of them."""
         # A task whose worker is lost is done again by another: what is there by then is its own.
-        future: Future[Outcome] = self._executor.submit(attempt, work, task._replace(replace=True))
-        self._targets += task.targets()
+        again = [task._replace(replace=True) for task in tasks]
+        future: Future[list[Outcome]] = self._executor.submit(attempt_all, self._work, again)
+        self._waiting[future] = tasks
+        self._targets += [target for task in tasks for target in task.targets()]
         return future
 
-    def outcome(self, future: Future[Outcome]) -> Outcome:
-        """What became of a task, once it is done."""
+    def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
+        """What became of some tasks, once they are done."""
+        tasks = self._waiting.pop(future)
         alone_since = None
         while True:
             try:
                 return future.result(SECONDS_TO_LOOK)
             except self._killed:
-                return Outcome(None, LOST)
+                if len(tasks) == 1:
+                    return [Outcome(None, LOST)]
+                # one of them was the cause
+                return [outcome for task in tasks for outcome in self.outcomes(self.submit([task]))]
             except concurrent.futures.CancelledError:
                 break
             except TimeoutError:

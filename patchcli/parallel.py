@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 MOST_THREADS = 4  # more of them wait for memory, not for a core
 WORTH_BYTES = 1 << 25
-SMALL = 1 << 16  # bytes that are not worth a thread
+SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
 FLUSH_BYTES = 1 << 25
 
 

@@ -12,16 +12,18 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Self
 
-from patchcli import endings, leftovers
-from patchcli.work import Outcome, attempt
+from patchcli import endings, leftovers, places
+from patchcli.work import Outcome, attempt_all, together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from patchcli.jobs import Task
     from patchcli.work import Work
 
 GRACE = 0.5  # seconds for a worker to end by itself
+_OWN: list[Work] = []  # of a worker: what it does
 KILLED = "its worker process was killed, most often for lack of memory; fewer jobs with -j need less"
 
 
@@ -30,14 +32,17 @@ class Processes:
 
     Args:
         jobs: how many.
+        work: what they do.
+        todo: how many tasks there will be.
     """
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: int, work: Work, todo: int) -> None:
+        self._jobs, self._work = jobs, work
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self._single: concurrent.futures.ProcessPoolExecutor | None = None  # for tasks that are done again
-        self._waiting: dict[Future[Outcome], tuple[Work, Task]] = {}
+        self._waiting: dict[Future[list[Outcome]], Sequence[Task]] = {}
         self.ahead = 4 * jobs  # one slow task must not leave the others without work
+        self.together = together(todo, jobs)
 
     def __enter__(self) -> Self:
         return self
@@ -49,46 +54,46 @@ class Processes:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
-    def submit(self, work: Work, task: Task) -> Future[Outcome]:
-        """Have a task done; ask `outcome` what became of it."""
+    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        """Have some tasks done; ask `outcomes` what became of them."""
         if self._pool is None:
-            self._pool = _start(self._jobs)
+            self._pool = self._start(self._jobs)
         try:
-            future = self._pool.submit(attempt, work, task)
+            future = self._pool.submit(_do, tasks)
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
             future.set_exception(BrokenProcessPool())
-        self._waiting[future] = work, task
+        self._waiting[future] = tasks
         return future
 
-    def outcome(self, future: Future[Outcome]) -> Outcome:
-        """What became of a task, once it is done."""
-        work, task = self._waiting[future]
+    def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
+        """What became of some tasks, once they are done."""
+        tasks = self._waiting[future]
         try:
             return future.result()
         except BrokenProcessPool:
             self._pool = None
-            return self._alone(work, task)
+            return [self._alone(task) for task in tasks]
         finally:
             del self._waiting[future]
 
-    def _alone(self, work: Work, task: Task) -> Outcome:
+    def _alone(self, task: Task) -> Outcome:
         """Do a task again that was under way when a worker was killed: if it was the cause, it is killed again."""
-        self._single = self._single or _start(1)
+        self._single = self._single or self._start(1)
         try:
             # What it had written before is its own: its outputs had been seen to be free.
-            return self._single.submit(attempt, work, task._replace(replace=True)).result()
+            return self._single.submit(_do, [task._replace(replace=True)]).result()[0]
         except BrokenProcessPool:
             self._single = None
             return Outcome(None, KILLED)
         finally:
-            leftovers.remove(task.targets())
+            with places.within(self._work.world or places.world()):
+                leftovers.remove(task.targets())
 
-
-def _start(jobs: int) -> concurrent.futures.ProcessPoolExecutor:
-    """New worker processes, not forked: threads and locks of this one would be copied in any state."""
-    _quiet_tracker()
-    return concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
+    def _start(self, jobs: int) -> concurrent.futures.ProcessPoolExecutor:
+        """New worker processes, not forked: threads and locks of this one would be copied in any state."""
+        _quiet_tracker()
+        return concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (self._work,))
 
 
 def _quiet_tracker() -> None:
@@ -103,14 +108,20 @@ def _quiet_tracker() -> None:
         os.environ[variable] = before
 
 
-def _begin() -> None:
+def _begin(work: Work) -> None:
     """What a worker does first."""
+    _OWN.append(work)
     # Ctrl-C and hanging up reach every process of a terminal: the first of them ends the others.
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     endings.end_by_signals("SIGTERM")
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _do(tasks: Sequence[Task]) -> list[Outcome]:
+    """What a worker does then, again and again."""
+    return attempt_all(_OWN[0], tasks)
 
 
 def _end_with_parent() -> None:

@@ -10,6 +10,7 @@ from patchcli import places
 from patchcli.files import name_of
 from patchcli.jobs import Said
 from patchcli.report import Report
+from patchcli.unfinished import flushing_together
 from patchcli.work import Outcome, attempt
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ class Policy(NamedTuple):
 class Crew(Protocol):
     """Those who do tasks elsewhere."""
 
-    ahead: int  # tasks that are under way at once
+    ahead: int  # how often something is sent before the first of it is asked for
+    together: int  # tasks that are sent at once
 
-    def submit(self, work: Work, task: Task) -> Future[Outcome]:
-        """Have a task done."""
+    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        """Have some tasks done."""
 
-    def outcome(self, future: Future[Outcome]) -> Outcome:
-        """What became of it, once it is done."""
+    def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
+        """What became of them, once all are done."""
 
 
 def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy) -> int:
@@ -99,23 +101,44 @@ def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: _Bar) -> I
     """What becomes of each task, in their order, as soon as it is known."""
     todo = sum(not task.done for task in tasks)
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
-        for task in tasks:
-            yield task, _here(work, task, policy, bar)
+        with flushing_together():
+            for task in tasks:
+                yield task, _here(work, task, policy, bar)
         return
     work = work._replace(recipes=None, planner=None, world=places.anywhere())  # what is not needed there is not imported there
-    with _crew(policy, todo) as crew:
-        waiting: deque[tuple[Task, Future[Outcome] | None]] = deque()
+    with _crew(work, policy, todo) as crew:
+        waiting: deque[tuple[list[Task], Future[list[Outcome]] | None]] = deque()
 
-        def _next() -> tuple[Task, Outcome]:
-            task, future = waiting.popleft()
-            return task, _here(work, task, policy, bar) if future is None else crew.outcome(future)
+        def _next() -> Iterator[tuple[Task, Outcome]]:
+            some, future = waiting.popleft()
+            return zip(some, [_here(work, some[0], policy, bar)] if future is None else crew.outcomes(future), strict=False)
 
-        for task in tasks:
-            waiting.append((task, None if task.done or task.streams() else crew.submit(work, task)))
+        for some in _groups(tasks, crew.together):
+            waiting.append((some, crew.submit(some) if _goes(some[0]) else None))
             if len(waiting) > crew.ahead:
-                yield _next()
+                yield from _next()
         while waiting:
-            yield _next()
+            yield from _next()
+
+
+def _goes(task: Task) -> bool:
+    """Whether a task can be sent elsewhere, and needs to be."""
+    return not task.done and not task.streams()
+
+
+def _groups(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
+    """Tasks that are sent together, at most ``size``; those that stay are each by itself."""
+    held: list[Task] = []
+    for task in tasks:
+        if held and (len(held) == size or not _goes(task)):
+            yield held
+            held = []
+        if _goes(task):
+            held.append(task)
+        else:
+            yield [task]
+    if held:
+        yield held
 
 
 def _here(work: Work, task: Task, policy: Policy, bar: _Bar) -> Outcome:
@@ -126,15 +149,15 @@ def _here(work: Work, task: Task, policy: Policy, bar: _Bar) -> Outcome:
     return Outcome(Said("", result=f"{task.source} -> {task.target}: {said}") if policy.plans else Said(said))
 
 
-def _crew(policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:
+def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:
     """Worker processes, of which no more are started than there are tasks; or a cluster."""
     if policy.executor is not None:
         from patchcli.cluster import Cluster
 
-        return Cluster(policy.executor)
+        return Cluster(policy.executor, work, todo)
     from patchcli.pool import Processes
 
-    return Processes(min(policy.jobs, todo))
+    return Processes(min(policy.jobs, todo), work, todo)
 
 
 def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: _Bar) -> list[str]:

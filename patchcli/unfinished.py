@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import stat
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO
 
 from patchcli.leftovers import claim, temporary_name
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNFINISHED: set[str] = set()  # temporary files there are now
+_FOLDERS: ContextVar[list[str]] = ContextVar("patchcli_folders")  # to be flushed together
+TOGETHER = 64
 _publishing = 0  # outputs are getting their names; a signal waits for the last
 _waiting: list[int] = []  # signals that wait
 
@@ -113,8 +116,39 @@ def _same_mode(number: int, path: str) -> None:
         os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
 
 
+@contextlib.contextmanager
+def flushing_together() -> Iterator[None]:
+    """In the block folders are flushed after every `TOGETHER` outputs and at its end, not after each.
+
+    The data of an output are on disk before it has its name, in any case: what a power cut can take is the last names.
+    """
+    folders: list[str] = []
+    token = _FOLDERS.set(folders)
+    try:
+        yield
+    finally:
+        _FOLDERS.reset(token)
+        _flush(folders)
+
+
 def flush_folder(folder: str) -> None:
-    """Make the new name as durable as the data, where the system can."""
+    """Make the new name as durable as the data, where the system can; at once, or together with others."""
+    folders = _FOLDERS.get(None)
+    if folders is None:
+        _flush([folder])
+        return
+    folders.append(folder)
+    if len(folders) >= TOGETHER:
+        _flush(folders)
+
+
+def _flush(folders: list[str]) -> None:
+    for folder in set(folders):
+        _flush_one(folder)
+    folders.clear()
+
+
+def _flush_one(folder: str) -> None:
     with contextlib.suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:

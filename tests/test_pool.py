@@ -97,9 +97,10 @@ def deadly(task: Task, folder: str, _tick: Tick) -> Said:
     return Said(task.source)
 
 
-def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path) -> None:
-    names = [f"{number}" for number in range(20)]
-    names[3], names[11], names[19] = "always", "once", "once again"
+@pytest.mark.parametrize("count", [20, 400])  # sent one by one, and several together
+def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path, count: int) -> None:
+    names = [f"{number}" for number in range(count)]
+    names[3], names[count // 2 + 5] = "always", "once"  # the second is under way when the first has been seen to
     errors: list[str] = []
     said: list[str] = []
     tasks = [Task(name, f"{name}.out") for name in names]
@@ -112,9 +113,9 @@ def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path) -> None:
 
 
 def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
-    with Processes(2) as crew:
-        futures = [crew.submit(Work(deadly, str(tmp_path)), Task(str(number), f"{number}.out")) for number in range(8)]
-        assert crew.outcome(futures[0]).said == Said("0")
+    with Processes(2, Work(deadly, str(tmp_path)), 8) as crew:
+        futures = [crew.submit([Task(str(number), f"{number}.out")]) for number in range(8)]
+        assert [outcome.said for outcome in crew.outcomes(futures[0])] == [Said("0")]
     assert children(os.getpid()) == []
 
 

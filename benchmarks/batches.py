@@ -1,0 +1,137 @@
+"""Whole folders: many processes against one, one against a plain loop, a hundred thousand files in flat memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Row, Table, compare
+from benchmarks.processes import PROGRAM, process
+
+MANY, SOON_SECONDS, FLAT = 100_000, 2.0, 1.2
+FEW = 10_000
+
+LOOP = """
+import os, sys, time
+import imageio.v3 as iio, numpy as np
+source, target, patch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+names = sorted(os.listdir(source))
+os.mkdir(target)
+start = time.perf_counter()
+for name in names:
+    image = iio.imread(os.path.join(source, name))
+    windows = np.lib.stride_tricks.sliding_window_view(image, (patch, patch, image.shape[2]))[::patch, ::patch, 0]
+    patches = np.ascontiguousarray(windows).reshape(-1, patch, patch, image.shape[2])
+    np.savez(os.path.join(target, name + ".npz"), patches=patches)
+print(time.perf_counter() - start)
+"""
+
+
+def photographs(folder: Path, count: int, side: int) -> Path:
+    """Colour PNGs with structure and noise, so that decoding takes what it takes for photographs."""
+    import imageio.v3 as iio
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    steps = np.add.outer(np.arange(side), np.arange(side))[:, :, None] * (3, 4, 5) // 16
+    for number in range(min(count, 50)):
+        image = (steps + number + rng.integers(0, 24, (side, side, 3))).astype(np.uint8)
+        iio.imwrite(folder / f"{number:05}.png", image)
+    for number in range(50, count):  # the same pictures again
+        os.link(folder / f"{number % 50:05}.png", folder / f"{number:05}.png")
+    return folder
+
+
+def cut(source: Path, target: Path, patch: int, *further: str) -> float:
+    """Seconds of a run over a folder, start-up included, cleaning up not."""
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+    start = time.perf_counter()
+    process(PROGRAM, "extract", source, "-s", str(patch), "-d", target, *further)
+    return time.perf_counter() - start
+
+
+def both(source: Path, target: Path, patch: int) -> float:
+    """Seconds of two runs side by side, a half of the folder each: what two cores give without any word between them."""
+    shutil.rmtree(target, ignore_errors=True)
+    names = sorted(map(str, source.iterdir()))
+    os.sync()
+    start = time.perf_counter()
+    halves = [names[: len(names) // 2], names[len(names) // 2 :]]
+    running = [subprocess.Popen([PROGRAM, "extract", *half, "-s", str(patch), "-d", str(target)]) for half in halves]
+    assert [one.wait() for one in running] == [0, 0]
+    return time.perf_counter() - start
+
+
+def loop(source: Path, target: Path, patch: int) -> float:
+    """Seconds of decoding, cutting and writing in one plain loop, start-up not included."""
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+    command = [sys.executable, "-c", LOOP, str(source), str(target), str(patch)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def run(table: Table, folder: Path, *, quick: bool) -> None:
+    """Measure runs over folders."""
+    options = {"seconds": 0.0, "least": 3 if quick else 7}
+    large = photographs(folder / "512", 300 if quick else 1500, 512)
+    out = folder / "out"
+    alone = partial(cut, large, out, 64)
+    two = partial(cut, large, out, 64, "-j", "2")
+    name = f"{len(list(large.iterdir()))} PNGs of 512x512, patch 64"
+    table.add(compare("batch", f"-j 2, {name}", "-j 1", two, alone, limit=1 / 1.8, **options))  # type: ignore[arg-type]
+    table.add(compare("batch", "two runs, a half each", "-j 1", partial(both, large, out, 64), alone, **options))  # type: ignore[arg-type]
+    small = photographs(folder / "256", 1000, 256)
+    plain = partial(loop, small, out, 64)
+    one = partial(cut, small, out, 64)
+    name = "extract, 1000 PNGs of 256x256, patch 64"
+    table.add(compare("batch", name, "imread, cut, np.savez in a loop", one, plain, limit=1.3, **options))  # type: ignore[arg-type]
+    for path in (large, small, out):
+        shutil.rmtree(path)
+    many(table, folder, FEW if quick else MANY)
+
+
+def many(table: Table, folder: Path, count: int) -> None:
+    """Tiny files: when the first output is there, and whether memory grows."""
+    source, target = folder / "tiny", folder / "cut"
+    source.mkdir()
+    pixels = b"P5 9 9 255\n" + bytes(range(81))
+    for number in range(count):
+        (source / f"{number:06}.pgm").write_bytes(pixels)
+    start = time.perf_counter()
+    running = subprocess.Popen([PROGRAM, "extract", source, "-s", "3", "-d", target])
+    first = 0.0
+    sizes = []
+    place = target / str(source).lstrip("/")
+    while running.poll() is None:
+        if not first and place.is_dir() and any(name[0] != "." for name in os.listdir(place)):
+            first = time.perf_counter() - start
+        if first:
+            sizes.append(resident(running.pid))
+        time.sleep(0.01 if not first else 0.2)
+    assert running.returncode == 0
+    assert sum(1 for _ in place.iterdir()) == count
+    sizes = [size for size in sizes if size]
+    begun, ended = sizes[len(sizes) // 10], max(sizes)
+    table.add(
+        Row("batch", f"first output of {count} tiny files", "two seconds", first, SOON_SECONDS, first / SOON_SECONDS, 0.0, 1.0)
+    )
+    table.add(Row("memory", f"at most, of {count} tiny files", "after a tenth of them", ended, begun, ended / begun, 0.0, FLAT))
+    shutil.rmtree(source)
+    shutil.rmtree(target)
+
+
+def resident(number: int) -> float:
+    """Megabytes that a process has in memory now; 0 where it is gone or the system does not tell."""
+    try:
+        with open(f"/proc/{number}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0.0
