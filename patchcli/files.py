@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from patchcli import unfinished
+from patchcli import behind, unfinished
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.places import full, is_remote, plain
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 STREAM = "-"
+MOST_OPEN = 16  # files that wait to be flushed, of one piece of work
 
 
 def reason(error: OSError) -> str:
@@ -163,17 +164,31 @@ class Outputs:
         self._overwrite = overwrite
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
         self._remote: list[tuple[str, str, str]] = []  # likewise
+        self._numbers: list[int] = []  # of temporary files that are to be flushed to disk
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._discard()
+        elif self._whole and (finisher := behind.current()) is not None:
+            finisher.add(self._publish_or_discard, self._discard)
+        else:
+            self._publish_or_discard()
+
+    def _publish_or_discard(self) -> None:
         try:
-            if kind is None:
-                self._publish()
+            self._publish()
         finally:
-            for temporary, _, _ in [*self._whole, *self._remote]:
-                unfinished.remove(temporary)
+            self._discard()
+
+    def _discard(self) -> None:
+        for temporary, _, _ in [*self._whole, *self._remote]:
+            unfinished.remove(temporary)
+        for number in self._numbers:
+            os.close(number)
+        self._numbers.clear()
 
     def _publish(self) -> None:
         if not self._overwrite:  # refused for one, refused for all
@@ -181,6 +196,9 @@ class Outputs:
                 with _named(given):
                     if exists(path):
                         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        for number in self._numbers:
+            with _named(self._whole[0][2]):
+                os.fsync(number)
         with self._sent(), unfinished.undisturbed():
             self._put_in_place()
 
@@ -244,7 +262,16 @@ class Outputs:
             place = os.path.realpath(full(path))
             with unfinished.beside(place) as (file, temporary):
                 yield file
+                file.flush()
+                self._flush(file)
             self._whole.append((temporary, place, path))
+
+    def _flush(self, file: BinaryIO) -> None:
+        """Bring a file to disk: at once, or, where that is done behind the work, as soon as the outputs are published."""
+        if behind.current() is not None and len(self._numbers) < MOST_OPEN:
+            self._numbers.append(os.dup(file.fileno()))
+        else:
+            os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

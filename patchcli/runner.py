@@ -11,7 +11,7 @@ from patchcli.files import name_of
 from patchcli.jobs import Said
 from patchcli.report import Report
 from patchcli.unfinished import flushing_together
-from patchcli.work import Outcome, attempt
+from patchcli.work import Outcome, attempt, attempts
 
 if TYPE_CHECKING:
     import contextlib
@@ -102,8 +102,7 @@ def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: _Bar) -> I
     todo = sum(not task.done for task in tasks)
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
         with flushing_together():
-            for task in tasks:
-                yield task, _here(work, task, policy, bar)
+            yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, policy, bar)), strict=False)
         return
     work = work._replace(recipes=None, planner=None, world=places.anywhere())  # what is not needed there is not imported there
     with _crew(work, policy, todo) as crew:

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import stat
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,28 +19,35 @@ if TYPE_CHECKING:
 UNFINISHED: set[str] = set()  # temporary files there are now
 _FOLDERS: ContextVar[list[str]] = ContextVar("patchcli_folders")  # to be flushed together
 TOGETHER = 64
-_publishing = 0  # outputs are getting their names; a signal waits for the last
+_PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
 _waiting: list[int] = []  # signals that wait
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
-    global _publishing  # noqa: PLW0603  a signal handler has no other way to know
-    _publishing += 1
     try:
-        yield
+        with _PUBLISHING:
+            yield
     finally:
-        _publishing -= 1
-        if not _publishing and _waiting:
-            signal.raise_signal(_waiting.pop())
+        if _waiting:
+            number = _waiting.pop()
+            if threading.current_thread() is threading.main_thread() or not hasattr(signal, "pthread_kill"):
+                signal.raise_signal(number)
+            else:  # where handlers run, and perhaps waits for this thread
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def put_off(number: int) -> bool:
-    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that."""
-    if _publishing:
-        _waiting.append(number)
-    return _publishing > 0
+    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that.
+
+    If not, no output gets its name from now on: the process is to end.
+    """
+    _waiting.append(number)  # before the lock is tried: whoever has it looks here when it is free again
+    if not _PUBLISHING.acquire(blocking=False):
+        return True
+    _waiting.clear()
+    return False
 
 
 def remove(temporary: str) -> None:
@@ -57,7 +65,7 @@ def discard_unfinished() -> None:
 
 @contextlib.contextmanager
 def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A temporary file in the folder of ``path`` and its name; on disk, or gone, when the block ends."""
+    """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
     folder, name = os.path.split(path)
     try:
         os.makedirs(folder, exist_ok=True)
@@ -72,7 +80,6 @@ def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
             _same_mode(number, path)
             yield file, temporary
             file.flush()
-            os.fsync(number)
     except BaseException:
         remove(temporary)
         raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli import places
+from patchcli import behind, places
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.jobs import Said, Task, Tick
 from patchcli.unfinished import flushing_together
@@ -56,11 +56,22 @@ def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
     """Do several tasks one after the other, up to the first after which nothing more can be written."""
     outcomes = []
     with flushing_together():
-        for task in tasks:
-            outcomes.append(attempt(work, task))
-            if outcomes[-1].stop:
+        for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
+            outcomes.append(outcome)
+            if outcome.stop:
                 break
     return outcomes
+
+
+def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outcome]:
+    """What becomes of each task; while one is done, the outputs of the one before get their names."""
+    return behind.each(tasks, do, _unfinished)
+
+
+def _unfinished(error: Exception) -> Outcome:
+    if isinstance(error, OutputError):
+        return Outcome(None, str(error), stop=True)
+    raise error
 
 
 def together(todo: int, workers: int) -> int:
