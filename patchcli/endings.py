@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 
@@ -24,13 +25,15 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
     Nothing is raised: an exception can come up between any two steps of any library, and not all survive it.
     """
-    # What was never imported has nothing to end; a command line that only shows its help imports neither.
-    unfinished, pool = (sys.modules.get(f"patchcli.{name}") for name in ("unfinished", "pool"))
-    if unfinished is not None and unfinished.put_off(number):
+    if (put_off := _imported("unfinished", "put_off")) and put_off(number):
         return
-    if pool is not None:
-        pool.end_workers()
-    if unfinished is not None:
-        unfinished.discard_unfinished()
+    for module, name in (("pool", "end_workers"), ("unfinished", "discard_unfinished")):
+        if end := _imported(module, name):
+            end()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _imported(module: str, name: str) -> Callable[..., bool | None] | None:
+    """A function, if there can be anything for it to do: it cannot if its module was not yet imported as far as to it."""
+    return getattr(sys.modules.get(f"patchcli.{module}"), name, None)

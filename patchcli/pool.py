@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -12,11 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Self
 
-from patchcli import endings, leftovers, places
+from patchcli import endings, leftovers, places, unfinished
 from patchcli.work import Outcome, attempt_all, together
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from patchcli.jobs import Task
@@ -59,7 +60,8 @@ class Processes:
         if self._pool is None:
             self._pool = self._start(self._jobs)
         try:
-            future = self._pool.submit(_do, tasks)
+            with _starting():
+                future = self._pool.submit(_do, tasks)
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
             future.set_exception(BrokenProcessPool())
@@ -82,7 +84,9 @@ class Processes:
         self._single = self._single or self._start(1)
         try:
             # What it had written before is its own: its outputs had been seen to be free.
-            return self._single.submit(_do, [task._replace(replace=True)]).result()[0]
+            with _starting():
+                future = self._single.submit(_do, [task._replace(replace=True)])
+            return future.result()[0]
         except BrokenProcessPool:
             self._single = None
             return Outcome(None, KILLED)
@@ -106,6 +110,24 @@ def _quiet_tracker() -> None:
         del os.environ[variable]
     else:
         os.environ[variable] = before
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Let no signal come between a worker and what it is given to start with, of which it would complain.
+
+    This process ends once the worker is one that it knows of. What a terminal sends to all of its processes is held back
+    from the worker too, which inherits that, until it is able to ignore it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    with unfinished.undisturbed():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(work: Work) -> None:

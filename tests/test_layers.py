@@ -99,7 +99,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "files", "jobs"},
     "work": {"behind", "errors", "jobs", "places", "unfinished"},
     "endings": set(),
-    "pool": {"endings", "jobs", "leftovers", "places", "work"},
+    "pool": {"endings", "jobs", "leftovers", "places", "unfinished", "work"},
     "cluster": {"", "errors", "jobs", "leftovers", "work"},
     "runner": {"cluster", "files", "jobs", "places", "pool", "report", "unfinished", "work"},
     "options": {"errors", "files", "formats", "images", "jobs", "parameters", "places", "remote", "runner"},

@@ -174,6 +174,38 @@ def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.
         assert 0 < len(list(tmp_path.glob("out/*.npz"))) < 40
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.04, 0.1, 0.2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_while_workers_start_ends_them_without_a_word(
+    tmp_path: Path, number: signal.Signals, delay: float
+) -> None:
+    for seed in range(4):
+        write_image(tmp_path / f"{seed}.png", gray(500, 500, seed=seed))
+    command = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "32", "--stride", "3", "-d", "out", "-j", "2"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    while not (workers := children(running.pid)):
+        assert running.poll() is None
+    time.sleep(delay)
+    os.killpg(running.pid, number)
+    assert running.communicate(timeout=10)[1] == b""
+    assert running.returncode == -number
+    assert gone(workers)
+    assert list(tmp_path.glob("out/.*")) == []
+
+
+@pytest.mark.parametrize("module", ["pool", "unfinished"])
+def test_a_signal_while_a_module_is_imported_ends_it_without_a_word(module: str) -> None:
+    code = f"""
+import os, signal, sys, types
+from patchcli import endings
+endings.end_by_signals("SIGTERM")
+sys.modules["patchcli.{module}"] = types.ModuleType("begun")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
+
+
 def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
     with busy(tmp_path) as (running, workers):
         running.kill()
