@@ -58,7 +58,8 @@ def full(path: str) -> str:
     ...     full("a/b.png")
     '/data/a/b.png'
     """
-    return path if is_remote(path) else os.path.join(world().folder, path)
+    folder = world().folder
+    return os.path.join(folder, path) if folder and not is_remote(path) else path
 
 
 def scheme_of(path: str) -> str | None:
@@ -68,8 +69,11 @@ def scheme_of(path: str) -> str | None:
     ...     scheme_of("s3://bucket/a.png"), scheme_of("https://host/a.png")
     ('s3', None)
     """
+    remote = world().remote
+    if not remote:
+        return None
     scheme, found, _ = path.partition("://")
-    return scheme if found and scheme in world().remote else None
+    return scheme if found and scheme in remote else None
 
 
 def is_remote(path: str) -> bool:

@@ -10,8 +10,8 @@ import click
 
 from patchcli import inputs as searching
 from patchcli.errors import UsageError
-from patchcli.existing import Existing
 from patchcli.files import STREAM, is_special
+from patchcli.folders import Folders
 from patchcli.jobs import Task
 from patchcli.places import WEB, is_remote, plain, scheme_of
 from patchcli.templates import expand, has_fields
@@ -97,19 +97,23 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
         raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
     _refuse_remote(targets, reports)
     masks = [task.mask for task in tasks if task.mask is not None]
-    place_of, is_there = _Places(), Existing(targets)
+    folders = Folders(targets)
     ours = set(made) if given["resume"] else set()
-    read = {place_of(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
+    read = {folders.place(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
     written: set[str] = set()
     for target in targets:
-        if target == STREAM or (not is_remote(target) and os.path.lexists(target) and _special(target)):
+        if target == STREAM:
             continue
-        place = place_of(target)
+        remote = is_remote(target)
+        there = not remote and folders.holds(target)
+        if there and _special(target):
+            continue
+        place = folders.place(target)
         if place in written:
             raise UsageError(f"{target}: two outputs have this name")
         if place in read:
             raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
-        if not given["overwrite"] and target not in ours and is_there(target):
+        if not given["overwrite"] and target not in ours and (folders.holds(target) if remote else there):
             raise UsageError(f"{target}: exists already; allowed with --overwrite")
         written.add(place)
 
@@ -136,23 +140,4 @@ def below(path: str) -> str:
     if is_remote(path):
         path = plain(path).partition("://")[2]
     parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
-    return os.path.join(*(part for part in parts if part not in ("", os.pardir)))
-
-
-class _Places:
-    """Real paths, the folder of each looked up once: a hundred thousand files lie in a few folders."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def __call__(self, path: str) -> str:
-        if is_remote(path):
-            return path
-        if os.path.islink(path):
-            return os.path.realpath(path)
-        folder, name = os.path.split(path)
-        if name in ("", os.curdir, os.pardir):
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)
+    return os.sep.join(part for part in parts if part not in ("", os.pardir))

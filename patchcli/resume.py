@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchcli import files, images, leftovers
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.existing import Existing
+from patchcli.folders import Folders
 from patchcli.jobs import Recipe, Records, Task
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader
@@ -42,10 +42,10 @@ def sort_out(
     """
     sharded = getattr(settings, "shard_patches", None) is not None
     targets = [target for task in tasks for target in task.targets()]
-    existing = Existing(targets)
+    folders = Folders(targets)
     sorted_out = []
     for task in tasks:
-        there = {target: existing.shards(target) if sharded else [target] * existing(target) for target in task.targets()}
+        there = {target: folders.shards(target) if sharded else [target] * folders.holds(target) for target in task.targets()}
         if not any(there.values()):
             sorted_out.append(task)
             continue

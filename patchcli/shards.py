@@ -31,14 +31,18 @@ def whole(name: str) -> str:
     return NUMBERED.sub(r"\3", name)
 
 
-def shards_among(target: str, names: Iterable[str]) -> list[str]:
-    """Those of ``names`` in the folder of an output that are its shards, of any count, as paths, sorted.
+def shards_by_output(names: Iterable[str]) -> dict[str, list[str]]:
+    """Those of ``names`` that are shards, of any count: for each output its own, sorted.
 
-    >>> shards_among("out/a.npz", ["a-00001-of-00002.npz", "b-00001-of-00002.npz", "a.npz"])
-    ['out/a-00001-of-00002.npz']
+    >>> shards_by_output(["a-00001-of-00002.npz", "b-00001-of-00002.npz", "a.npz"])
+    {'a.npz': ['a-00001-of-00002.npz'], 'b.npz': ['b-00001-of-00002.npz']}
     """
-    folder, name = os.path.split(target)
-    return sorted(os.path.join(folder, found) for found in names if found != name and whole(found) == name)
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        output = whole(name)
+        if output != name:
+            found.setdefault(output, []).append(name)
+    return found
 
 
 def complete(names: list[str]) -> bool:

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faults": set(),
     "remote": {"errors", "faults", "places"},
     "files": {"behind", "errors", "places", "remote", "unfinished"},
-    "existing": {"errors", "files", "places", "remote", "shards"},
+    "folders": {"errors", "files", "places", "remote", "shards"},
     "npz": {"errors"},
     "npzwriter": set(),
     "record": set(),
@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "images": {"dtypes", "errors", "formats", "openers"},
     "jobs": {"axis", "box", "errors", "grid", "files", "images", "meta", "places", "record"},
     "jobs.extract": KERNELS
-    | {"existing", "record", "shards", "items", "layouts", "parallel", "patches", "select", "files", "images", "meta", "stack"}
+    | {"folders", "record", "shards", "items", "layouts", "parallel", "patches", "select", "files", "images", "meta", "stack"}
     | {"jobs"},
     "jobs.merge": KERNELS
     | {
@@ -106,8 +106,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "environment": {"errors"},
     "completion": {"errors"},
     "inputs": {"errors", "files", "places", "remote"},
-    "placing": {"errors", "existing", "files", "inputs", "jobs", "places", "templates"},
-    "resume": {"errors", "existing", "files", "images", "jobs", "leftovers", "meta", "npz", "record", "shards"},
+    "placing": {"errors", "folders", "files", "inputs", "jobs", "places", "templates"},
+    "resume": {"errors", "folders", "files", "images", "jobs", "leftovers", "meta", "npz", "record", "shards"},
     "memory": set(),
     "running": {"errors", "files", "inputs", "jobs", "memory", "parallel", "places", "resume", "runner", "work"},
     "parameters": set(),
@@ -123,7 +123,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "layouts",
         "patches",
         "select",
-        "existing",
+        "folders",
         "templates",
         "jobs.extract",
         "jobs.plan_extract",

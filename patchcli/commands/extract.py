@@ -12,7 +12,7 @@ import click
 from patchcli import environment, files, options, parameters, placing, running
 from patchcli.axis import EDGES, stride_from_overlap
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.existing import Existing
+from patchcli.folders import Folders
 from patchcli.formats import SUFFIXES
 from patchcli.jobs import Task
 from patchcli.jobs import extract as job
@@ -150,6 +150,8 @@ def _stride(given: dict[str, Any]) -> tuple[int, int]:
 
 def _complete(given: dict[str, Any], task: Task, index: int) -> Task:
     """Give a task its companions and its mask."""
+    if not given["companion"] and given["mask"] is None:
+        return task
     named = [*given["companion"], *([] if given["mask"] is None else [given["mask"]])]
     if task.source == files.STREAM and any(map(has_fields, named)):
         raise UsageError("standard input has no name to fill a template with; allowed is the name of a file")
@@ -170,7 +172,7 @@ def _complete(given: dict[str, Any], task: Task, index: int) -> Task:
 def _refuse_shards(tasks: Sequence[Task]) -> None:
     """Refuse, before any work, to put shards beside shards of the same name."""
     targets = [target for task in tasks for target in task.targets()]
-    existing = Existing(targets)
+    folders = Folders(targets)
     for target in targets:
-        if found := existing.shards(target):
+        if found := folders.shards(target):
             raise UsageError(f"{found[0]}: exists already; allowed with --overwrite")

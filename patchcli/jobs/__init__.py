@@ -77,6 +77,8 @@ class Task(NamedTuple):
 
     def targets(self) -> list[str]:
         """All its outputs."""
+        if not (self.companions or self.boxes) and self.cover is None:
+            return [self.target]
         further = [*(target for _, target in self.companions), *(row.target for row in self.boxes[1:])]
         return [self.target, *further, *([] if self.cover is None else [self.cover])]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from patchcli import files, images
 from patchcli.errors import PatchcliError
-from patchcli.existing import Existing
+from patchcli.folders import Folders
 from patchcli.grid import Grid, Part
 from patchcli.items import pixel_bytes
 from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, check_pixels, read_image, size_in_words
@@ -119,10 +119,10 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
 
 def _remove_others(task: Task, count: int) -> None:
     """Remove shards that were made before, when there were more or fewer of them."""
-    existing = Existing(task.targets())
+    folders = Folders(task.targets())
     for target in task.targets():
         now = {shard_name(target, number, count) for number in range(count)}
-        for path in existing.shards(target):
+        for path in folders.shards(target):
             if path not in now:
                 files.remove(path)
 
