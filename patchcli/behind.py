@@ -7,6 +7,8 @@ import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from patchcli.errors import OutputError, PatchcliError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class Behind:
-    """A thread that finishes outputs in the order given; after one that failed it finishes no other."""
+    """A thread that finishes outputs in the order given; where nothing more can be written it finishes no other."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -27,7 +29,7 @@ class Behind:
         self._failed = False
 
     def add(self, finish: Callable[[], None], discard: Callable[[], None]) -> None:
-        """Have an output finished, or discarded if one before it failed; an error of an earlier one is raised here."""
+        """Have an output finished, or discarded if nothing more can be written; an error of an earlier one is raised here."""
         from concurrent.futures import ThreadPoolExecutor
 
         while len(self._waiting) >= MOST_WAITING:
@@ -41,6 +43,9 @@ class Behind:
             return
         try:
             finish()
+        except PatchcliError as error:
+            self._failed = isinstance(error, OutputError)
+            raise
         except BaseException:
             self._failed = True
             raise

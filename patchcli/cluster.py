@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from patchcli import __version__, leftovers
-from patchcli.errors import OutputError, UsageError
+from patchcli.errors import UsageError
 from patchcli.work import Outcome, attempt_all, together
 
 if TYPE_CHECKING:
@@ -43,13 +44,9 @@ class Cluster:
             raise UsageError("--executor needs the extra dask: pip install 'patchcli[dask]'") from None
         logging.disable(logging.CRITICAL)  # what is lost is said by this program, once
         self._address, self._work = address, work
-        self._client: Any
-        try:
-            self._client = distributed.Client(  # type: ignore[no-untyped-call]
-                address, timeout=SECONDS_TO_CONNECT, set_as_default=False
-            )
-        except (OSError, ValueError, TypeError) as error:
-            raise UsageError(f"--executor {address}: no scheduler answers: {error}") from None
+        self._check_scheduler(distributed)
+        client: Any = distributed.Client
+        self._client = client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
         self._check_workers()
         self._executor = self._client.get_executor(pure=False)
         self._targets: list[str] = []
@@ -58,6 +55,20 @@ class Cluster:
         threads = sum(self._client.nthreads().values())
         self.ahead = max(FEWEST_AHEAD, 4 * threads)
         self.together = together(todo, threads)
+
+    def _check_scheduler(self, distributed: Any) -> None:  # noqa: ANN401
+        """See that a scheduler answers: a client waits for ever where something else does."""
+
+        async def greet() -> None:
+            arguments = distributed.Security().get_connection_args("client")
+            connection = distributed.comm.connect(self._address, timeout=SECONDS_TO_CONNECT, **arguments)
+            (await asyncio.wait_for(connection, SECONDS_TO_CONNECT)).abort()
+
+        try:
+            asyncio.run(greet())
+        except Exception as error:  # noqa: BLE001  what is there instead may answer anything
+            fault = str(error) or "what is there does not speak as one"
+            raise UsageError(f"--executor {self._address}: no scheduler answers: {fault}") from None
 
     def _check_workers(self) -> None:
         versions = self._client.run(_version, on_error="return")
@@ -109,7 +120,7 @@ class Cluster:
                 alone_since = None if self._client.status == "running" else alone_since or now
                 if alone_since is not None and now - alone_since > SECONDS_TO_CONNECT:
                     break
-        raise OutputError(f"--executor {self._address}: the scheduler went away")
+        return [Outcome(None, f"--executor {self._address}: the scheduler went away", stop=True)]
 
 
 def _version() -> Any:  # noqa: ANN401  what crosses the wire

@@ -15,16 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+RIVALS = (  # options that exclude each other
+    {"stride", "overlap"},
+    {"output", "output_dir"},
+    {"jobs", "executor"},
+    {"quiet", "verbose"},
+    {"gray", "channel"},
+    {"box", "normalized_box"},
+    {"box", "boxes"},
+    {"normalized_box", "boxes"},
+    {"fit", "boxes"},
+)
+
+
 class Command(click.Command):
     """A command that says which of its options the environment gave: nobody sees those in the line that was typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as Click does."""
+        """Parse as Click does; what is on the command line also wins over what it excludes, from the environment."""
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
             message = error.format_message()
             raise click.UsageError(f"{message}{_origins(ctx, message)}", ctx) from None
+        for pair in RIVALS:
+            sources = {ctx.get_parameter_source(name): name for name in pair}
+            if sources.keys() == {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:
+                _forget(ctx, sources[ParameterSource.ENVIRONMENT])
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command; with ``-v`` a line comes first for each value from the environment."""
@@ -35,6 +53,13 @@ class Command(click.Command):
             return super().invoke(ctx)
         except UsageError as error:
             raise UsageError(f"{error}{_origins(ctx, str(error))}") from None
+
+
+def _forget(ctx: click.Context, name: str) -> None:
+    """Have an option as if it had not been given."""
+    option = next(option for option in ctx.command.params if option.name == name)
+    ctx.params[name] = option.to_info_dict()["default"]  # None where there is none, which `default` itself has no word for
+    ctx.set_parameter_source(name, ParameterSource.DEFAULT)
 
 
 def _from_environment(ctx: click.Context) -> Iterator[tuple[click.Option, str]]:

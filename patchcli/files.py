@@ -246,7 +246,8 @@ class Outputs:
         written to directly.
 
         Raises:
-            OutputError: the disk is full, the place is not writable, or the output exists and may not be overwritten.
+            OutputError: the disk is full, or the place is not writable.
+            PatchcliError: the output exists by the end of the block and may not be overwritten.
             BrokenPipeError: the reader of a pipe went away.
         """
         with _named(path):
@@ -288,6 +289,8 @@ def _named(path: str) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
+    except FileExistsError:  # it is in the way of this one, not of those that come after it
+        raise PatchcliError(f"{name_of(path)}: cannot be written: it exists by now; allowed with --overwrite") from None
     except OSError as error:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
 

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+NOTHING = "holds no file to read"
+OWN = "is the folder for the outputs, which is not searched"
+
+
 class Found(NamedTuple):
     """The inputs of a run.
 
     Attributes:
         paths: files, in the order given; those of a folder sorted by name, its subfolders after its files.
-        faults: folders that could not be searched, each in a sentence.
-        empty: folders without a file to read.
+        faults: folders that could not be searched, each with what is wrong with it.
+        empty: folders without a file to read, each with the reason.
     """
 
     paths: list[str]
-    faults: list[str]
-    empty: list[str]
+    faults: list[tuple[str, str]]
+    empty: list[tuple[str, str]]
 
 
 def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
@@ -55,10 +59,10 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
         if name == STREAM or not os.path.isdir(name):
             found.paths.append(name)
             continue
-        before = len(found.paths)
+        before = len(found.paths), len(found.faults)
         found.paths.extend(_below(name, tuple(suffixes), avoid, found.faults))
-        if len(found.paths) == before and not found.faults:
-            found.empty.append(name)
+        if (len(found.paths), len(found.faults)) == before:
+            found.empty.append((name, OWN if os.path.realpath(name) == avoid else NOTHING))
     return found
 
 
@@ -77,11 +81,11 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
             if path.lower().endswith(suffixes) and not (avoid is not None and path.startswith(avoid))
         ]
     except OSError as error:
-        found.faults.append(f"{name}: cannot be searched: {reason(error)}")
+        found.faults.append((name, f"cannot be searched: {reason(error)}"))
         return
     found.paths.extend(paths)
     if not paths:
-        found.empty.append(name)
+        found.empty.append((name, NOTHING))
 
 
 def _listed(path: str, *, null: bool) -> list[str]:
@@ -97,7 +101,7 @@ def _listed(path: str, *, null: bool) -> list[str]:
     return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]
 
 
-def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: list[str]) -> Iterator[str]:
+def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: list[tuple[str, str]]) -> Iterator[str]:
     """Files of these suffixes below a folder, sorted; hidden ones, links to folders and the output folder are left out."""
     if avoid is not None and os.path.realpath(folder) == avoid:
         return
@@ -105,7 +109,7 @@ def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: li
         with os.scandir(folder) as entries:
             names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[0] != ".")
     except OSError as error:
-        faults.append(f"{folder}: cannot be searched: {reason(error)}")
+        faults.append((folder, f"cannot be searched: {reason(error)}"))
         return
     for name, is_folder in names:
         if not is_folder and name.lower().endswith(suffixes):

@@ -12,7 +12,7 @@ from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.files import STREAM
 from patchcli.jobs import Reading
 from patchcli.places import REMOTE, World, within
-from patchcli.runner import Voice
+from patchcli.voice import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,9 +162,9 @@ def make_voice(given: dict[str, Any]) -> Voice:
     return Voice(
         error=lambda line: say(f"patchcli: {one_line(line)}"),
         # with the records of a dry run there, its lines would be in their way
-        result=(lambda _: None) if given["dry_run"] and given["report"] == STREAM else click.echo,
+        result=(lambda _: None) if given["dry_run"] and given["report"] == STREAM else lambda line: click.echo(one_line(line)),
         hint=None if quiet else lambda line: say(f"patchcli: {one_line(line)}"),
         done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
         progress=(terminal and not quiet) if progress is None else progress,
-        traceback=verbose,
+        verbose=verbose,
     )

@@ -110,12 +110,18 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
             continue
         place = folders.place(target)
         if place in written:
-            raise UsageError(f"{target}: two outputs have this name")
+            raise UsageError(f"{target}: two outputs have this name{_makers(tasks, place, folders)}")
         if place in read:
             raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
         if not given["overwrite"] and target not in ours and (folders.holds(target) if remote else there):
             raise UsageError(f"{target}: exists already; allowed with --overwrite")
         written.add(place)
+
+
+def _makers(tasks: Sequence[Task], place: str, folders: Folders) -> str:
+    """Whose outputs have the same name, where they are of different inputs."""
+    made = dict.fromkeys(task.source for task in tasks if place in map(folders.place, task.targets()))
+    return f", that of {' and that of '.join(list(made)[:2])}" if len(made) > 1 else ""
 
 
 def _refuse_remote(targets: Sequence[str], reports: Sequence[str]) -> None:

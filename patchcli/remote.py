@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import email.utils
 import errno
 import functools
 import importlib.util
@@ -14,6 +15,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from patchcli import web
 from patchcli.errors import UsageError
 from patchcli.faults import ATTEMPTS, CutOffError, explained, is_known, is_transient
 from patchcli.places import WEB, scheme_of
@@ -50,33 +52,31 @@ def check(schemes: Iterable[str]) -> None:
 
 def fetch(path: str, file: BinaryIO) -> int | None:
     """Copy a remote file into an open one, piece by piece; when it was changed, in ns, where the server tells."""
-    changed = None
-    if scheme_of(path) in WEB:
-        _fetch_web(path, file)
-    else:
-        changed = _fetch_stored(path, file)
+    changed = _fetch_web(path, file) if scheme_of(path) in WEB else _fetch_stored(path, file)
     while len(_fetched) >= MOST_FETCHED:
         del _fetched[next(iter(_fetched))]
     _fetched[path] = file.tell(), changed
     return changed
 
 
-def _fetch_web(path: str, file: BinaryIO) -> None:
+def _fetch_web(path: str, file: BinaryIO) -> int | None:
     """From beginning to end, for want of anything better."""
 
     def get() -> None:
         file.seek(0)
         file.truncate()
+        web.ANSWERS.clear()
         _store(path).get_file(path, file)
 
     _tried(path, get)
+    return _changed(web.ANSWERS[-1])
 
 
 def stamp(path: str) -> tuple[int | None, int | None]:
     """Size of a file and when it was changed, in ns, where the server tells; of a file just fetched, what it told then."""
     if path not in _fetched:
         told = _info(path)
-        return told.get("size"), None if scheme_of(path) in WEB else _changed(told)
+        return told.get("size"), _changed(told)
     return _fetched[path]
 
 
@@ -189,12 +189,17 @@ def _version(told: dict[str, Any]) -> list[Any]:
 
 def _changed(told: dict[str, Any]) -> int | None:
     """When a file was changed, in ns; each store has its own word for it."""
+    if "Last-Modified" in told:
+        with contextlib.suppress(ValueError):
+            told = {"mtime": email.utils.parsedate_to_datetime(told["Last-Modified"])}
     when = next((told[name] for name in ("LastModified", "mtime", "created") if told.get(name) is not None), None)
     return (when - EPOCH) // MICROSECOND * 1000 if isinstance(when, dt.datetime) else None
 
 
 def _bare(path: str) -> str:
-    """A name as its store has it: ``bucket/folder/name``."""
+    """A name as its store has it: ``bucket/folder/name``; on the web all of it."""
+    if scheme_of(path) in WEB:
+        return path
     return path.partition("://")[2].strip("/")
 
 
@@ -223,14 +228,9 @@ def _store(path: str) -> Any:  # noqa: ANN401
 
     for name in LOGGERS:  # what is wrong is said once, in a line
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    scheme = scheme_of(path)
+    scheme = str(scheme_of(path))
     if scheme in WEB:
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-        client = {"timeout": timeout, "trust_env": True, "headers": {"Accept-Encoding": "identity"}}
-        # quoted again, a signed address would lose its signature
-        return fsspec.filesystem(scheme, client_kwargs=client, encoded=path.isascii() and " " not in path)
+        return web.store(scheme, path, connect=CONNECT_SECONDS, read=READ_SECONDS)
     if scheme == "s3":
         once = {"retries": {"total_max_attempts": 1}, "connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
         store = fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=once)

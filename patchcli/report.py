@@ -61,7 +61,9 @@ class Report:
         """How many inputs were not tried."""
         return self._inputs - self.done - self.failed - self.skipped - len(self.planned)
 
-    def add(self, source: str, target: str, faults: list[str], *, skipped: bool = False, planned: Planned | None = None) -> None:
+    def add(
+        self, source: str, target: str | None, faults: list[str], *, skipped: bool = False, planned: Planned | None = None
+    ) -> None:
         """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would."""
         now = time.monotonic()
         spent, self._last = now - self._last, now
@@ -69,7 +71,13 @@ class Report:
         if status != "planned":
             setattr(self, status, getattr(self, status) + 1)
         self._kinds.update(kind_of(fault) for fault in faults)
-        record = {"input": source, "output": target, "status": status, "errors": faults, "seconds": round(spent, 4)}
+        record: dict[str, object] = {
+            "input": source,
+            "output": target,
+            "status": status,
+            "errors": faults,
+            "seconds": round(spent, 4),
+        }
         if planned is not None:
             self.planned.append(planned)
             record |= {name: getattr(planned, name) for name in PLAN}
@@ -97,8 +105,13 @@ class Report:
         size = f"{plans['bytes']} bytes, up to {in_megabytes(plans['memory'])} memory each"
         return f"{len(self.planned)}{of} inputs: {most}{patches}{size}"
 
+    def counts_in_words(self) -> str:
+        """What became of the inputs, in a line."""
+        counts = ((self.done, "done"), (self.skipped, "up to date"), (self.failed, "failed"))
+        return f"{self._inputs} inputs: {', '.join(f'{count} {what}' for count, what in counts if count)}"
+
     def in_words(self) -> str:
-        """The same in a line."""
+        """How many failed, and of what, in a line."""
         kinds = "; ".join(f"{count} x {kind}" for kind, count in self._kinds.most_common(MANY_KINDS))
         return f"{self.failed} of {self._inputs} inputs failed: {kinds}"
 
@@ -118,8 +131,11 @@ class Report:
 def kind_of(fault: str) -> str:
     """What kind of error a sentence tells of: its first clause, without numbers and names.
 
+    >>> kind_of("a 3.npz: cannot be written: no space left on device")
+    'cannot be written'
     >>> kind_of("has 600 pixels (width=30 height=20); allowed are 100, or more with --max-pixels")
     'has N pixels'
     """
-    clause = re.split(r"[;:(]", fault, maxsplit=1)[0]
+    unnamed = re.sub(r"^.*: (?=cannot be written: )", "", fault)  # which is said of an output, and names it
+    clause = re.split(r"[;:(]", unnamed, maxsplit=1)[0]
     return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", clause)).strip()

@@ -76,12 +76,14 @@ def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bo
     assert record is not None
     same = bool(paths)
     for path in paths:
-        got = read_record(path)
-        if got is None:
-            fault: str | None = "exists and does not say that patchcli made it"
-        else:
+        fault: str | None = "exists and does not say that patchcli made it"
+        try:
+            got = read_record(path)
+        except PatchcliError as error:
+            got, fault = None, f"exists but {error}"
+        if got is not None:
             fault = difference(got, record)
-            same = same and got.inputs == record.inputs
+            same = same and got.inputs == record.inputs and _known(record.inputs)
         if fault is not None:
             if not overwrite:
                 raise UsageError(f"{path}: {fault}; {WAY_OUT}")
@@ -89,15 +91,36 @@ def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bo
     return same
 
 
+def _known(inputs: dict[str, Any]) -> bool:
+    """Whether it is known of all inputs when they changed; some web servers don't tell."""
+    return all(isinstance(stamp, str) or (stamp is not None and None not in stamp) for stamp in inputs.values())
+
+
 def read_record(path: str) -> Record | None:
-    """How a stack or an image was made; None where it does not say."""
+    """How a stack or an image was made; None where it does not say.
+
+    Raises:
+        PatchcliError: the file cannot be read, is empty or a damaged stack.
+    """
     try:
         with files.open_head(path) as file:
             start = file.read(len(ZIP))
             file.seek(0)
-            if start != ZIP:
-                note = images.note_of(file)
-                return None if note is None else Record.from_json(note)
-            return Meta.from_json(NpzReader(file).open("meta").load_text()).record
-    except (PatchcliError, OSError):
+            if not start:
+                raise PatchcliError("is empty")
+            if start == ZIP:
+                return _record_of_stack(NpzReader(file))
+            note = images.note_of(file)
+    except OSError as error:
+        raise PatchcliError(f"cannot be read: {files.reason(error)}") from None
+    try:
+        return None if note is None else Record.from_json(note)
+    except PatchcliError:
+        return None
+
+
+def _record_of_stack(reader: NpzReader) -> Record | None:
+    try:
+        return Meta.from_json(reader.open("meta").load_text()).record
+    except PatchcliError:
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from patchcli import places
 from patchcli.files import name_of
 from patchcli.jobs import Said
 from patchcli.report import Report
 from patchcli.unfinished import flushing_together
+from patchcli.voice import Bar
 from patchcli.work import Outcome, attempt, attempts
 
 if TYPE_CHECKING:
@@ -19,23 +20,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from patchcli.jobs import Task
+    from patchcli.voice import Voice
     from patchcli.work import Work
 
 DONE, FAILED, STOPPED = 0, 1, 3
-
-
-class Voice(NamedTuple):
-    """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise.
-
-    ``result`` is for standard output, all else for standard error.
-    """
-
-    error: Callable[[str], None]
-    result: Callable[[str], None]
-    hint: Callable[[str], None] | None = None
-    done: Callable[[str], None] | None = None
-    progress: bool = False
-    traceback: bool = False
 
 
 class Policy(NamedTuple):
@@ -71,9 +59,23 @@ class Crew(Protocol):
         """What became of them, once all are done."""
 
 
-def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy) -> int:
-    """Do the work on each task, here or elsewhere; the exit code. What is said comes in the order of the tasks."""
-    with _Bar(len(tasks), shown=voice.progress) as bar, Report(policy.report, len(tasks)) as report:
+def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing: Sequence[tuple[str, str]] = ()) -> int:
+    """Do the work on each task, here or elsewhere; the exit code. What is said comes in the order of the tasks.
+
+    Args:
+        tasks: all of the run.
+        work: what is done with each.
+        voice: how the run speaks.
+        policy: what it does beside that.
+        missing: inputs, folders most often, that no task came of, each with what is wrong with it; they are told of first.
+    """
+    with Bar(len(tasks), shown=voice.progress) as bar, Report(policy.report, len(tasks) + len(missing)) as report:
+        voice = bar.beside(voice)
+        for name, fault in missing:
+            report.add(name, None, [fault])
+            voice.error(f"{name}: {fault}")
+            if policy.fail_fast:
+                return _stopped(report, voice)
         for task, outcome in _outcomes(tasks, work, policy, bar):
             name = name_of(task.source, "standard input")
             faults = _told(task, name, outcome, voice, bar)
@@ -84,20 +86,25 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy) -> int:
                 policy.hear(outcome.said)
             if outcome.stop or (faults and policy.fail_fast):
                 bar.close()
-                if not outcome.stop:
-                    voice.error(f"stopped at the first failed input; {report.left} were not tried")
-                return STOPPED
+                return STOPPED if outcome.stop else _stopped(report, voice)
             bar.next(report.failed)
+        bar.close()
+        if bar.over_inputs and voice.done and not report.planned:
+            voice.done(report.counts_in_words())
         if report.failed > 1 and voice.done:
-            bar.close()
             voice.error(report.in_words())
         if report.planned and len(tasks) > 1:
-            bar.close()
             voice.result(report.plans_in_words())
     return FAILED if report.failed else DONE
 
 
-def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: _Bar) -> Iterator[tuple[Task, Outcome]]:
+def _stopped(report: Report, voice: Voice) -> int:
+    """Say that nothing is done after the first failure; the exit code."""
+    voice.error(f"stopped at the first failed input; {report.left} were not tried")
+    return STOPPED
+
+
+def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: Bar) -> Iterator[tuple[Task, Outcome]]:
     """What becomes of each task, in their order, as soon as it is known."""
     todo = sum(not task.done for task in tasks)
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
@@ -140,7 +147,7 @@ def _groups(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
         yield held
 
 
-def _here(work: Work, task: Task, policy: Policy, bar: _Bar) -> Outcome:
+def _here(work: Work, task: Task, policy: Policy, bar: Bar) -> Outcome:
     """Do a task in this process, unless there is nothing left to do."""
     if not task.done:
         return attempt(work, task, bar.tick)
@@ -159,22 +166,22 @@ def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextMa
     return Processes(min(policy.jobs, todo), work, todo)
 
 
-def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: _Bar) -> list[str]:
+def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> list[str]:
     """Say what became of a task; what was wrong with it."""
     if outcome.said is not None:
-        _tell(outcome.said, name, name_of(task.target), voice)
+        _tell(outcome.said, name, name_of(task.target), voice, over_inputs=bar.over_inputs)
         return list(outcome.said.faults)
     assert outcome.fault is not None
     if outcome.stop:
         bar.close()
-    if voice.traceback:
+    if voice.verbose:
         for line in outcome.trace.splitlines():
             voice.error(line)
     voice.error(outcome.fault if outcome.stop else f"{name}: {outcome.fault}")
     return [outcome.fault]
 
 
-def _tell(said: Said, name: str, target: str, voice: Voice) -> None:
+def _tell(said: Said, name: str, target: str, voice: Voice, *, over_inputs: bool) -> None:
     """Pass on what a job has to say."""
     if said.result:
         voice.result(said.result)
@@ -182,45 +189,5 @@ def _tell(said: Said, name: str, target: str, voice: Voice) -> None:
         voice.error(f"{name}: {fault}")
     if said.hint and voice.hint:
         voice.hint(f"{name}: {said.hint}")
-    if voice.done and said.done:
+    if said.done and voice.done and (voice.verbose or not over_inputs):
         voice.done(f"{name} -> {target}: {said.done}")
-
-
-class _Bar:
-    """A tqdm bar: over patches for one input, over inputs for several; nothing where it is not shown."""
-
-    def __init__(self, inputs: int, *, shown: bool) -> None:
-        self._inputs, self._shown = inputs, shown
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        if self._shown and self._inputs > 1:
-            self._open(self._inputs, "image")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _open(self, total: int, unit: str) -> None:
-        import tqdm
-
-        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False)
-
-    def tick(self, now: int, total: int) -> None:
-        """``now`` more of ``total`` patches of the only input are done."""
-        if self._shown and self._inputs == 1:
-            if self._bar is None:
-                self._open(total, "patch")
-            self._bar.update(now)
-
-    def next(self, failed: int) -> None:
-        """One more input is done; so many failed till now."""
-        if self._bar is not None and self._inputs > 1:
-            if failed:
-                self._bar.set_postfix_str(f"{failed} failed", refresh=False)
-            self._bar.update(1)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 from patchcli import memory, runner
 from patchcli.errors import UsageError
-from patchcli.files import is_special, stamp_of
+from patchcli.files import STREAM, is_special, name_of, stamp_of
 from patchcli.jobs import in_megabytes
 from patchcli.parallel import usable_cpus
 from patchcli.places import is_remote
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
     from patchcli.inputs import Found
     from patchcli.jobs import Said, Task
+    from patchcli.voice import Voice
     from patchcli.work import Work
+
+ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
+HIGHEST_PORT = 65535
 
 
 def run(
@@ -27,16 +32,16 @@ def run(
     found: Found,
     tasks: Sequence[Task],
     work: Work,
-    voice: runner.Voice,
+    voice: Voice,
     hear: Callable[[Said], None] = lambda _said: None,
 ) -> int:
     """Do the work on each task; the exit code, folders that could not be searched included."""
-    for fault in found.faults:
-        voice.error(fault)
-    tell = voice.hint if found.paths else voice.error  # nothing at all to do is rather a folder that is not mounted
-    for folder in found.empty:
-        if tell:
-            tell(f"{folder}: holds no file to read")
+    missing = list(found.faults)
+    if not found.paths:  # nothing at all to do is rather a folder that is not mounted
+        missing += found.empty
+    elif voice.hint:
+        for folder, why in found.empty:
+            voice.hint(f"{folder}: {why}")
     _check_executor(given)
     if given["resume"]:
         tasks = _resumed(given, tasks, work)
@@ -47,8 +52,7 @@ def run(
     elif jobs > 1 and voice.hint:
         _warn_of_memory(tasks, work, jobs, voice.hint)
     policy = runner.Policy(given["report"], given["fail_fast"], jobs, given["executor"], hear, given["dry_run"])
-    code = runner.run(tasks, work, voice, policy)
-    return code or (runner.FAILED if found.faults or (found.empty and not found.paths) else code)
+    return runner.run(tasks, work, voice, policy, missing)
 
 
 def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable[[str], None]) -> None:
@@ -71,17 +75,19 @@ def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[T
     """The tasks, those marked that are done already."""
     from patchcli import resume
 
-    if any(task.streams() or any(map(is_special, task.targets())) for task in tasks):
-        raise UsageError(
-            "--resume looks at what files say of how they were made; standard streams and devices have nothing to say"
-        )
+    for task in tasks:
+        mute = [STREAM] if task.streams() else list(filter(is_special, task.targets()))
+        if mute:
+            raise UsageError(
+                f"{name_of(mute[0], 'a standard stream')}: is no file; --resume looks at what files say of how they were made"
+            )
     assert work.recipes is not None
     return resume.sort_out(tasks, work.settings, work.recipes, overwrite=given["overwrite"], tidy=not given["dry_run"])
 
 
 def _check_executor(given: dict[str, Any]) -> None:
     address = given["executor"]
-    if address is not None and not address.startswith(("tcp://", "tls://")):
+    if address is not None and (ADDRESS.fullmatch(address) is None or int(address.rpartition(":")[2]) > HIGHEST_PORT):
         raise UsageError(f"--executor is {address!r}; allowed are tcp://HOST:PORT and tls://HOST:PORT")
     if address is not None and given["jobs"] != 1:
         raise UsageError("--executor and --jobs exclude each other")

@@ -69,8 +69,8 @@ def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outco
 
 
 def _unfinished(error: Exception) -> Outcome:
-    if isinstance(error, OutputError):
-        return Outcome(None, str(error), stop=True)
+    if isinstance(error, PatchcliError):
+        return Outcome(None, str(error), stop=isinstance(error, OutputError))
     raise error
 
 

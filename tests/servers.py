@@ -39,6 +39,7 @@ class Web:
         faults: by path, what becomes of each request for it, the last of them for good: ``"fine"``, a status, ``"reset"``,
             ``"cut"``, ``"slow"`` or ``"hang"``.
         asked: how often each path was asked for.
+        changed: what all files say of when they were changed; None says nothing.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Web:
         self.faults: dict[str, list[str | int]] = {}
         self.asked: Counter[str] = Counter()
         self.address = ""
+        self.changed: str | None = "Tue, 03 Mar 2026 04:05:06 GMT"
 
     def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
         """Answer a GET or HEAD, well or as the faults say."""
@@ -68,7 +70,8 @@ class Web:
             return
         request.send_response(200)
         request.send_header("Content-Length", str(len(body)))
-        request.send_header("Last-Modified", "Tue, 03 Mar 2026 04:05:06 GMT")
+        if self.changed is not None:
+            request.send_header("Last-Modified", self.changed)
         request.send_header("ETag", '"1"')
         request.end_headers()
         if request.command == "HEAD":

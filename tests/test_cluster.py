@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tests.conftest import Run, gray, refused, write_image
 from tests.test_pool import mixed, tree
 
@@ -133,7 +134,12 @@ def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Lo
         free.bind(("127.0.0.1", 0))
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         refused(patchcli(*call, nobody), f"--executor {nobody}: no scheduler answers")
-    refused(patchcli(*call, "nonsense://x"), "--executor is 'nonsense://x'; allowed are tcp://HOST:PORT and tls://HOST:PORT")
+    for address in ("nonsense://x", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://:8786", "tcp://127.0.0.1:x"):
+        refused(patchcli(*call, address), f"--executor is {address!r}; allowed are tcp://HOST:PORT and tls://HOST:PORT")
+    port = servers.free_port()
+    with servers.process(sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port), port=port) as other:
+        address = other.replace("http://", "tcp://")
+        refused(patchcli(*call, address), f"--executor {address}: no scheduler answers: what is there does not speak as one")
     wait_for(loopback, 0)
     refused(patchcli(*call, loopback.address), "has no workers")
     refused(patchcli(*call, loopback.address, "-j", 2), "--executor and --jobs exclude each other")
@@ -143,7 +149,7 @@ def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Lo
 def test_a_scheduler_that_goes_away_stops_the_run(tmp_path: Path, cluster: Loopback) -> None:
     for number in range(40):
         write_image(tmp_path / f"{number:02}.png", gray(400, 400, seed=number))
-    arguments = ["extract", ".", "-s", "24", "--stride", "3", "-d", "out", "--executor", cluster.address]
+    arguments = ["extract", ".", "-s", "24", "--stride", "3", "-d", "out", "--executor", cluster.address, "--report", "r"]
     running = subprocess.Popen([sys.executable, "-m", "patchcli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE)
     while not list(tmp_path.glob("out/*.npz")):
         time.sleep(0.01)
@@ -151,3 +157,6 @@ def test_a_scheduler_that_goes_away_stops_the_run(tmp_path: Path, cluster: Loopb
     _, said = running.communicate(timeout=60)
     assert said.decode() == f"patchcli: --executor {cluster.address}: the scheduler went away\n"
     assert running.returncode == 3
+    *_, record, last = map(json.loads, (tmp_path / "r").read_text().splitlines())
+    assert (record["status"], last["summary"]["failed"]) == ("failed", 1)
+    assert last["summary"]["left"] > 0

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
-import pty
 import re
 import shlex
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -419,50 +415,6 @@ def test_signals_leave_nothing_behind(number: signal.Signals, tmp_path: Path) ->
     assert error == b""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "there.npz"]
     assert (tmp_path / "there.npz").read_bytes() == b"precious"
-
-
-def on_terminal(arguments: list[str], folder: Path, stream: str) -> tuple[int, str]:
-    """Run with one standard stream on a terminal; exit code and what the terminal showed."""
-    primary, secondary = pty.openpty()
-    fcntl.ioctl(primary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    streams: dict[str, Any] = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.PIPE,
-        stream: secondary,
-    }
-    with subprocess.Popen([sys.executable, "-m", "patchcli", *arguments], cwd=folder, **streams) as process:
-        os.close(secondary)
-        shown = b""
-        if stream != "stdin":
-            while True:
-                try:
-                    part = os.read(primary, 1 << 16)
-                except OSError:  # the other end is closed
-                    break
-                if not part:
-                    break
-                shown += part
-        out, error = process.communicate(timeout=60)
-    os.close(primary)
-    return process.returncode, (shown + (out or b"") + (error or b"")).decode()
-
-
-def test_terminal(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png", gray(300, 300))
-    call = ["extract", "a.png", "-s", "8", "--stride", "1", "--overwrite", "-o"]
-    code, shown = on_terminal([*call, "a.npz"], tmp_path, "stderr")
-    assert code == 0
-    assert "100%" in shown or "patch/s" in shown
-    assert "a.png -> a.npz: 85849 patches of width=8 height=8" in shown
-    code, shown = on_terminal([*call, "a.npz", "-q"], tmp_path, "stderr")
-    assert (code, shown) == (0, "")
-    code, shown = on_terminal([*call, "-"], tmp_path, "stdout")
-    assert code == 2
-    assert "standard output is a terminal and the output is binary; redirect it or give -o FILE" in shown
-    code, shown = on_terminal(["extract"], tmp_path, "stdin")
-    assert code == 2
-    assert "Usage: patchcli extract [OPTIONS] INPUTS..." in shown
 
 
 def test_verbose_and_environment(patchcli: Run, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_verbose_from_the_environment_names_itself_and_one_line_stays_one(sample
         ),
         ("crop a.png -o b.png", {"CROP_BOX": "1 2 3"}, "--box"),
         ("merge a.npz -o b.png --reduce max", {"MERGE_WINDOW": "hann"}, "--window is for --reduce mean, not for max"),
-        ("merge a.npz -o b.png", {"MERGE_OUTPUT_DIR": "out"}, "-o and -d exclude each other"),
+        ("crop a.png --box 0 0 4 4 -o b.png", {"CROP_FIT_REPORT": "x"}, "--fit-report is for --fit"),
         ("extract a.png -s 8", {"EXTRACT_OUTPUT": "a.npz"}, "a.npz: exists already; allowed with --overwrite"),
         ("extract -s 8 -o b.npz", {"EXTRACT_FILES_FROM": "no list"}, "no list: cannot be read: no such file or directory"),
     ],
@@ -94,6 +94,39 @@ def test_errors_name_the_variable(sample: Run, tmp_path: Path, call: str, variab
     refused(ran, sentence)
     assert ran.stderr.decode().rstrip("\n").endswith(f"; PATCHCLI_{name} gives --{option}")
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("call", "variables", "made"),
+    [
+        ("extract a.png -s 8 --stride 4 -o b.npz", {"OVERLAP": "50%"}, "b.npz"),
+        ("extract a.png -s 8 --overlap 50% -o b.npz", {"STRIDE": "3"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz", {"OUTPUT_DIR": "out"}, "b.npz"),
+        ("extract a.png -s 8 -d out", {"OUTPUT": "b.npz"}, "out/a.png.npz"),
+        ("extract a.png -s 8 -o b.npz -v", {"QUIET": "1"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz -q", {"VERBOSE": "1"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz --gray", {"CHANNEL": "0"}, "b.npz"),
+        ("crop a.png --box 0 0 4 4 -o b.png", {"NORMALIZED_BOX": "0 0 1 1"}, "b.png"),
+        ("crop a.png --box 0 0 4 4 -o b.png", {"BOXES": "gone.csv"}, "b.png"),
+    ],
+)
+def test_the_command_line_wins_over_what_it_excludes(
+    sample: Run, tmp_path: Path, call: str, variables: dict[str, str], made: str
+) -> None:
+    assert sample(*call.split()).returncode == 0
+    expected = (tmp_path / made).read_bytes()
+    (tmp_path / made).unlink()
+    ((name, value),) = variables.items()
+    variable = f"PATCHCLI_{call.split(maxsplit=1)[0].upper()}_{name}"
+    ran = sample(*call.split(), **{variable: value})
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / made).read_bytes() == expected
+    assert variable.encode() not in ran.stderr
+
+
+def test_the_environment_does_not_win_over_itself(sample: Run) -> None:
+    both = {"PATCHCLI_EXTRACT_STRIDE": "4", "PATCHCLI_EXTRACT_OVERLAP": "50%"}
+    refused(sample("extract", "a.png", "-s", 8, "-o", "b.npz", **both), "--stride and --overlap exclude each other")
 
 
 def test_errors_about_other_options_name_no_variable(sample: Run) -> None:

@@ -42,7 +42,7 @@ def test_failed_output_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_output_that_came_into_being_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
-    with pytest.raises(OutputError, match=r"a\.bin: cannot be written: file exists"), create(str(target)) as file:
+    with pytest.raises(PatchcliError, match=r"a\.bin: cannot be written: it exists by now"), create(str(target)) as file:
         file.write(b"new")
         target.write_bytes(b"other")
     assert target.read_bytes() == b"other"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +42,7 @@ def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.Monke
     found = find(given("in"), (".png", ".tif"))
     assert (found.paths, found.faults, found.empty) == (expected, [], [])
     assert find(given("in/a", "x.jpg", "-"), (".png", ".tif")).paths == ["in/a/d.tif", "x.jpg", "-"]
-    assert find(given("in/a"), (".png",)).empty == ["in/a"]
+    assert find(given("in/a"), (".png",)).empty == [("in/a", "holds no file to read")]
 
 
 def test_a_folder_keeps_its_paths_and_leaves_the_outputs_out(patchcli: Run, tmp_path: Path) -> None:
@@ -87,15 +91,29 @@ def test_a_name_of_one_dash_in_a_list_is_a_file(patchcli: Run, tmp_path: Path) -
     assert patchcli("extract", "-s", 8, "--files-from", "-", "-o", "x.npz", stdin=b"-\n").returncode == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root searches every folder")
-def test_a_locked_folder_fails_and_the_rest_goes_on(patchcli: Run, tmp_path: Path) -> None:
+UNPRIVILEGED = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(bool(UNPRIVILEGED) and shutil.which("setpriv") is None, reason="root searches every folder")
+def test_a_locked_folder_is_an_input_that_failed_and_the_rest_goes_on(tmp_path: Path) -> None:
     tree(tmp_path)
     (tmp_path / "in/z").chmod(0)
-    done = patchcli("extract", "in", "-s", 8, "-d", "out")
+    call = [*UNPRIVILEGED, sys.executable, "-m", "patchcli", "extract", "in", "-s", "8", "-d", "out", "--report", "r"]
+    done = subprocess.run([*call, "-v"], capture_output=True, cwd=tmp_path, check=False)
+    stopped = subprocess.run([*call, "--fail-fast", "--overwrite"], capture_output=True, cwd=tmp_path, check=False)
+    assert stopped.returncode == 3
+    assert stopped.stderr.decode().splitlines()[1] == "patchcli: stopped at the first failed input; 5 were not tried"
+    again = subprocess.run([*call, "--overwrite"], capture_output=True, cwd=tmp_path, check=False)
     (tmp_path / "in/z").chmod(0o755)
-    assert done.returncode == 1
-    assert b"in/z: cannot be searched: permission denied" in done.stderr
+    assert done.returncode == again.returncode == 1
+    assert again.stderr == b"patchcli: in/z: cannot be searched: permission denied\n"
     assert len(list((tmp_path / "out").rglob("*.npz"))) == 5
+    first, *_, last = map(json.loads, (tmp_path / "r").read_text().splitlines())
+    assert (first["input"], first["output"], first["status"]) == ("in/z", None, "failed")
+    assert first["errors"] == ["cannot be searched: permission denied"]
+    summary = last["summary"]
+    assert [summary[name] for name in ("inputs", "done", "failed", "left")] == [6, 5, 1, 0]
+    assert summary["errors"] == {"cannot be searched": 1}
 
 
 def test_templates_give_each_its_output(patchcli: Run, tmp_path: Path) -> None:
@@ -134,7 +152,9 @@ def test_bad_calls(call: str, stdin: str, sentence: str, patchcli: Run, tmp_path
 def test_folders_without_files(patchcli: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_image(tmp_path / "a.png", gray())
-    refused(patchcli("extract", "empty", "-s", 8, "-d", "x"), "empty: holds no file to read", 1)
+    refused(patchcli("extract", "empty", "-s", 8, "-d", "x", "--report", "r"), "empty: holds no file to read", 1)
+    first, last = map(json.loads, (tmp_path / "r").read_text().splitlines())
+    assert (first["input"], first["status"], last["summary"]["errors"]) == ("empty", "failed", {"holds no file to read": 1})
     done = patchcli("extract", "empty", "a.png", "-s", 8, "-d", "x")
     assert (done.returncode, done.stderr) == (0, b"patchcli: empty: holds no file to read\n")
 

@@ -16,7 +16,8 @@ import pytest
 
 from patchcli.jobs import Said, Task, Tick
 from patchcli.pool import KILLED, Processes
-from patchcli.runner import Policy, Voice, run
+from patchcli.runner import Policy, run
+from patchcli.voice import Voice
 from patchcli.work import Work
 from tests.conftest import Run, gray, write_image
 

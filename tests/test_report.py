@@ -104,3 +104,30 @@ def test_reports_that_cannot_be(patchcli: Run, tmp_path: Path) -> None:
 
 def test_kinds_of_errors() -> None:
     assert kind_of("has suffix '.xyz' where 3 were; allowed are none") == "has suffix '...' where N were"
+    assert kind_of("in: out/a.npz: cannot be written: it exists by now; allowed with --overwrite") == "cannot be written"
+
+
+def test_an_output_that_cannot_be_written_is_counted_as_that(patchcli: Run, tmp_path: Path) -> None:
+    names = batch(tmp_path)
+    (tmp_path / "out").write_bytes(b"in the way")
+    assert patchcli("extract", *names, "-s", 8, "-d", "out/9", "--report", "r").returncode == 3
+    record, last = records((tmp_path / "r").read_text())
+    assert record["errors"] == ["out/9/0.png.npz: cannot be written: not a directory"]
+    assert last["summary"]["errors"] == {"cannot be written": 1}
+
+
+def test_one_that_is_made_by_another_run_meanwhile_fails_alone(tmp_path: Path) -> None:
+    for number in range(9):
+        write_image(tmp_path / f"{number}.png", gray(*((1500, 1500) if number == 0 else (20, 30)), seed=number))
+    call = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "8", "--stride", "2", "-d", "out", "--report", "r"]
+    running = subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE)
+    while not (tmp_path / "out").exists():  # the first, which takes a while; by then all others have been looked for
+        assert running.poll() is None
+    (tmp_path / "out/3.png.npz").write_bytes(b"of another")
+    assert running.communicate()[1] == (
+        b"patchcli: ./3.png: out/3.png.npz: cannot be written: it exists by now; allowed with --overwrite\n"
+    )
+    assert running.returncode == 1
+    assert (tmp_path / "out/3.png.npz").read_bytes() == b"of another"
+    assert [record["status"] for record in records((tmp_path / "r").read_text())[:-1]] == [*3 * ["done"], "failed", *5 * ["done"]]
+    assert len(list((tmp_path / "out").iterdir())) == 9

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from patchcli import images
+from patchcli.errors import PatchcliError
 from patchcli.record import Record, difference
 from patchcli.resume import read_record
 from tests.conftest import Run, gray, read_image, refused, write_image
@@ -95,9 +96,15 @@ def test_what_does_not_change_outputs_does_not_count(patchcli: Run, tmp_path: Pa
 def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -> None:
     folder_of_images(tmp_path / "in", 1)
     call = ["extract", "in/0.png", "-s", 8, "-o", "x.npz", "--resume"]
-    for content in (b"", b"notes", b"PK\x03\x04", (tmp_path / "in/0.png").read_bytes()):
+    unsaid = "and does not say that patchcli made it"
+    for content, fault in (
+        (b"", "but is empty"),
+        (b"notes", unsaid),
+        (b"PK\x03\x04", "but is truncated or damaged: it is no whole zip file (File is not a zip file)"),
+        ((tmp_path / "in/0.png").read_bytes(), unsaid),
+    ):
         (tmp_path / "x.npz").write_bytes(content)
-        refused(patchcli(*call), "x.npz: exists and does not say that patchcli made it; allowed are")
+        refused(patchcli(*call), f"x.npz: exists {fault}; allowed are")
         assert (tmp_path / "x.npz").read_bytes() == content
     np.savez(tmp_path / "x.npz", patches=np.zeros(3))
     refused(patchcli(*call), "x.npz: exists and does not say that patchcli made it")
@@ -143,8 +150,14 @@ def test_formats_without_a_place_for_it_are_refused(patchcli: Run, tmp_path: Pat
     for suffix in ("bmp", "npy"):
         call = ["crop", "a.png", "--box", 1, 2, 9, 8, "-o", f"c.{suffix}", "--resume"]
         refused(patchcli(*call), f"c.{suffix}: {suffix.upper()} cannot hold how it was made; allowed with --resume are png, tiff")
-    refused(patchcli("extract", "-", "-s", 4, "-o", "x.npz", "--resume"), "standard streams and devices have nothing to say")
-    refused(patchcli("extract", "a.png", "-s", 4, "-o", "-", "--resume"), "standard streams and devices have nothing to say")
+    refused(
+        patchcli("extract", "-", "-s", 4, "-o", "x.npz", "--resume"),
+        "a standard stream: is no file; --resume looks at what files say",
+    )
+    refused(
+        patchcli("extract", "a.png", "-s", 4, "-o", "-", "--resume"),
+        "a standard stream: is no file; --resume looks at what files say",
+    )
     boxes = ["crop", "a.png", "--boxes", "-", "-o", "x.npz", "--resume"]
     refused(patchcli(*boxes, stdin=b"x,y,w,h\n1,1,2,2\n"), "allowed with --resume are -d and -o TEMPLATE")
 
@@ -234,11 +247,13 @@ def test_a_killed_run_is_completed_to_the_same_tree(patchcli: Run, tmp_path: Pat
         write_image(source / f"{number:03}.png", gray(40 + number % 7, 50, seed=number))
     call = ["extract", "in", "-s", 16, "--stride", 8, "-j", jobs, "-d"]
     assert patchcli(*call, "whole").returncode == 0
-    command = [sys.executable, "-m", "patchcli", *map(str, call), "out"]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
-    enough = int(chance.integers(1, count - 50))
-    while running.poll() is None and len(list((tmp_path / "out").rglob("*.npz"))) < enough:
-        time.sleep(0.001)
+    command = [sys.executable, "-m", "patchcli", *map(str, call), "out", "--report", "-"]
+    # A small pipe that is read line by line holds the run back: it cannot be at its end before it is killed.
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, pipesize=4096)
+    enough = int(chance.integers(1, count - 150))
+    assert running.stdout is not None
+    for _ in range(enough):
+        running.stdout.readline()
     time.sleep(chance.random() * 0.005)
     running.send_signal(signal.SIGKILL)
     running.communicate()
@@ -275,4 +290,5 @@ def test_files_of_a_living_run_are_left_alone(tmp_path: Path) -> None:
 def test_records_are_read_from_nothing_else(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", gray())
     assert read_record(str(tmp_path / "a.png")) is None
-    assert read_record(str(tmp_path / "missing")) is None
+    with pytest.raises(PatchcliError, match="cannot be read: no such file"):
+        read_record(str(tmp_path / "missing"))

@@ -185,12 +185,13 @@ class Records:
         return Record(command, settings, {part: self._stamped(paths) for part, paths in inputs.items()})
 
     def _stamped(self, paths: str | tuple[str, ...]) -> Any:  # noqa: ANN401  what JSON holds
-        """Name, size and time of a file; of several a digest, so that a record has an end."""
+        """Name, size and time of a file; of several a digest, so that a record has an end; None where a time is not known."""
         if isinstance(paths, str):
             if paths not in self._stamps:
                 self._stamps[paths] = files.stamp_of(paths)
             return list(self._stamps[paths])
-        return hashlib.sha256(json.dumps([self._stamped(path) for path in paths]).encode()).hexdigest()
+        stamps = [self._stamped(path) for path in paths]
+        return None if any(None in stamp for stamp in stamps) else hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
 
     def note(self, target: str) -> str:
         """The same as text; empty where there is none."""
