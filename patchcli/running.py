@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchcli import memory, runner
 from patchcli.errors import UsageError
-from patchcli.files import STREAM, is_special, name_of, stamp_of
+from patchcli.files import STREAM, is_special, name_of, size_of
 from patchcli.jobs import in_megabytes
 from patchcli.parallel import usable_cpus
 from patchcli.places import is_remote
@@ -61,7 +61,7 @@ def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable
     if free is None:
         return
     local = (task for task in tasks if not task.done and not task.streams() and not is_remote(task.source))
-    largest = heapq.nlargest(jobs, local, key=lambda task: stamp_of(task.source)[1] or 0)
+    largest = heapq.nlargest(jobs, local, key=lambda task: size_of(task.source))
     assert work.planner is not None
     planning = work._replace(job=work.planner())
     said = [attempt(planning, task).said for task in largest]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.files import create, open_input
+from patchcli.files import open_input
 from patchcli.layouts import LAYOUTS, UNROLLED, roll, stack_shape, unroll
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader, pieces
 from patchcli.npzwriter import NpzWriter, size_of
+from patchcli.outputs import create
 from patchcli.parallel import WriteBehind, ahead
 from patchcli.patches import check_origins, check_stack
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from patchcli.errors import OutputError, PatchcliError
-from patchcli.files import create, is_special, open_input
+from patchcli.files import is_special, open_input
+from patchcli.outputs import create
 from patchcli.parallel import ahead
 from patchcli.places import World, full, within
 

@@ -55,13 +55,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faults": set(),
     "web": set(),
     "remote": {"errors", "faults", "places", "web"},
-    "files": {"behind", "errors", "places", "remote", "unfinished"},
+    "files": {"errors", "places", "remote"},
+    "outputs": {"behind", "errors", "files", "places", "remote", "unfinished"},
     "folders": {"errors", "files", "places", "remote", "shards"},
     "npz": {"errors"},
     "npzwriter": set(),
     "record": set(),
     "meta": KERNELS | {"patches", "layouts", "record"},
-    "stack": KERNELS | {"layouts", "parallel", "patches", "files", "npz", "npzwriter", "meta"},
+    "stack": KERNELS | {"layouts", "parallel", "patches", "files", "npz", "npzwriter", "outputs", "meta"},
     "payload": KERNELS | {"layouts", "npz", "parallel", "stack", "meta"},
     "notes": set(),
     "openers": {"errors"},
@@ -70,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"axis", "box", "errors", "grid", "files", "images", "meta", "places", "record"},
     "jobs.extract": KERNELS
     | {"folders", "record", "shards", "items", "layouts", "parallel", "patches", "select", "files", "images", "meta", "stack"}
-    | {"jobs"},
+    | {"jobs", "outputs"},
     "jobs.merge": KERNELS
     | {
         "npz",
@@ -85,11 +86,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "windows",
         "files",
         "images",
+        "outputs",
         "stack",
         "jobs",
     },
-    "jobs.crop": {"record", "axis", "errors", "grid", "box", "cropping", "descent", "fit", "files", "images", "jobs"},
-    "jobs.crops": KERNELS | {"box", "cropping", "files", "meta", "npzwriter", "stack", "jobs", "jobs.crop"},
+    "jobs.crop": {"record", "axis", "errors", "grid", "box", "cropping", "descent", "fit", "files", "images", "jobs", "outputs"},
+    "jobs.crops": KERNELS | {"box", "cropping", "files", "meta", "npzwriter", "outputs", "stack", "jobs", "jobs.crop"},
     "jobs.planning": {"files", "images", "jobs", "meta"},
     "jobs.plan_extract": KERNELS
     | {"files", "images", "jobs", "jobs.extract", "jobs.planning", "meta", "patches", "record", "select", "shards", "stack"},
@@ -131,7 +133,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "jobs.plan_extract",
     },
     "commands.merge": COMMAND | {"formats", "images", "ranks", "rules", "templates", "windows", "jobs.merge", "jobs.plan_merge"},
-    "commands.crop": COMMAND | {"box", "boxes", "files", "formats", "places", "spans", "taps", "jobs.crop", "jobs.plan_crop"},
+    "commands.crop": COMMAND
+    | {"box", "boxes", "files", "formats", "outputs", "places", "spans", "taps", "jobs.crop", "jobs.plan_crop"},
     "commands.completion": {"completion"},
     "commands": set(),
     "cli": {"completion", "endings", "errors", ""},

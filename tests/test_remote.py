@@ -18,6 +18,7 @@ import pytest
 
 from patchcli import cli, files, placing, remote
 from patchcli.errors import OutputError, PatchcliError
+from patchcli.outputs import Outputs, create
 from patchcli.places import World, within
 from patchcli.templates import expand
 from tests import servers
@@ -238,7 +239,7 @@ def test_outputs_are_kept_unless_told_otherwise(store: str, patchcli: Run, tmp_p
 @both
 def test_an_output_that_came_into_being_meanwhile_is_kept(store: str) -> None:
     with within(World(remote=(scheme(store),))):
-        outputs = files.Outputs()
+        outputs = Outputs()
         with (
             pytest.raises(PatchcliError, match=r"b\.bin: cannot be written: it exists by now"),
             outputs,
@@ -333,7 +334,7 @@ def test_a_large_file_comes_and_goes_in_pieces(store: str, tmp_path: Path, monke
     data = np.random.default_rng(0).integers(0, 256, (12 << 20) + 5, np.uint8).tobytes()
     monkeypatch.setattr(remote, "PIECE", 5 << 20)
     with within(World(remote=(scheme(store),))):
-        with files.create(f"{store}/large.bin") as file:
+        with create(f"{store}/large.bin") as file:
             file.write(data)
         with files.open_input(f"{store}/large.bin") as file:
             assert file.read() == data
@@ -342,10 +343,10 @@ def test_a_large_file_comes_and_goes_in_pieces(store: str, tmp_path: Path, monke
 
 def test_outputs_come_all_or_none(tmp_path: Path, s3: str) -> None:
     with within(World(remote=("s3",))):
-        with pytest.raises(RuntimeError, match="half way"), files.create(f"{s3}/a.bin"):
+        with pytest.raises(RuntimeError, match="half way"), create(f"{s3}/a.bin"):
             raise RuntimeError("half way")
         (tmp_path / "full").touch()
-        with pytest.raises(OutputError, match="no such bucket"), files.Outputs() as outputs:
+        with pytest.raises(OutputError, match="no such bucket"), Outputs() as outputs:
             for name in (str(tmp_path / "local"), f"{s3}/a.bin", "s3://nosuchbucket/b.bin"):
                 with outputs.create(name) as file:
                     file.write(b"new")
@@ -435,9 +436,9 @@ def test_names_are_made_from_remote_names() -> None:
 
 def test_a_signal_removes_what_is_unfinished(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys\nfrom patchcli import endings, files, places\n"
+        "import os, signal, sys\nfrom patchcli import endings, places\nfrom patchcli.outputs import create\n"
         "endings.end_by_signals('SIGTERM')\n"
-        "with places.within(places.World(remote=('s3',))), files.create('s3://b/a.bin') as file:\n"
+        "with places.within(places.World(remote=('s3',))), create('s3://b/a.bin') as file:\n"
         "    file.write(b'x'); file.flush(); print(len(os.listdir()), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
     )

@@ -15,6 +15,7 @@ import pytest
 
 from patchcli import images
 from patchcli.errors import PatchcliError
+from patchcli.outputs import create
 from patchcli.record import Record, difference
 from patchcli.resume import read_record
 from tests.conftest import Run, gray, read_image, refused, write_image
@@ -271,10 +272,10 @@ def test_a_killed_run_is_completed_to_the_same_tree(patchcli: Run, tmp_path: Pat
 
 
 def test_files_of_a_living_run_are_left_alone(tmp_path: Path) -> None:
-    from patchcli import files, leftovers
+    from patchcli import leftovers
 
     target = str(tmp_path / "a.npz")
-    with files.create(target) as file:
+    with create(target) as file:
         file.write(b"x")
         leftovers.remove([target])
         assert len(list(tmp_path.glob(".a.npz.*.tmp"))) == 1

@@ -13,6 +13,7 @@ from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS, SUFFIXES
 from patchcli.jobs import crop as job
+from patchcli.outputs import create
 from patchcli.places import is_remote
 from patchcli.spans import OUTSIDE
 from patchcli.taps import RESAMPLING, STILL
@@ -96,7 +97,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     work = Work(job.crop_one, settings, job.recipes, _planner)
     code = running.run(given, found, tasks, work, voice, lambda said: curve.extend(said.curve))
     if report is not None and not given["dry_run"]:
-        with files.create(report, overwrite=given["overwrite"]) as file:
+        with create(report, overwrite=given["overwrite"]) as file:
             file.write("".join(f"{line}\n" for line in curve).encode())
     ctx.exit(code)
 

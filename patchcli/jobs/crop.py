@@ -13,6 +13,7 @@ from patchcli.box import check_boxes, normalized_box, pixel_box
 from patchcli.cropping import crop
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, read_image, size_in_words
+from patchcli.outputs import create
 from patchcli.record import differing
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def save(target: str, cropped: NDArray[Any], settings: CropSettings, note: str, 
     """Write a crop as an image."""
     name = images.format_of(target, settings.image_format)
     images.check_holds(name, cropped.shape, cropped.dtype)
-    with files.create(target, overwrite=overwrite) as file:
+    with create(target, overwrite=overwrite) as file:
         images.write(file, cropped, name, note)
 
 

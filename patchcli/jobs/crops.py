@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from patchcli import files
 from patchcli.box import pixel_box
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.grid import Grid
@@ -17,6 +16,7 @@ from patchcli.jobs.crop import CropSettings, cut, save
 from patchcli.jobs.crop import recipes as one_recipe
 from patchcli.meta import Meta, Source
 from patchcli.npzwriter import NpzWriter
+from patchcli.outputs import create
 from patchcli.stack import Stack, write_meta, write_stack
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Collector:
         """Write the file: a patch stack where the crops are patches of one image, else a file of crops."""
         assert self._held is not None
         done = np.flatnonzero(self._image >= 0)
-        with files.create(target, overwrite=self._settings.overwrite) as file:
+        with create(target, overwrite=self._settings.overwrite) as file:
             if self._patches(done):
                 write_stack(file, self._stack(done))
                 return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli import files, images
+from patchcli import images
 from patchcli.errors import PatchcliError
 from patchcli.folders import Folders
 from patchcli.grid import Grid, Part
@@ -16,6 +16,7 @@ from patchcli.items import pixel_bytes
 from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, check_pixels, read_image, size_in_words
 from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
+from patchcli.outputs import Outputs, remove
 from patchcli.parallel import ahead
 from patchcli.patches import CUT_BYTES, cut, cut_at, pad
 from patchcli.record import Record, differing
@@ -95,7 +96,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     most = settings.shard_patches or count
     parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
     mark = mark_of(Part(grid, 0, count, index)) if settings.shard_patches else 0
-    with files.Outputs(overwrite=settings.overwrite or task.replace) as outputs:
+    with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
             if number:
                 padded, source = _belonging(path, grid, settings, "companion")
@@ -124,7 +125,7 @@ def _remove_others(task: Task, count: int) -> None:
         now = {shard_name(target, number, count) for number in range(count)}
         for path in folders.shards(target):
             if path not in now:
-                files.remove(path)
+                remove(path)
 
 
 def grid_of(length: Pair, settings: ExtractSettings) -> Grid:

@@ -14,6 +14,7 @@ from patchcli.errors import PatchcliError
 from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
 from patchcli.jobs import Recipe, Records, Said, Task, Tick, blamed, check_pixels
 from patchcli.npz import MAGIC, NpzReader
+from patchcli.outputs import Outputs
 from patchcli.patches import blocks
 from patchcli.payload import Payload, Picker, StackFile
 from patchcli.places import is_remote
@@ -82,7 +83,7 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
         wanted = wanted_of(payload, settings)
         name = images.format_of(task.target, settings.image_format)
         merged, window = _fold(payload, wanted, name, settings, tick)
-    with files.Outputs(overwrite=settings.overwrite or task.replace) as outputs:
+    with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         if task.cover is not None:
             cover = _cover_image(merged, window)
             check_cover(task.cover, cover.shape, cover.dtype)
