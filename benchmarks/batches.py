@@ -80,19 +80,19 @@ def loop(source: Path, target: Path, patch: int) -> float:
 
 def run(table: Table, folder: Path, *, quick: bool) -> None:
     """Measure runs over folders."""
-    options = {"seconds": 0.0, "least": 3 if quick else 7}
-    large = photographs(folder / "512", 300 if quick else 1500, 512)
+    few, most = (3, 3) if quick else (5, 9)  # rounds: long ones, short ones
+    large = photographs(folder / "512", 300 if quick else 2400, 512)
     out = folder / "out"
     alone = partial(cut, large, out, 64)
     two = partial(cut, large, out, 64, "-j", "2")
     name = f"{len(list(large.iterdir()))} PNGs of 512x512, patch 64"
-    table.add(compare("batch", f"-j 2, {name}", "-j 1", two, alone, limit=1 / 1.8, **options))  # type: ignore[arg-type]
-    table.add(compare("batch", "two runs, a half each", "-j 1", partial(both, large, out, 64), alone, **options))  # type: ignore[arg-type]
+    table.add(compare("batch", f"-j 2, {name}", "-j 1", two, alone, limit=1 / 1.8, seconds=0, least=few))
+    table.add(compare("batch", "two runs, a half each", "-j 1", partial(both, large, out, 64), alone, seconds=0, least=few))
     small = photographs(folder / "256", 1000, 256)
     plain = partial(loop, small, out, 64)
     one = partial(cut, small, out, 64)
     name = "extract, 1000 PNGs of 256x256, patch 64"
-    table.add(compare("batch", name, "imread, cut, np.savez in a loop", one, plain, limit=1.3, **options))  # type: ignore[arg-type]
+    table.add(compare("batch", name, "imread, cut, np.savez in a loop", one, plain, limit=1.3, seconds=0, least=most))
     for path in (large, small, out):
         shutil.rmtree(path)
     many(table, folder, FEW if quick else MANY)

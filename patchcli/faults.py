@@ -82,6 +82,7 @@ def _sentence(error: Exception, scheme: str) -> str:
     cut = bool(kinds & (PASSING | LASTING)) or isinstance(error, ConnectionError)
     cases = (
         (isinstance(error, CutOffError), str(error)),
+        ("aiohttp.TooManyRedirects" in kinds, "its address leads to others without end"),
         ("aiohttp.InvalidURL" in kinds, "is no web address; allowed are https://host/name and http://host/name"),
         (
             bool(kinds & NO_CREDENTIALS),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.files import STREAM, name_of, open_input, reason
-from patchcli.places import is_remote
+from patchcli.places import WEB, is_remote, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,11 +67,14 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
 
 
 def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, found: Found) -> None:
-    """A remote name is a file if it ends as files do that are read, a folder if it ends in a slash; else its server is asked."""
+    """A name on the web is a file; another is one if it ends as files do that are read, a folder if it ends in a slash.
+
+    Of all others the server is asked.
+    """
     from patchcli import remote
 
     try:
-        if name.lower().endswith(suffixes) or not (name.endswith("/") or remote.is_folder(name)):
+        if scheme_of(name) in WEB or name.lower().endswith(suffixes) or not (name.endswith("/") or remote.is_folder(name)):
             found.paths.append(name)
             return
         avoid = None if output_dir is None else output_dir.rstrip("/") + "/"

@@ -37,7 +37,7 @@ class Web:
     Attributes:
         files: bytes by path, without the query.
         faults: by path, what becomes of each request for it, the last of them for good: ``"fine"``, a status, ``"reset"``,
-            ``"cut"``, ``"slow"`` or ``"hang"``.
+            ``"cut"``, ``"slow"``, ``"hang"`` or ``"round"`` (sent to itself).
         asked: how often each path was asked for.
         changed: what all files say of when they were changed; None says nothing.
     """
@@ -64,6 +64,12 @@ class Web:
         if fault == "reset":
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.connection.close()
+            return
+        if fault == "round":
+            request.send_response(302)
+            request.send_header("Location", path)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
             return
         if fault == "hang":
             time.sleep(3)

@@ -476,6 +476,14 @@ def test_a_web_file_is_done_again_unless_its_server_says_that_it_did_not_change(
     assert [run(), run()] == ["done", "done"]
 
 
+def test_addresses_that_are_no_file(patchcli: Run, web: Web) -> None:
+    web.files |= {"/round.png": b"", "/folder/": b"<html>"}
+    web.faults["/round.png"] = ["round"]
+    call = ["extract", "--remote", "http", "-s", 8, "-d", "x"]
+    refused(patchcli(*call, f"{web.address}/folder/"), f"{web.address}/folder/: starts with b'<html>'; allowed are images", 1)
+    refused(patchcli(*call, f"{web.address}/round.png"), "cannot be read: its address leads to others without end", 1)
+
+
 def test_a_dry_run_looks_at_web_files(patchcli: Run, tmp_path: Path, web: Web) -> None:
     web.files["/a.png"] = png(tmp_path)
     planned = patchcli("extract", f"{web.address}/a.png", "--remote", "http", "-s", 8, "-o", "a.npz", "-n")
