@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from patchcli.errors import UsageError, one_line
+from patchcli.files import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,10 @@ def _effect(ctx: click.Context, option: click.Option) -> str:
     return f"gives {_long(option.secondary_opts)}" if option.secondary_opts else f"leaves {_long(option.opts)} out"
 
 
+def _names(option: click.Parameter) -> list[str]:
+    return [*option.opts, *option.secondary_opts]
+
+
 def _long(names: list[str]) -> str:
     return max(names, key=len)
 
@@ -86,6 +91,8 @@ def _origins(ctx: click.Context, message: str) -> str:
     found = ""
     for option, variable in _from_environment(ctx):
         value = os.environ.get(variable)
-        if words & {*option.opts, *option.secondary_opts} or message.startswith(f"{value}: "):
+        rivals = set().union(*(pair for pair in RIVALS if option.name in pair))  # overlap is told of as stride
+        about = {name for other in ctx.command.params if other is option or other.name in rivals for name in _names(other)}
+        if words & about or message.startswith(f"{value}: ") or (value == STREAM and f"({STREAM})" in message):
             found += f"; {variable} {_effect(ctx, option)}"
     return found

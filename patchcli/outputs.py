@@ -171,7 +171,7 @@ def _named(path: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except FileExistsError:  # it is in the way of this one, not of those that come after it
-        raise PatchcliError(f"{name_of(path)}: cannot be written: it exists by now; allowed with --overwrite") from None
+        raise PatchcliError(f"{name_of(path)}: cannot be written: it exists by now, made by another program") from None
     except OSError as error:
         raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
 

@@ -107,7 +107,7 @@ class Report:
 
     def counts_in_words(self) -> str:
         """What became of the inputs, in a line."""
-        counts = ((self.done, "done"), (self.skipped, "up to date"), (self.failed, "failed"))
+        counts = ((self.done, "done"), (self.skipped, "up to date"), (self.failed, "failed"), (self.left, "not tried"))
         return f"{self._inputs} inputs: {', '.join(f'{count} {what}' for count, what in counts if count)}"
 
     def in_words(self) -> str:

@@ -75,7 +75,7 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
             report.add(name, None, [fault])
             voice.error(f"{name}: {fault}")
             if policy.fail_fast:
-                return _stopped(report, voice)
+                return _stopped(report, voice, bar, early=True)
         for task, outcome in _outcomes(tasks, work, policy, bar):
             name = name_of(task.source, "standard input")
             faults = _told(task, name, outcome, voice, bar)
@@ -85,8 +85,7 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
             if outcome.said:
                 policy.hear(outcome.said)
             if outcome.stop or (faults and policy.fail_fast):
-                bar.close()
-                return STOPPED if outcome.stop else _stopped(report, voice)
+                return _stopped(report, voice, bar, early=not outcome.stop)
             bar.next(report.failed)
         bar.close()
         if bar.over_inputs and voice.done and not report.planned:
@@ -98,9 +97,13 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
     return FAILED if report.failed else DONE
 
 
-def _stopped(report: Report, voice: Voice) -> int:
-    """Say that nothing is done after the first failure; the exit code."""
-    voice.error(f"stopped at the first failed input; {report.left} were not tried")
+def _stopped(report: Report, voice: Voice, bar: Bar, *, early: bool) -> int:
+    """Say how far it came, and whether the first failure ended it; the exit code."""
+    bar.close()
+    if early:
+        voice.error(f"stopped at the first failed input; {report.left} were not tried")
+    if bar.over_inputs and voice.done:
+        voice.done(report.counts_in_words())
     return STOPPED
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+USUAL_COLUMNS = 80
 
 
 class Voice(NamedTuple):
@@ -44,7 +47,7 @@ class Bar:
     def _open(self, total: int, unit: str) -> None:
         import tqdm
 
-        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False)
+        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False, ncols=_columns())
 
     def beside(self, voice: Voice) -> Voice:
         """The same voice, for which the bar makes room."""
@@ -92,3 +95,11 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _columns() -> int | None:
+    """The usual width where a terminal does not know its own, which would leave the bar none; else tqdm asks for it."""
+    try:
+        return None if os.get_terminal_size(sys.stderr.fileno()).columns else USUAL_COLUMNS
+    except (OSError, ValueError):
+        return None

@@ -129,6 +129,15 @@ def test_the_environment_does_not_win_over_itself(sample: Run) -> None:
     refused(sample("extract", "a.png", "-s", 8, "-o", "b.npz", **both), "--stride and --overlap exclude each other")
 
 
+def test_errors_about_what_two_options_share_name_the_variable(sample: Run) -> None:
+    ran = sample("extract", "a.png", "-s", 8, "-o", "-", PATCHCLI_EXTRACT_REPORT="-")
+    refused(ran, "standard output (-) was given twice; it can be written once; PATCHCLI_EXTRACT_REPORT gives --report")
+    assert sample("extract", "a.png", "-s", 8, "-o", "b.npz").returncode == 0
+    ran = sample("extract", "a.png", "-s", 8, "-o", "b.npz", "--resume", PATCHCLI_EXTRACT_OVERLAP="50%")
+    refused(ran, "b.npz: was made with --stride at 8x8, not at 4x4")
+    assert b"; PATCHCLI_EXTRACT_OVERLAP gives --overlap" in ran.stderr
+
+
 def test_errors_about_other_options_name_no_variable(sample: Run) -> None:
     ran = sample("extract", "a.png", "-o", "b.npz", "-s", "x", PATCHCLI_EXTRACT_STRIDE="4", PATCHCLI_EXTRACT_LAYOUT="grid")
     refused(ran, "'x' is no size")

@@ -107,7 +107,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "voice": set(),
     "runner": {"cluster", "files", "jobs", "places", "pool", "report", "unfinished", "voice", "work"},
     "options": {"errors", "files", "formats", "images", "jobs", "parameters", "places", "remote", "voice"},
-    "environment": {"errors"},
+    "environment": {"errors", "files"},
     "completion": {"errors"},
     "inputs": {"errors", "files", "places", "remote"},
     "placing": {"errors", "folders", "files", "inputs", "jobs", "places", "templates"},

@@ -19,10 +19,10 @@ from tests.conftest import gray, write_image
 BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, gif"
 
 
-def on_terminal(arguments: list[str], folder: Path, stream: str) -> tuple[int, str]:
+def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100) -> tuple[int, str]:
     """Run with one standard stream on a terminal; exit code and what the terminal showed."""
     primary, secondary = pty.openpty()
-    fcntl.ioctl(primary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    fcntl.ioctl(primary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     streams: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
@@ -104,6 +104,19 @@ def test_failures_are_counted_beside_the_bar(tmp_path: Path) -> None:
         write_image(tmp_path / f"in/x{number}.png", gray(200, 200, seed=number))
     _, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out"], tmp_path, "stderr")
     assert ", 3 failed]" in shown
+
+
+def test_a_terminal_that_does_not_know_its_width_has_a_bar_too(tmp_path: Path) -> None:
+    batch(tmp_path)
+    _, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out"], tmp_path, "stderr", columns=0)
+    assert "/9 [" in shown
+
+
+def test_a_run_that_stops_says_how_far_it_came(tmp_path: Path) -> None:
+    batch(tmp_path)
+    code, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out", "--fail-fast"], tmp_path, "stderr")
+    assert code == 3
+    assert left_standing(shown)[-2:] == ["9 inputs: 1 failed, 8 not tried", ""]
 
 
 def test_with_v_each_input_has_its_line_too(tmp_path: Path) -> None:
