@@ -39,7 +39,7 @@ def main() -> None:
             flow = functional.affine_grid(theta, [1, 2, *towards.shape[:2]], align_corners=align == "aligned")
             options: Any = {"mode": how, "padding_mode": outside, "align_corners": align == "aligned"}
             crop = functional.grid_sample(image.permute(2, 0, 1)[None], flow, **options)[0].permute(1, 2, 0)
-            (crop * towards).sum().backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward((crop * towards).sum())
             held["box"].append(corners)
             held["to_box"].append(np.zeros(4) if box.grad is None else np.asarray(box.grad))
             for name, value in (
