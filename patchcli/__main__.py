@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
 def main() -> None:
     """Run the command line; until it is loaded, Ctrl-C just ends the process."""
+    # Its threads spin when they begin, on the cores that other workers start on; large work has threads of our own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from patchcli import cli

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from patchcli import __version__, leftovers
 from patchcli.errors import UsageError
-from patchcli.work import Outcome, attempt_all, together
+from patchcli.work import Outcome, attempt_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,12 @@ class Cluster:
     Args:
         address: of the scheduler.
         work: what they do.
-        todo: how many tasks there will be.
 
     Raises:
         UsageError: no scheduler there, none of its workers has this version of the program, no library for it.
     """
 
-    def __init__(self, address: str, work: Work, todo: int) -> None:
+    def __init__(self, address: str, work: Work) -> None:
         try:
             import distributed
         except ImportError:
@@ -52,9 +51,8 @@ class Cluster:
         self._targets: list[str] = []
         self._waiting: dict[Future[list[Outcome]], Sequence[Task]] = {}
         self._killed: type[Exception] = distributed.KilledWorker
-        threads = sum(self._client.nthreads().values())
-        self.ahead = max(FEWEST_AHEAD, 4 * threads)
-        self.together = together(todo, threads)
+        self.workers = sum(self._client.nthreads().values())
+        self.ahead = max(FEWEST_AHEAD, 4 * self.workers)
 
     def _check_scheduler(self, distributed: Any) -> None:  # noqa: ANN401
         """See that a scheduler answers: a client waits for ever where something else does."""

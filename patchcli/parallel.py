@@ -61,20 +61,21 @@ def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], thread
                 future.cancel()
 
 
-_KEPT: list[bool] = []
+LARGEST_KEPT = (1 << 25) - (1 << 16)  # bytes; glibc has no higher limit
+_KEPT = [0]
 
 
-def reuse_memory() -> None:
-    """Have the C library keep the memory of arrays that are freed, for work that makes many of a few MB.
+def reuse_memory(largest: int = LARGEST_KEPT) -> None:
+    """Have the C library keep the memory of arrays that are freed, up to ``largest`` bytes each, for work that makes many.
 
     glibc takes arrays of more than 128 kB from the system and gives them back, so that each is paged in again, unless one
-    of nearly 32 MB was freed before: from then on it keeps up to 64 MB (mallopt(3), M_MMAP_THRESHOLD). That one is never
+    as large was freed before: from then on it keeps up to twice its size (mallopt(3), M_MMAP_THRESHOLD). That one is never
     touched and costs nothing. Two threads ran twice as fast for it.
     """
-    if not _KEPT:
+    if largest > _KEPT[0]:
         import numpy as np
 
-        _KEPT.append(np.empty((1 << 25) - (1 << 16), np.uint8).size > 0)
+        _KEPT[0] = np.empty(largest, np.uint8).size
 
 
 class WriteBehind:

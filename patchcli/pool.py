@@ -10,11 +10,11 @@ import signal
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from typing import TYPE_CHECKING, Self
 
 from patchcli import endings, leftovers, places, unfinished
-from patchcli.work import Outcome, attempt_all, together
+from patchcli.work import Outcome, attempt_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,16 +34,15 @@ class Processes:
     Args:
         jobs: how many.
         work: what they do.
-        todo: how many tasks there will be.
     """
 
-    def __init__(self, jobs: int, work: Work, todo: int) -> None:
+    def __init__(self, jobs: int, work: Work) -> None:
         self._jobs, self._work = jobs, work
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self._single: concurrent.futures.ProcessPoolExecutor | None = None  # for tasks that are done again
         self._waiting: dict[Future[list[Outcome]], Sequence[Task]] = {}
         self.ahead = 4 * jobs  # one slow task must not leave the others without work
-        self.together = together(todo, jobs)
+        self.workers = jobs
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +138,9 @@ def _begin(work: Work) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     endings.end_by_signals("SIGTERM")
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    names = contextlib.ExitStack()  # what is sent at once is too little to flush folders after it
+    names.enter_context(unfinished.flushing_together())
+    util.Finalize(None, names.close, exitpriority=0)
 
 
 def _do(tasks: Sequence[Task]) -> list[Outcome]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from patchcli import places
 from patchcli.files import name_of
 from patchcli.jobs import Said
+from patchcli.pace import Pace
 from patchcli.report import Report
 from patchcli.unfinished import flushing_together
 from patchcli.voice import Bar
-from patchcli.work import Outcome, attempt, attempts
+from patchcli.work import Outcome, attempt, attempts, prepare_for_many
 
 if TYPE_CHECKING:
     import contextlib
@@ -50,7 +51,7 @@ class Crew(Protocol):
     """Those who do tasks elsewhere."""
 
     ahead: int  # how often something is sent before the first of it is asked for
-    together: int  # tasks that are sent at once
+    workers: int
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
         """Have some tasks done."""
@@ -111,18 +112,25 @@ def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: Bar) -> It
     """What becomes of each task, in their order, as soon as it is known."""
     todo = sum(not task.done for task in tasks)
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
+        if todo > 1:
+            prepare_for_many()
         with flushing_together():
             yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, policy, bar)), strict=False)
         return
     work = work._replace(recipes=None, planner=None, world=places.anywhere())  # what is not needed there is not imported there
     with _crew(work, policy, todo) as crew:
+        pace = Pace(todo, crew.workers)
         waiting: deque[tuple[list[Task], Future[list[Outcome]] | None]] = deque()
 
         def _next() -> Iterator[tuple[Task, Outcome]]:
             some, future = waiting.popleft()
-            return zip(some, [_here(work, some[0], policy, bar)] if future is None else crew.outcomes(future), strict=False)
+            if future is None:
+                return iter([(some[0], _here(work, some[0], policy, bar))])
+            outcomes = crew.outcomes(future)
+            pace.done(len(some))
+            return zip(some, outcomes, strict=False)
 
-        for some in _groups(tasks, crew.together):
+        for some in _groups(tasks, pace):
             waiting.append((some, crew.submit(some) if _goes(some[0]) else None))
             if len(waiting) > crew.ahead:
                 yield from _next()
@@ -135,11 +143,12 @@ def _goes(task: Task) -> bool:
     return not task.done and not task.streams()
 
 
-def _groups(tasks: Sequence[Task], size: int) -> Iterator[list[Task]]:
-    """Tasks that are sent together, at most ``size``; those that stay are each by itself."""
+def _groups(tasks: Sequence[Task], pace: Pace) -> Iterator[list[Task]]:
+    """Tasks that are sent together; those that stay are each by itself."""
     held: list[Task] = []
     for task in tasks:
-        if held and (len(held) == size or not _goes(task)):
+        if held and (len(held) >= pace.next() or not _goes(task)):
+            pace.sent(len(held))
             yield held
             held = []
         if _goes(task):
@@ -163,10 +172,10 @@ def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextMa
     if policy.executor is not None:
         from patchcli.cluster import Cluster
 
-        return Cluster(policy.executor, work, todo)
+        return Cluster(policy.executor, work)
     from patchcli.pool import Processes
 
-    return Processes(min(policy.jobs, todo), work, todo)
+    return Processes(min(policy.jobs, todo), work)
 
 
 def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> list[str]:

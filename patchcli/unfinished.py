@@ -127,8 +127,12 @@ def _same_mode(number: int, path: str) -> None:
 def flushing_together() -> Iterator[None]:
     """In the block folders are flushed after every `TOGETHER` outputs and at its end, not after each.
 
-    The data of an output are on disk before it has its name, in any case: what a power cut can take is the last names.
+    A block within another leaves it to that. The data of an output are on disk before it has its name, in any case: what a
+    power cut can take is the last names.
     """
+    if _FOLDERS.get(None) is not None:
+        yield
+        return
     folders: list[str] = []
     token = _FOLDERS.set(folders)
     try:

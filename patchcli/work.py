@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from patchcli import behind, places
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.jobs import Said, Task, Tick
+from patchcli.parallel import reuse_memory
 from patchcli.unfinished import flushing_together
 
 if TYPE_CHECKING:
     from patchcli.jobs import Recipe
 
 
-MOST_TOGETHER, SHARES = 8, 64
+MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several
 Job = Callable[[Task, Any, Tick], Said]
 
 
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
 
 def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
     """Do several tasks one after the other, up to the first after which nothing more can be written."""
+    prepare_for_many()
     outcomes = []
     with flushing_together():
         for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
@@ -61,6 +63,11 @@ def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
             if outcome.stop:
                 break
     return outcomes
+
+
+def prepare_for_many() -> None:
+    """Prepare this process for many tasks."""
+    reuse_memory(MOST_KEPT)
 
 
 def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outcome]:
@@ -72,11 +79,6 @@ def _unfinished(error: Exception) -> Outcome:
     if isinstance(error, PatchcliError):
         return Outcome(None, str(error), stop=isinstance(error, OutputError))
     raise error
-
-
-def together(todo: int, workers: int) -> int:
-    """How many of so many tasks are sent at once: sending costs half a millisecond, and no worker shall wait for the last."""
-    return max(1, min(MOST_TOGETHER, todo // (SHARES * workers)))
 
 
 def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:

@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from patchcli import unfinished
 from patchcli.jobs import Said, Task, Tick
 from patchcli.pool import KILLED, Processes
 from patchcli.runner import Policy, run
@@ -113,8 +115,33 @@ def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path, count: i
     assert sorted(path.stem for path in tmp_path.glob("*.out")) == sorted(said)
 
 
+def naming(task: Task, log: str, tick: Tick) -> Said:  # noqa: ARG001
+    """Give an output its name in the folder of the log, which tells when that is brought to disk."""
+    folder = Path(log).parent
+
+    def seen(number: Any) -> None:
+        assert os.path.samestat(os.fstat(number), folder.stat())
+        with open(log, "a", encoding="ascii") as file:
+            file.write("f")
+
+    os.fsync = seen  # type: ignore[assignment]  # of this worker
+    with open(log, "a", encoding="ascii") as file:
+        file.write(".")
+    unfinished.flush_folder(str(folder))
+    return Said("")
+
+
+def test_workers_bring_folders_to_disk_now_and_then_and_at_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Processes(1, Work(naming, str(log))) as crew:
+        futures = [crew.submit([Task("a", "b")] * 8) for _ in range(10)]
+        assert all(outcome.fault is None for future in futures for outcome in crew.outcomes(future))
+        assert log.read_text() == "." * unfinished.TOGETHER + "f" + "." * 16
+    assert log.read_text() == "." * unfinished.TOGETHER + "f" + "." * 16 + "f"
+
+
 def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
-    with Processes(2, Work(deadly, str(tmp_path)), 8) as crew:
+    with Processes(2, Work(deadly, str(tmp_path))) as crew:
         futures = [crew.submit([Task(str(number), f"{number}.out")]) for number in range(8)]
         assert [outcome.said for outcome in crew.outcomes(futures[0])] == [Said("0")]
     assert children(os.getpid()) == []
