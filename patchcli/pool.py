@@ -40,7 +40,7 @@ class Processes:
         self._jobs, self._work = jobs, work
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self._single: concurrent.futures.ProcessPoolExecutor | None = None  # for tasks that are done again
-        self._waiting: dict[Future[list[Outcome]], Sequence[Task]] = {}
+        self._waiting: dict[Future[list[Outcome]], tuple[Sequence[Task], concurrent.futures.ProcessPoolExecutor]] = {}
         self.ahead = 4 * jobs  # one slow task must not leave the others without work
         self.workers = jobs
 
@@ -64,16 +64,18 @@ class Processes:
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
             future.set_exception(BrokenProcessPool())
-        self._waiting[future] = tasks
+        self._waiting[future] = (tasks, self._pool)
         return future
 
     def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
         """What became of some tasks, once they are done."""
-        tasks = self._waiting[future]
+        tasks, pool = self._waiting[future]
         try:
             return future.result()
         except BrokenProcessPool:
-            self._pool = None
+            if self._pool is pool:  # and not yet another, for what came after it
+                self._pool = None
+            pool.shutdown()  # its other workers are told to end: none may still write what is done again
             return [self._alone(task) for task in tasks]
         finally:
             del self._waiting[future]
@@ -87,6 +89,7 @@ class Processes:
                 future = self._single.submit(_do, [task._replace(replace=True)])
             return future.result()[0]
         except BrokenProcessPool:
+            self._single.shutdown()
             self._single = None
             return Outcome(None, KILLED)
         finally:

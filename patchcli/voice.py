@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-USUAL_COLUMNS = 80
+USUAL_COLUMNS, USUAL_LINES = 80, 24
 
 
 class Voice(NamedTuple):
@@ -47,7 +47,7 @@ class Bar:
     def _open(self, total: int, unit: str) -> None:
         import tqdm
 
-        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False, ncols=_columns())
+        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False, **_room())
 
     def beside(self, voice: Voice) -> Voice:
         """The same voice, for which the bar makes room."""
@@ -97,9 +97,11 @@ class Bar:
             self._bar = None
 
 
-def _columns() -> int | None:
-    """The usual width where a terminal does not know its own, which would leave the bar none; else tqdm asks for it."""
+def _room() -> dict[str, Any]:
+    """The usual size where a terminal does not know its own, which would leave the bar no room; else tqdm asks for it."""
     try:
-        return None if os.get_terminal_size(sys.stderr.fileno()).columns else USUAL_COLUMNS
+        size = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError):
-        return None
+        return {}
+    usual = {} if size.columns else {"ncols": USUAL_COLUMNS}
+    return usual if size.lines else {**usual, "nrows": USUAL_LINES}

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,34 @@ def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path, count: i
     assert errors == [f"always: {KILLED}"]
     assert said == [name for name in names if name != "always"]
     assert sorted(path.stem for path in tmp_path.glob("*.out")) == sorted(said)
+
+
+def slowly(task: Task, folder: str, tick: Tick) -> Said:
+    """The same, but not at once."""
+    time.sleep(0.02)
+    return deadly(task, folder, tick)
+
+
+def test_after_a_killed_worker_there_are_no_more_of_them_than_before(tmp_path: Path) -> None:
+    names = ["always", *map(str, range(100))]
+    most = [0]
+    ended = threading.Event()
+
+    def count() -> None:
+        while not ended.is_set():
+            most[0] = max(most[0], len(children(os.getpid())))
+
+    watching = threading.Thread(target=count)
+    watching.start()
+    try:
+        errors: list[str] = []
+        tasks = [Task(name, f"{name}.out") for name in names]
+        assert run(tasks, Work(slowly, str(tmp_path)), Voice(errors.append, print), Policy(jobs=2)) == 1
+    finally:
+        ended.set()
+        watching.join()
+    assert errors == [f"always: {KILLED}"]
+    assert most[0] == 3  # the third does again what was under way
 
 
 def naming(task: Task, log: str, tick: Tick) -> Said:  # noqa: ARG001

@@ -19,10 +19,10 @@ from tests.conftest import gray, write_image
 BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, gif"
 
 
-def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100) -> tuple[int, str]:
+def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100, lines: int = 24) -> tuple[int, str]:
     """Run with one standard stream on a terminal; exit code and what the terminal showed."""
     primary, secondary = pty.openpty()
-    fcntl.ioctl(primary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(primary, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     streams: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
@@ -106,9 +106,10 @@ def test_failures_are_counted_beside_the_bar(tmp_path: Path) -> None:
     assert ", 3 failed]" in shown
 
 
-def test_a_terminal_that_does_not_know_its_width_has_a_bar_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("columns", "lines"), [(0, 24), (100, 0), (0, 0)])
+def test_a_terminal_that_does_not_know_its_size_has_a_bar_too(tmp_path: Path, columns: int, lines: int) -> None:
     batch(tmp_path)
-    _, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out"], tmp_path, "stderr", columns=0)
+    _, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out"], tmp_path, "stderr", columns, lines)
     assert "/9 [" in shown
 
 
