@@ -10,7 +10,7 @@ from patchcli.boxlist import BadRow, Row, rows_of
 from patchcli.errors import OutputError, PatchcliError, UsageError
 from patchcli.files import STREAM
 from patchcli.formats import FORMATS, SUFFIXES
-from patchcli.images import format_of
+from patchcli.images import format_of, output_name
 from patchcli.inputs import Found, find
 from patchcli.jobs import BoxRow, Task
 from patchcli.jobs import crop as job
@@ -28,7 +28,7 @@ def run(given: dict[str, Any]) -> int:
     """Crop every box of a list; the exit code."""
     _check(given)
     name = files.name_of(given["boxes"], "standard input")
-    found = Found([], [], [])
+    found = Found.nothing()
     if given["inputs"] or given["files_from"] is not None or given["null"]:
         found = find(given, SUFFIXES)
         given["inputs"] = tuple(found.paths)
@@ -175,8 +175,9 @@ def _target(given: dict[str, Any], row: Row, source: str, place: int, image_form
     if source == STREAM:
         raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
     stem, suffix = os.path.splitext(placing.below(source))
-    suffix = FORMATS[image_format].suffixes[0] if image_format else suffix
-    return os.path.join(folder, f"{stem}-{place}{suffix}")
+    if image_format:
+        return os.path.join(folder, f"{stem}-{place}{FORMATS[image_format].suffixes[0]}")
+    return os.path.join(folder, output_name(f"{stem}-{place}{suffix}", None))
 
 
 def settings_of(given: dict[str, Any], image_format: str | None) -> job.CropSettings:
@@ -192,4 +193,6 @@ def settings_of(given: dict[str, Any], image_format: str | None) -> job.CropSett
         image_format,
         options.reading_of(given),
         given["overwrite"],
+        given["resume"],
+        given["tell_outside"],
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PIXELS, CORNERS = ("x", "y", "width", "height"), ("x0", "y0", "x1", "y1")
 KEYS = ("input", "box", "normalized_box", "size", "output")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+FARTHEST = 4  # a normalised corner of a list that lies beyond means pixels
 SHORT = {"w": "width", "h": "height"}
 
 
@@ -62,12 +63,25 @@ def rows_of(lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
         first = next(filled)
     except StopIteration:
         raise UsageError(f"{name}: is empty; allowed are JSON Lines, or CSV with a line of column names") from None
+    if first[1].strip() in ("{", "[") or (first[1].lstrip().startswith("{") and not first[1].rstrip().endswith("}")):
+        raise UsageError(
+            f"{name}: is JSON over several lines; allowed are JSON Lines, an object a line ('jq -c .' makes them), and CSV"
+        )
     found = _json_rows(first, filled) if first[1].lstrip().startswith("{") else _csv_rows(first, filled, name)
     count = 0
     for count, row in enumerate(found, 1):  # noqa: B007  how many there were
         yield row
     if not count:
         raise UsageError(f"{name}: has column names and no rows; allowed is a box a line")
+
+
+def _check_corners(box: Box, given: str) -> None:
+    """Refuse normalised corners so far outside the image that they are meant as pixels."""
+    if any(abs(corner) > FARTHEST for corner in box):
+        raise PatchcliError(
+            f"has {given} {', '.join(f'{corner:g}' for corner in box)}, which are pixels: normalised corners lie in -1..1, and "
+            f"beyond -{FARTHEST}..{FARTHEST} none is allowed; the columns of boxes in pixels are {','.join(PIXELS)}"
+        )
 
 
 def _json_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]]) -> Iterator[Row | BadRow]:
@@ -110,6 +124,8 @@ def _json_row(number: int, fields: dict[str, Any]) -> Row:
     if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):  # noqa: PLR2004
         size = f"{size[0]}x{size[1]}"
     x, y, width, height = box
+    if given[0] == "normalized_box":
+        _check_corners((x, y, width, height), given[0])
     return Row(number, fields.get("input"), (x, y, width, height), given[0] != "box", _size(size), fields.get("output"))
 
 
@@ -129,7 +145,13 @@ def _size(given: object) -> Pair | None:
 def _csv_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]], name: str) -> Iterator[Row | BadRow]:
     if first[1].lstrip().startswith("["):
         raise UsageError(f"{name}: begins with a JSON array; allowed are JSON Lines, an object a line, and CSV")
-    columns = [SHORT.get(column, column) for column in (cell.strip().lower() for cell in next(csv.reader([first[1]]), []))]
+    cells = [cell.strip() for cell in next(csv.reader([first[1]]), [])]
+    if sum(NUMBER.fullmatch(cell) is not None for cell in cells) >= len(PIXELS):
+        raise UsageError(
+            f"{name}: begins with a box, where the names of the columns must stand, such as input,{','.join(PIXELS)}; got "
+            f"{first[1].strip():.60}"
+        )
+    columns = [SHORT.get(cell.lower(), cell.lower()) for cell in cells]
     sets = [words for words in (PIXELS, CORNERS) if set(words) <= set(columns)]
     if len(sets) != 1 or len(set(columns)) != len(columns):
         fault = "twice the same" if len(set(columns)) != len(columns) else "both kinds of box" if sets else "no box"
@@ -156,5 +178,7 @@ def _csv_row(number: int, cells: dict[str, str], words: tuple[str, ...]) -> Row:
             raise PatchcliError(f"has {word} {cells[word]!r:.40}; allowed is a number")
         box.append(float(cells[word]))
     first, second, third, fourth = box
+    if words is CORNERS:
+        _check_corners((first, second, third, fourth), ",".join(words))
     size, output = _size(cells.get("size") or None), cells.get("output") or None
     return Row(number, cells.get("input") or None, (first, second, third, fourth), words is CORNERS, size, output)

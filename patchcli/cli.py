@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from patchcli import __version__, endings
-from patchcli.errors import OutputError, PatchcliError, UsageError, one_line
+from patchcli.errors import OutputError, PatchcliError, UsageError, one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _fail(code: int, message: str) -> int:
-    click.echo(f"patchcli: {one_line(' '.join(message.split()))}", err=True)
+    click.echo(f"patchcli: {shortened(one_line(' '.join(message.split())))}", err=True)
     return code
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchcli.alpha import premultiplied, unpremultiplied
+from patchcli.errors import PatchcliError
 from patchcli.plan import Plan, Sampling, plan_of, taps_of
 from patchcli.resample import sample
 from patchcli.spans import OUTSIDE, Span
@@ -29,6 +31,7 @@ def crop(
     resampling: str = "bilinear",
     align_corners: bool = False,
     outside: str = "zeros",
+    alpha: int | None = None,
 ) -> NDArray[Any]:
     """Crop boxes of images and sample them at a size: ``affine_grid`` followed by ``grid_sample``.
 
@@ -45,6 +48,8 @@ def crop(
         align_corners: whether -1 and 1 are the centres of the corner pixels instead of the edges of the image.
         outside: what is read outside the image: ``zeros``, ``border`` or ``reflection``; ``error`` refuses such a box.
             ``area`` and ``lanczos`` end at a border of the image that the box does not cross.
+        alpha: number of the channel, from 0, that says how opaque a pixel is, by which ``area`` and ``lanczos`` then weigh the
+            other ones, as Pillow does with RGBA; None where there is none.
 
     Returns:
         A new array ``(h, w[, C])``, or ``(B, h, w[, C])`` of a batch, in the image's dtype. 8-bit numbers, float16 and
@@ -53,7 +58,7 @@ def crop(
 
     Raises:
         PatchcliError: an empty or not finite box, a size out of range, boxes of different own sizes without a size, an
-            unknown word.
+            unknown word, a channel that there is not.
 
     >>> crop(np.arange(16).reshape(4, 4), (1, 1, 2, 2), normalized=False)
     array([[ 5,  6],
@@ -65,21 +70,27 @@ def crop(
     plan = plan_of(image, box, size, sampling)
     if plan.whole.all():
         return _copies(plan, sampling).reshape(plan.shape)
-    parts = [plan] if resampling not in WIDE else (_some(plan, one) for one in np.eye(len(plan.which), dtype=np.bool_))
-    made = [  # boxes of different sizes have different numbers of taps where these widen with the step
-        sample(
-            part.images,
-            part.which,
-            taps_of(part.rows, sampling),
-            taps_of(part.columns, sampling),
-            saturate=resampling == "lanczos" and plan.images.dtype == np.uint8,
-        )
-        for part in parts
-    ]
-    out = made[0] if len(made) == 1 else np.concatenate(made)
+    if alpha is not None and not (isinstance(alpha, (int, np.integer)) and 0 <= alpha < plan.images.shape[3]):
+        raise PatchcliError(f"alpha is {alpha!r:.40}; allowed are None and numbers of channels, 0 to {plan.images.shape[3] - 1}")
+    if resampling in WIDE:  # boxes of different sizes have different numbers of taps
+        made = [_widely(_some(plan, one), sampling, alpha) for one in np.eye(len(plan.which), dtype=np.bool_)]
+        out = made[0] if len(made) == 1 else np.concatenate(made)
+    else:
+        out = sample(plan.images, plan.which, taps_of(plan.rows, sampling), taps_of(plan.columns, sampling))
     if plan.whole.any():
         out[plan.whole] = _copies(_some(plan, plan.whole), sampling)
     return out.reshape(plan.shape)
+
+
+def _widely(plan: Plan, sampling: Sampling, alpha: int | None) -> NDArray[Any]:
+    """One crop by a filter that is as wide as its step, ``(1, h, w, C)``."""
+    rows, columns = taps_of(plan.rows, sampling), taps_of(plan.columns, sampling)
+    saturate = sampling.resampling == "lanczos" and plan.images.dtype == np.uint8
+    if alpha is None:
+        return sample(plan.images, plan.which, rows, columns, saturate=saturate)
+    images = premultiplied(plan.images[plan.which], alpha, rows, columns)
+    crops = sample(images, np.zeros_like(plan.which), rows, columns, saturate=saturate)
+    return unpremultiplied(crops, alpha, plan.images.dtype)
 
 
 def _some(plan: Plan, which: NDArray[np.bool_]) -> Plan:

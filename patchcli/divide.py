@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from patchcli.cover import Cover
     from patchcli.grid import Grid
 
-UNIT_LIKE = -0.5, 1.5  # values between that are not whole look like fractions of a full range
+UNIT_LIKE = -1.5, 1.5  # values between that are not whole look like fractions of a full range
 HALF = 32  # 64-bit integers are added as two halves of this many bits
 
 
@@ -114,7 +114,7 @@ class Divider:
 
     @property
     def unit_like(self) -> tuple[float, float] | None:
-        """Smallest and largest value, where floats of about 0 to 1, as networks give them, became integers as they were."""
+        """Smallest and largest value, where floats of about -1 to 1, as networks give them, became integers as they were."""
         near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1]
         return (self._low, self._high) if near and not self._whole and not self._wanted.unit else None
 

@@ -6,10 +6,17 @@ knows the file puts its name in front, once.
 
 from __future__ import annotations
 
+LONGEST = 300  # characters of a message, behind the name of its file
+
 
 def one_line(text: str) -> str:
     """Text as one line that a terminal can show: a name in it may hold anything."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)
+
+
+def shortened(text: str) -> str:
+    """Text of at most `LONGEST` characters: what a file holds can be of any length; beginning and end say most."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 105]} ... {text[-100:]}"
 
 
 class PatchcliError(ValueError):

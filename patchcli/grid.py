@@ -149,8 +149,21 @@ class Grid:
         row, column = np.divmod(index, self.columns.count)
         return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1)
 
+    def scale_of(self, patch: Pair) -> Pair | None:
+        """``(over, under)``: how often larger patches of another size are, k or 1/k on both axes; None for any other ratio.
+
+        >>> Grid((8, 8), 4).scale_of((8, 8)), Grid((8, 8), 4).scale_of((2, 2)), Grid((8, 8), 4).scale_of((6, 6))
+        ((2, 1), (1, 2), None)
+        """
+        height, width = patch
+        if min(patch) < 1 or height * self.patch[1] != width * self.patch[0]:
+            return None
+        if height % self.patch[0] == 0:
+            return height // self.patch[0], 1
+        return None if self.patch[0] % height else (1, self.patch[0] // height)
+
     def resized(self, patch: Pair, origins: NDArray[np.int64] | None = None) -> tuple[Grid, NDArray[np.int64] | None]:
-        """The same grid where patches, image and all else are larger or smaller by a ratio for each axis.
+        """The same grid where patches, image and all else are larger or smaller by a whole factor, k or 1/k, on both axes.
 
         Args:
             patch: the new size of a patch.
@@ -160,19 +173,21 @@ class Grid:
             The new grid, and new origins; None for all those of the new grid, in order.
 
         Raises:
-            PatchcliError: where that leaves no whole pixels.
+            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels.
         """
         if patch == self.patch:
             return self, origins
-        over, under = patch[0], self.patch[0]
+        scale = self.scale_of(patch)
+        sizes = f"patches have width={patch[1]} height={patch[0]} where width={self.patch[1]} height={self.patch[0]} was recorded"
+        if scale is None:
+            raise PatchcliError(
+                f"{sizes}; allowed are that size, and one that is k or 1/k times as large on both axes, k a whole number"
+            )
+        over, under = scale
         whole = [*self.image, self.margin, *self.offset]
         numbers = np.concatenate([whole, self.rows.starts, self.columns.starts, () if origins is None else origins.ravel()])
-        if over * self.patch[1] != under * patch[1] or (numbers.astype(np.int64) * over % under).any():
-            height, width = self.patch
-            raise PatchcliError(
-                f"patches have width={patch[1]} height={patch[0]} where width={width} height={height} was recorded; allowed are "
-                "that size, and those by whose ratio to it, the same for both, origins, image and margin stay whole pixels"
-            )
+        if (numbers.astype(np.int64) % under).any():
+            raise PatchcliError(f"{sizes}; allowed is 1/{under} of it where image, margin and origins stay whole pixels")
         height, width, margin, row, column = (number * over // under for number in whole)
         dy, dx = (-(-stride * over // under) for stride in self.stride)
         grid = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=self.edge, margin=margin)

@@ -12,49 +12,80 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from patchcli.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.formats import FORMATS, READABLE, SNIFF, WRITABLE
+from patchcli.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from patchcli.openers import Opened
+    from patchcli.axis import Pair
 
 MAX_PIXELS = 178_956_970  # the number from which Pillow refuses an image
+PIXEL_BYTES = 32  # an image may have so many times as many bytes as it may have pixels
 SIDEWAYS = 5  # from this EXIF orientation on, rows become columns
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
 
 
-def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> tuple[NDArray[Any], bool]:
+class Picture(NamedTuple):
+    """An image as it was read.
+
+    Attributes:
+        pixels: a C-contiguous array ``(H, W)`` or ``(H, W, C)`` in the dtype of the file, native byte order.
+        metadata: what its samples mean.
+        rotated: whether it was turned as its EXIF orientation says.
+        hints: what is odd about the file, in a sentence each.
+    """
+
+    pixels: NDArray[Any]
+    metadata: Metadata
+    rotated: bool
+    hints: tuple[str, ...]
+
+
+def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode one image.
 
     Args:
         file: an open binary file that can seek; image libraries may close it.
         page: which page or frame, from 0.
         rotate: turn the image as its EXIF orientation says.
-        max_pixels: refuse larger images before decoding them; 0 for no limit.
-
-    Returns:
-        ``(image, rotated)``: a C-contiguous array ``(H, W)`` or ``(H, W, C)`` in the dtype of the file, native byte order,
-        and whether it was turned.
+        max_pixels: refuse larger images before decoding them, and those of more than `PIXEL_BYTES` times as many bytes; 0 for
+            no limit.
 
     Raises:
         PatchcliError: no image of a known format, a damaged or too large one.
     """
-    name, opened = _open(file, page, max_pixels)
-    pixels, orientation = _guarded(name, opened.decode)
+    said: list[str] = []
+    with overheard(said):
+        name, opened = _open(file, page, max_pixels)
+        pixels, orientation = _guarded(name, opened.decode)
     check_real(pixels.dtype, "image")
     if pixels.shape[:2] != (opened.height, opened.width) or pixels.ndim not in (2, 3):
         raise PatchcliError(f"decoded to shape {pixels.shape} where its header says {(opened.height, opened.width)}")
     if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
         pixels = pixels[:, :, 0]
-    turned = rotate and orientation in TURNS
-    if turned:
-        pixels = TURNS[orientation](pixels)
-    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), turned
+    turn, hints = _turn_of(orientation, rotate=rotate)
+    if turn > 1:
+        pixels = TURNS[turn](pixels)
+    hints += [f"the decoder says: {line}" for line in said]
+    metadata = opened.metadata or Metadata.usual((*pixels.shape, 1)[2])
+    return Picture(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), metadata, turn > 1, tuple(hints))
+
+
+def _turn_of(orientation: object, *, rotate: bool) -> tuple[int, list[str]]:
+    """The EXIF orientation by which to turn an image, 1 for not at all, and what is odd about what the file says of it."""
+    if not rotate:
+        return 1, []
+    turn = as_orientation(orientation)
+    if turn is not None:
+        return turn, []
+    said = orientation if orientation is UNREADABLE else f"the orientation {orientation!r:.40}; allowed are 1 to 8"
+    return 1, [f"has {said}; it was taken as upright, --no-exif-rotate says so too"]
 
 
 class Peeked(NamedTuple):
@@ -63,6 +94,7 @@ class Peeked(NamedTuple):
     Attributes:
         shape: ``(H, W)`` or ``(H, W, C)``, turned if it would be.
         dtype: of the image.
+        metadata: what its samples mean.
         rotated: whether it would be turned.
         memory: about the most bytes held while it is decoded, the image itself among them.
         format: its name.
@@ -70,6 +102,7 @@ class Peeked(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    metadata: Metadata
     rotated: bool
     memory: int
     format: str
@@ -77,15 +110,32 @@ class Peeked(NamedTuple):
 
 def peek(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Peeked:
     """Read no more of an image than its header; arguments and errors are those of `read`, but for damage behind the header."""
-    name, opened = _open(file, page, max_pixels)
-    header = _guarded(name, opened.header)
+    with overheard([]):
+        name, opened = _open(file, page, max_pixels)
+        header: Header = _guarded(name, opened.header)
     check_real(header.dtype, "image")
-    turned = rotate and header.orientation in TURNS
+    turn, _ = _turn_of(header.orientation, rotate=rotate)
     height, width = opened.height, opened.width
-    size = (width, height) if turned and header.orientation >= SIDEWAYS else (height, width)
+    size = (width, height) if turn >= SIDEWAYS else (height, width)
     shape = (*size, header.channels) if header.channels > 1 else size
     nbytes = math.prod(shape) * header.dtype.itemsize
-    return Peeked(shape, header.dtype, turned, nbytes + max(header.scratch, nbytes * turned), name)
+    metadata = opened.metadata or Metadata.usual(header.channels)
+    return Peeked(shape, header.dtype, metadata, turn > 1, nbytes + max(header.scratch, nbytes * (turn > 1)), name)
+
+
+def check_size(size: Pair, pixel_bytes: int, max_pixels: int, what: str = "has", note: str = "") -> None:
+    """Refuse an image ``(H, W)`` of too many pixels, or of more than `PIXEL_BYTES` times as many bytes; 0 is no limit."""
+    height, width = size
+    pixels, nbytes = height * width, height * width * pixel_bytes
+    if max_pixels and pixels > max_pixels:
+        raise PatchcliError(
+            f"{what} {pixels} pixels (width={width} height={height}{note}); allowed are {max_pixels}, or more with --max-pixels"
+        )
+    if max_pixels and nbytes > PIXEL_BYTES * max_pixels:
+        raise PatchcliError(
+            f"{what} {nbytes} bytes (width={width} height={height}{note}, {pixel_bytes} bytes a pixel); allowed are "
+            f"{PIXEL_BYTES * max_pixels}, which is {PIXEL_BYTES} times --max-pixels"
+        )
 
 
 def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
@@ -98,29 +148,23 @@ def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
         raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
     file.seek(0)
     opened: Opened = _guarded(name, lambda: FORMATS[name].open(file, page))
-    if max_pixels and opened.height * opened.width > max_pixels:
-        raise PatchcliError(
-            f"has {opened.height * opened.width} pixels (width={opened.width} height={opened.height}); "
-            f"allowed are {max_pixels}, or more with --max-pixels"
-        )
+    check_size((opened.height, opened.width), opened.pixel_bytes, max_pixels)
     return name, opened
 
 
 def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the call returns
     """Run an image library; what it raises on a damaged file (a dozen types, down to plain Exception) becomes one sentence."""
-    import warnings
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call()
+        return call()
     except (PatchcliError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001
-        said = next(iter(str(error).strip().splitlines()), "")
-        if isinstance(error, ArithmeticError) or not said or any(word in said for word in ("uri", "plugin")):
-            said = "its header makes no sense"  # the library speaks of itself
-        raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {said}") from None
+        words = next(iter(str(error).strip().splitlines()), "")
+        if isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError)) or not words:
+            words = "its header makes no sense"  # the library speaks of itself
+        elif any(word in words for word in ("uri", "plugin", "cannot identify", "<_io", "object at")):
+            words = "its header makes no sense"
+        raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {words}") from None
 
 
 # What EXIF orientation n asks for; 1 is upright. https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, tag 274
@@ -144,15 +188,15 @@ def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise PatchcliError(f"has {channels} channels; allowed for gray are 1 to 4")
 
 
-def to_gray(image: NDArray[Any]) -> NDArray[Any]:
-    """Luma of an image ``(H, W, C)``, alpha dropped, in its dtype ``(H, W)``; a gray one is returned as it is.
+def to_gray(image: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
+    """Luma of an image ``(H, W, C)``, extra samples dropped, in its dtype ``(H, W)``; a gray one is returned as it is.
 
     BT.601 weights over the values as they are stored; integers are rounded to nearest, ties to even.
     """
     check_gray(image.shape, image.dtype)
     if image.ndim == 2:  # noqa: PLR2004
         return image
-    if image.shape[2] < 3:  # noqa: PLR2004
+    if metadata.photometric != "rgb":
         return np.ascontiguousarray(image[:, :, 0])
     luma = sum(weight * image[:, :, channel].astype(np.float64) for channel, weight in enumerate(LUMA))
     return (np.rint(luma) if image.dtype.kind in "iu" else np.asarray(luma)).astype(image.dtype)
@@ -172,9 +216,10 @@ def one_channel(image: NDArray[Any], channel: int) -> NDArray[Any]:
     return np.ascontiguousarray(planes[:, :, channel])
 
 
-def without_alpha(image: NDArray[Any]) -> NDArray[Any]:
-    """The colours of an image: ``(H, W, C)`` loses its last channel if it has two or four; a view."""
-    return image[..., :-1] if image.ndim == 3 and image.shape[2] in (2, 4) else image  # noqa: PLR2004
+def without_alpha(picture: Picture) -> NDArray[Any]:
+    """The channels ``(H, W, C)`` of an image but for alpha; a gray one as it is."""
+    kept = [at for at in range(picture.metadata.channels) if at != picture.metadata.alpha]
+    return picture.pixels if picture.pixels.ndim == 2 else picture.pixels[:, :, kept]  # noqa: PLR2004
 
 
 def format_of(path: str, name: str | None = None) -> str:
@@ -212,14 +257,42 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
     )
 
 
-def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "") -> None:
+def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "", metadata: Metadata | None = None) -> None:
     """Encode an image ``(H, W[, C])`` in a format of `WRITABLE`, which `check_holds` said can hold it.
 
-    ``note`` is ASCII text to be kept in the file, where the format has a place for it.
+    ``note`` is ASCII text to be kept in the file, where the format has a place for it; ``metadata`` says what the samples
+    mean, if they mean something else than is usual for so many.
     """
     writer = FORMATS[name].write
     assert writer is not None
-    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")), note)
+    meant = (metadata or Metadata()).matching((*image.shape, 1)[2])
+    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")), note, meant)
+
+
+def hint_of_samples(name: str, metadata: Metadata | None, channels: int) -> str | None:
+    """What to say where a format will have samples taken for something else than they are."""
+    usual = Metadata.usual(channels)
+    meant = usual if metadata is None else metadata.matching(channels)
+    if FORMATS[name].explains or usual == meant:
+        return None
+    return f"its samples are {meant.in_words()}, and {name.upper()} shows them as {usual.in_words()}; TIFF keeps what they are"
+
+
+def output_name(path: str, image_format: str | None, *, lossless: bool = False) -> str:
+    """The name for an image made from the file ``path``: the same where its suffix stands for a format that can be written.
+
+    Another suffix follows where it does not: that of ``image_format`` if given, else of the format that the file's own programs
+    write, else of PNG.
+
+    >>> output_name("a.png", None), output_name("a.gif", None), output_name("a.svs", None), output_name("a.jpg", "webp")
+    ('a.png', 'a.gif.png', 'a.svs.tif', 'a.jpg.webp')
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    wanted = [image_format] if image_format else [known for known in WRITABLE if FORMATS[known].lossless or not lossless]
+    if any(suffix in FORMATS[known].suffixes for known in wanted):
+        return path
+    own = [known for known in wanted if suffix in FORMATS[known].read_only]
+    return path + FORMATS[(own or wanted)[0]].suffixes[0]
 
 
 def note_of(file: BinaryIO) -> str | None:
@@ -232,7 +305,8 @@ def note_of(file: BinaryIO) -> str | None:
     file.seek(0)
     reading = known.note
     try:
-        note: str | None = _guarded("", lambda: reading(file))
+        with overheard([]):
+            note: str | None = _guarded("", lambda: reading(file))
     except PatchcliError:
         return None
     return note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+MANY = 20  # suffixes that are told one by one
 NOTHING = "holds no file to read"
 OWN = "is the folder for the outputs, which is not searched"
 
@@ -24,11 +26,24 @@ class Found(NamedTuple):
         paths: files, in the order given; those of a folder sorted by name, its subfolders after its files.
         faults: folders that could not be searched, each with what is wrong with it.
         empty: folders without a file to read, each with the reason.
+        passed: how many files of folders were passed over, by suffix, in lower case.
     """
 
     paths: list[str]
     faults: list[tuple[str, str]]
     empty: list[tuple[str, str]]
+    passed: Counter[str]
+
+    @classmethod
+    def nothing(cls) -> Found:
+        """Nothing yet."""
+        return cls([], [], [], Counter())
+
+    def passed_in_words(self) -> str:
+        """What was passed over, most frequent suffix first."""
+        kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.passed.most_common(MANY)]
+        rest = self.passed.total() - sum(count for _, count in self.passed.most_common(MANY))
+        return f"{self.passed.total()} files of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
 
 
 def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
@@ -51,7 +66,7 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
     if "" in names:
         raise UsageError("an empty name was given; allowed are names of files and folders")
     avoid = None if given["output_dir"] is None else os.path.realpath(given["output_dir"])
-    found = Found([], [], [])
+    found = Found.nothing()
     for name in names:
         if is_remote(name):
             _find_remote(name, tuple(suffixes), given["output_dir"], found)
@@ -60,7 +75,7 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
             found.paths.append(name)
             continue
         before = len(found.paths), len(found.faults)
-        found.paths.extend(_below(name, tuple(suffixes), avoid, found.faults))
+        found.paths.extend(_below(name, tuple(suffixes), avoid, found))
         if (len(found.paths), len(found.faults)) == before:
             found.empty.append((name, OWN if os.path.realpath(name) == avoid else NOTHING))
     return found
@@ -78,11 +93,14 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
             found.paths.append(name)
             return
         avoid = None if output_dir is None else output_dir.rstrip("/") + "/"
-        paths = [
-            path
-            for path in remote.search(name)
-            if path.lower().endswith(suffixes) and not (avoid is not None and path.startswith(avoid))
-        ]
+        paths = []
+        for path in remote.search(name):
+            if avoid is not None and path.startswith(avoid):
+                continue
+            if path.lower().endswith(suffixes):
+                paths.append(path)
+            else:
+                found.passed[_suffix(path)] += 1
     except OSError as error:
         found.faults.append((name, f"cannot be searched: {reason(error)}"))
         return
@@ -104,7 +122,11 @@ def _listed(path: str, *, null: bool) -> list[str]:
     return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]
 
 
-def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: list[tuple[str, str]]) -> Iterator[str]:
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, found: Found) -> Iterator[str]:
     """Files of these suffixes below a folder, sorted; hidden ones, links to folders and the output folder are left out."""
     if avoid is not None and os.path.realpath(folder) == avoid:
         return
@@ -112,11 +134,15 @@ def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, faults: li
         with os.scandir(folder) as entries:
             names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[0] != ".")
     except OSError as error:
-        faults.append((folder, f"cannot be searched: {reason(error)}"))
+        found.faults.append((folder, f"cannot be searched: {reason(error)}"))
         return
     for name, is_folder in names:
-        if not is_folder and name.lower().endswith(suffixes):
+        if is_folder:
+            continue
+        if name.lower().endswith(suffixes):
             yield os.path.join(folder, name)
+        else:
+            found.passed[_suffix(name)] += 1
     for name, is_folder in names:
         if is_folder:
-            yield from _below(os.path.join(folder, name), suffixes, avoid, faults)
+            yield from _below(os.path.join(folder, name), suffixes, avoid, found)

@@ -35,16 +35,18 @@ LAYOUTS: dict[str, Callable[[Grid, int, Shape], Shape]] = {
 UNROLLED = ("rows", "columns")
 
 
-def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Shape) -> Shape:
-    """The shape ``(N, h, w[, C])`` of the patches in a payload of ``shape``.
+def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Shape) -> tuple[Shape, bool]:
+    """The shape ``(N, h, w[, C])`` of the patches in a payload of ``shape``, and whether their channels come first in it.
 
     They may have other channels than the image and, in the layouts stack and grid, another size than was recorded: in the
-    others one could not be told from the other.
+    others one could not be told from the other. Channels come first, as PyTorch has them, where ``(C, h, w)`` has a size
+    that the grid can take and the same numbers read as ``(h, w, C)`` have none.
 
     Raises:
         PatchcliError: a payload that is not ``count`` patches of the grid in this layout.
     """
     patch: Shape = grid.patch
+    first = False
     if layout in UNROLLED and len(shape) == 2:  # noqa: PLR2004
         inner = math.prod(patch)
         values = shape[1 if layout == "rows" else 0]
@@ -53,13 +55,29 @@ def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Sha
     elif layout not in UNROLLED:
         lead = 2 if layout == "grid" else 1
         patch, channels = shape[lead : lead + 2], shape[lead + 2 :]
+        first = channels_first(grid, shape[lead:])
+        if first:
+            channels, patch = shape[lead : lead + 1], shape[lead + 1 :]
+            shape = (*shape[:lead], *patch, *channels)
     if len(patch) < 2 or len(channels) > 1 or 0 in shape or shape != LAYOUTS[layout](grid, count, (*patch, *channels)):  # noqa: PLR2004
         height, width = grid.patch
         raise PatchcliError(
             f"patches have shape {shape}; expected {LAYOUTS[layout](grid, count, grid.patch)} or more channels, the layout "
             f"{layout} of {count} patches of width={width} height={height}"
         )
-    return (count, *patch, *channels)
+    return (count, *patch, *channels), first
+
+
+def channels_first(grid: Grid, patch: Shape) -> bool:
+    """Whether the shape of a patch can only be ``(C, h, w)``.
+
+    >>> from patchcli import Grid
+    >>> channels_first(Grid((8, 8), 4), (3, 4, 4)), channels_first(Grid((8, 8), 4), (4, 4, 4))
+    (True, False)
+    """
+    if len(patch) != 3:  # noqa: PLR2004
+        return False
+    return grid.scale_of((patch[0], patch[1])) is None and grid.scale_of((patch[1], patch[2])) is not None
 
 
 def unroll(patches: NDArray[Any], order: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +13,13 @@ from patchcli.dtypes import check_real
 from patchcli.errors import PatchcliError
 from patchcli.grid import Grid
 from patchcli.layouts import LAYOUTS, ORDERS
+from patchcli.metadata import Metadata
 from patchcli.patches import PAD_MODES
 from patchcli.record import Record
 
 FORMAT, VERSION = "patchcli.stack", 1
 NOT_FINITE = ("nan", "inf", "-inf")
+DTYPE = re.compile(r"[<>=|]?[A-Za-z]{1,10}[0-9]{0,3}")  # of what `numpy.dtype` understands, the names of plain numbers
 JSON_NAMES = {
     type(None): "null",
     bool: "true or false",
@@ -51,6 +54,7 @@ class Meta(NamedTuple):
         shard: ``(number, count, mark)`` where the stack is one of several files, numbered from 0; else None. The mark is the
             CRC-32 of the origins of all of them: files of equal marks belong together.
         record: how the file was made; undoing needs nothing of it.
+        metadata: what the samples of the image mean; None for what is usual for so many channels.
     """
 
     grid: Grid
@@ -63,6 +67,7 @@ class Meta(NamedTuple):
     pixel_order: str = "C"
     shard: tuple[int, int, int] | None = None
     record: Record | None = None
+    metadata: Metadata | None = None
 
     def to_json(self) -> str:
         """The text of the ``meta`` member."""
@@ -82,6 +87,7 @@ class Meta(NamedTuple):
                     "mtime_ns": source.mtime_ns,
                     "page": source.page,
                     "rotated": source.rotated,
+                    **({} if self.metadata is None else {"metadata": self.metadata.fields()}),
                 },
                 "grid": {
                     "patch": list(grid.patch),
@@ -113,7 +119,7 @@ class Meta(NamedTuple):
             raise PatchcliError("has a meta member that is no JSON") from None
         top = _Fields(read, "")
         if (kind := top.get("format", str)) != FORMAT:
-            raise PatchcliError(f"has format {kind!r}; expected {FORMAT!r}")
+            raise PatchcliError(f"has format {kind!r:.40}; expected {FORMAT!r}")
         if (version := top.get("version", int)) != VERSION:
             raise PatchcliError(f"is of version {version}; this program reads version {VERSION}")
         image, grid = _Fields(top.get("image", dict), "image."), _Fields(top.get("grid", dict), "grid.")
@@ -142,6 +148,7 @@ class Meta(NamedTuple):
             pixel_order=top.choice("pixel_order", ORDERS),
             shard=top.shard(),
             record=Record.from_fields(read.get("record")),
+            metadata=image.metadata((*shape, 1)[2]),
         )
 
 
@@ -165,14 +172,22 @@ class _Fields:
         """A number; those that JSON cannot hold stand as words."""
         value: float | str = self.get(name, int, float, str)
         if isinstance(value, str) and value not in NOT_FINITE:
-            raise PatchcliError(f"has {self._where}{name}={value!r} in its meta; allowed are numbers, {', '.join(NOT_FINITE)}")
-        return float(value) if isinstance(value, str) else value
+            raise PatchcliError(
+                f"has {self._where}{name}={value!r:.40} in its meta; allowed are numbers, {', '.join(NOT_FINITE)}"
+            )
+        try:
+            number = float(value)
+        except OverflowError:
+            raise PatchcliError(
+                f"has {self._where}{name}={str(value)[:40]} in its meta; allowed are numbers of a float"
+            ) from None
+        return number if isinstance(value, str) else value
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """A field that must be one of some words."""
         value: str = self.get(name, str)
         if value not in choices:
-            raise PatchcliError(f"has {self._where}{name}={value!r} in its meta; allowed are {', '.join(choices)}")
+            raise PatchcliError(f"has {self._where}{name}={value!r:.40} in its meta; allowed are {', '.join(choices)}")
         return value
 
     def whole_numbers(self, name: str, least: int, most: int) -> list[int]:
@@ -190,6 +205,10 @@ class _Fields:
         first, second = self.whole_numbers(name, 2, 2)
         return first, second
 
+    def metadata(self, channels: int) -> Metadata | None:
+        """What the samples of an image of so many channels mean, where the file says it."""
+        return Metadata.from_fields(self.get("metadata", dict), channels) if "metadata" in self._fields else None
+
     def shard(self) -> tuple[int, int, int] | None:
         """Which of how many files, where there are several, and of which."""
         if "shard" not in self._fields:
@@ -202,8 +221,10 @@ class _Fields:
 
 def _dtype(text: str) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(text)
-    except (TypeError, ValueError):
-        raise PatchcliError(f"has image.dtype={text!r} in its meta; allowed are real dtypes") from None
+        dtype = np.dtype(text) if DTYPE.fullmatch(text) else None
+    except TypeError:
+        dtype = None
+    if dtype is None:
+        raise PatchcliError(f"has image.dtype={text!r:.40} in its meta; allowed are real dtypes")
     check_real(dtype, "image of the stack")
     return dtype

@@ -27,11 +27,13 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER = 4096
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
 MAX_TEXT = 1 << 20
+MAX_DIRECTORY = 1 << 18  # bytes of a zip's list of members: some thousands of them
 CHUNK = 1 << 20
 LOCAL_HEADER = struct.Struct("<4s22xHH")
+# A comma parts two numbers, so that there is one way to read any digits, and matching is linear in the header's length.
 HEADER = re.compile(
     rb"\{'descr': '([<>|=][biufU][0-9]{1,8})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:[0-9]{1,18},? ?)*)\), \} *\n"
+    rb"'shape': \(((?:[0-9]{1,20}(?:, ?[0-9]{1,20}){0,31},? ?)?)\), \} *\n"
 )
 STORED, DEFLATED = 0, 8  # zip's numbers
 
@@ -89,6 +91,20 @@ class _Bytes:
             return self._left == 0
         one = memoryview(bytearray(1))
         return self._read_deflated(one) == 0
+
+
+class _Directory:
+    """A file of which `zipfile`, which keeps an object for each member, gets no longer list of members than a stack may have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size if 0 <= size <= MAX_DIRECTORY else MAX_DIRECTORY + 1)
+        if len(data) > MAX_DIRECTORY:
+            raise PatchcliError(f"has a list of members of more than {MAX_DIRECTORY} bytes; a stack has three members")
+        return data
 
 
 class ArrayStream:
@@ -179,7 +195,7 @@ class NpzReader:
         import zipfile
 
         try:
-            with zipfile.ZipFile(file) as archive:
+            with zipfile.ZipFile(_Directory(file)) as archive:
                 self._check(archive)
         except PatchcliError:
             raise

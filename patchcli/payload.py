@@ -10,6 +10,7 @@ from patchcli.errors import PatchcliError
 from patchcli.layouts import offsets, roll
 from patchcli.npz import pieces
 from patchcli.parallel import ahead
+from patchcli.stack import channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from patchcli.meta import Meta
     from patchcli.npz import ArrayStream
-    from patchcli.stack import StackReader
+    from patchcli.stack import Laid, StackReader
 
 AT_ONCE = 1 << 23  # bytes read at once where patches are picked
 
@@ -57,8 +58,7 @@ class _Shard(NamedTuple):
 
     file: StackFile
     meta: Meta
-    origins: NDArray[np.int64] | None
-    shape: tuple[int, ...]
+    about: Laid
     dtype: np.dtype[Any]
 
 
@@ -67,6 +67,7 @@ class Payload:
 
     Attributes:
         shape: ``(N, h, w[, C])``.
+        channels_first: whether they stand in the files as ``(N, C, h, w)``.
         dtype: of the patches.
         origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
 
@@ -82,7 +83,8 @@ class Payload:
         first = self._shards[0]
         self.meta, self.dtype = first.meta, first.dtype
         self.origins = self._joined_origins()
-        self.shape = (sum(one.shape[0] for one in self._shards), *first.shape[1:])
+        self.shape = (sum(one.about.shape[0] for one in self._shards), *first.about.shape[1:])
+        self.channels_first = first.about.channels_first
 
     @property
     def shards(self) -> int:
@@ -90,7 +92,7 @@ class Payload:
         return len(self._shards)
 
     def _joined_origins(self) -> NDArray[np.int64] | None:
-        parts = [one.origins for one in self._shards]
+        parts = [one.about.origins for one in self._shards]
         if len(parts) == 1:
             return parts[0]
         grid = self.meta.grid
@@ -101,22 +103,27 @@ class Payload:
         for one in self._shards:
             with one.file.open() as reader:
                 stream = reader.patches()
-                if reader.stack_shape(stream, one.shape[0]) != one.shape or stream.dtype != one.dtype:
+                if reader.stack_shape(stream, one.about.shape[0]) != one.about[:2] or stream.dtype != one.dtype:
                     raise PatchcliError(f"{one.file.name} changed while it was read")
                 yield stream
 
     def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
         """All patches in pieces ``(n, h, w[, C])`` of ``counts``, read ahead; not for the layout ``columns``."""
         unrolled = self.meta.layout == "rows"
-        item = (int(np.prod(self.shape[1:])),) if unrolled else self.shape[1:]
+        patch = self.shape[1:]
+        item = (int(np.prod(patch)),) if unrolled else (patch[2], *patch[:2]) if self.channels_first else patch
         for piece in ahead(pieces(self._streams(), counts, item)):
-            yield roll(piece, self.shape[1:], self.meta.pixel_order) if unrolled else piece
+            if self.channels_first:
+                yield channels_last(piece)
+            else:
+                yield roll(piece, patch, self.meta.pixel_order) if unrolled else piece
 
     def planes(self) -> Iterator[Plane]:
         """The planes of the layout ``columns``, file after file, read ahead."""
         first = 0
         for stream, shard in zip(self._streams(), self._shards, strict=True):
-            origins = shard.origins if shard.origins is not None or self.origins is None else self.meta.grid.origins()
+            own = shard.about.origins
+            origins = own if own is not None or self.origins is None else self.meta.grid.origins()
             read = ahead(pieces([stream], [1] * stream.shape[0], stream.shape[1:]))
             for offset, values in zip(offsets(self.shape[1:], self.meta.pixel_order), read, strict=True):
                 yield Plane(offset, values[0], first, origins)
@@ -171,9 +178,8 @@ class Picker:
 def _look(file: StackFile) -> _Shard:
     """Open a file and keep what is needed of it."""
     with file.open() as reader:
-        part, stream = reader.other_origins(), reader.patches()
-        shape = reader.stack_shape(stream, reader.meta.grid.count if part is None else len(part))
-        return _Shard(file, reader.meta, part, shape, stream.dtype)
+        stream, about = reader.lay_out()
+        return _Shard(file, reader.meta, about, stream.dtype)
 
 
 def _in_order(shards: list[_Shard]) -> list[_Shard]:
@@ -194,9 +200,10 @@ def _in_order(shards: list[_Shard]) -> list[_Shard]:
         if own[0] in seen:
             raise PatchcliError(f"{name} and {seen[own[0]]} are the same shard, {own[0]} of {own[1]}; allowed is each once")
         seen[own[0]] = name
-        if one.shape[1:] != first.shape[1:] or one.dtype != first.dtype:
+        own_shape, first_shape = one.about.shape[1:], first.about.shape[1:]
+        if (own_shape, one.about.channels_first, one.dtype) != (first_shape, first.about.channels_first, first.dtype):
             raise PatchcliError(
-                f"{name} holds patches of shape {one.shape[1:]} and dtype {one.dtype}, but {first.file.name} of shape "
-                f"{first.shape[1:]} and dtype {first.dtype}; allowed are equal ones"
+                f"{name} holds patches of shape {own_shape} and dtype {one.dtype}, but {first.file.name} of shape "
+                f"{first_shape} and dtype {first.dtype}; allowed are equal ones"
             )
     return sorted(shards, key=lambda one: one.meta.shard or (0, 0, 0))

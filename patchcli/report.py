@@ -14,6 +14,7 @@ from patchcli.files import STREAM, reason
 from patchcli.jobs import in_megabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from patchcli.jobs import Planned
@@ -62,7 +63,14 @@ class Report:
         return self._inputs - self.done - self.failed - self.skipped - len(self.planned)
 
     def add(
-        self, source: str, target: str | None, faults: list[str], *, skipped: bool = False, planned: Planned | None = None
+        self,
+        source: str,
+        target: str | None,
+        faults: list[str],
+        hints: Sequence[str] = (),
+        *,
+        skipped: bool = False,
+        planned: Planned | None = None,
     ) -> None:
         """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would."""
         now = time.monotonic()
@@ -76,6 +84,7 @@ class Report:
             "output": target,
             "status": status,
             "errors": faults,
+            "hints": list(hints),
             "seconds": round(spent, 4),
         }
         if planned is not None:

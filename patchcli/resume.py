@@ -49,7 +49,7 @@ def sort_out(
         if not any(there.values()):
             sorted_out.append(task)
             continue
-        records = Records(recipes(task, settings))
+        records = Records(recipes(task, settings), in_images=True)
         done = {
             target
             for target, paths in there.items()
@@ -76,7 +76,7 @@ def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bo
     assert record is not None
     same = bool(paths)
     for path in paths:
-        fault: str | None = "exists and does not say that patchcli made it"
+        fault: str | None = "exists and does not say how it was made: without --resume, or by another program"
         try:
             got = read_record(path)
         except PatchcliError as error:

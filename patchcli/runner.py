@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from patchcli import places
+from patchcli.errors import one_line, shortened
 from patchcli.files import name_of
 from patchcli.jobs import Said
 from patchcli.pace import Pace
-from patchcli.report import Report
+from patchcli.report import Report, kind_of
 from patchcli.unfinished import flushing_together
 from patchcli.voice import Bar
 from patchcli.work import Outcome, attempt, attempts, prepare_for_many
@@ -77,18 +78,27 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
             voice.error(f"{name}: {fault}")
             if policy.fail_fast:
                 return _stopped(report, voice, bar, early=True)
+        hints = Hints()
         for task, outcome in _outcomes(tasks, work, policy, bar):
             name = name_of(task.source, "standard input")
-            faults = _told(task, name, outcome, voice, bar)
+            faults, said = _told(task, name, outcome, voice, bar), outcome.said
             report.add(
-                name, name_of(task.target), faults, skipped=task.done, planned=outcome.said.planned if outcome.said else None
+                name,
+                name_of(task.target),
+                faults,
+                said.hints if said else (),
+                skipped=task.done,
+                planned=said.planned if said else None,
             )
-            if outcome.said:
-                policy.hear(outcome.said)
+            if said:
+                policy.hear(said)
+                hints.add(name, said.hints)
             if outcome.stop or (faults and policy.fail_fast):
+                hints.tell(voice)
                 return _stopped(report, voice, bar, early=not outcome.stop)
             bar.next(report.failed)
         bar.close()
+        hints.tell(voice)
         if bar.over_inputs and voice.done and not report.planned:
             voice.done(report.counts_in_words())
         if report.failed > 1 and voice.done:
@@ -178,6 +188,29 @@ def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextMa
     return Processes(min(policy.jobs, todo), work)
 
 
+class Hints:
+    """What the inputs of a run are probably not meant to be: a line for each kind of it, with the first input."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._count: Counter[str] = Counter()
+
+    def add(self, name: str, hints: Sequence[str]) -> None:
+        """Take what is to be said of an input."""
+        for hint in hints:
+            kind = kind_of(hint)
+            self._first.setdefault(kind, f"{name}: {shortened(one_line(hint))}")
+            self._count[kind] += 1
+
+    def tell(self, voice: Voice) -> None:
+        """Say all of it, unless nobody wants to hear it."""
+        for kind, line in self._first.items() if voice.hint else ():
+            others = self._count[kind] - 1
+            more = f" (and {others} more input{'s' * (others > 1)})" if others else ""
+            if voice.hint:
+                voice.hint(f"{line}{more}")
+
+
 def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> list[str]:
     """Say what became of a task; what was wrong with it."""
     if outcome.said is not None:
@@ -189,7 +222,8 @@ def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> li
     if voice.verbose:
         for line in outcome.trace.splitlines():
             voice.error(line)
-    voice.error(outcome.fault if outcome.stop else f"{name}: {outcome.fault}")
+    fault = shortened(one_line(outcome.fault))
+    voice.error(fault if outcome.stop else f"{name}: {fault}")
     return [outcome.fault]
 
 
@@ -198,8 +232,6 @@ def _tell(said: Said, name: str, target: str, voice: Voice, *, over_inputs: bool
     if said.result:
         voice.result(said.result)
     for fault in said.faults:
-        voice.error(f"{name}: {fault}")
-    if said.hint and voice.hint:
-        voice.hint(f"{name}: {said.hint}")
+        voice.error(f"{name}: {shortened(one_line(fault))}")
     if said.done and voice.done and (voice.verbose or not over_inputs):
         voice.done(f"{name} -> {target}: {said.done}")

@@ -42,6 +42,8 @@ def run(
     elif voice.hint:
         for folder, why in found.empty:
             voice.hint(f"{folder}: {why}")
+    if voice.verbose and voice.done and found.passed:
+        voice.done(found.passed_in_words())
     _check_executor(given)
     if given["resume"]:
         tasks = _resumed(given, tasks, work)

@@ -7,6 +7,7 @@ the numbers given, never on the machine.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ class Choice(NamedTuple):
     Attributes:
         most: at most this many, or this part of those that remain (at least one), drawn without replacement.
         seed: of the draw, from 0 to `MAX_SEED`.
-        min_std: least standard deviation of a patch's values, all channels together; 0 keeps all.
+        min_std: least standard deviation of a patch's values, all channels together, where these are finite; 0 keeps all.
         min_cover: least part of a patch's pixels that lie inside the mask, where there is one; None for half of them.
     """
 
@@ -101,7 +102,8 @@ def choose_patches(
         grid: where the patches lie.
         max_patches: at most this many, or this part of them, drawn without replacement.
         seed: of the draw; the same seed draws the same patches on every machine.
-        min_std: least standard deviation of a patch's values.
+        min_std: least standard deviation of a patch's values, of the pixels whose channels are all finite; a patch
+            without any is dropped.
         mask: ``(H, W)``; inside is where it is not 0.
         min_cover: least part of a patch's pixels inside the mask; half of them if not given.
         pad_mode: how margin and padding are filled, in the mask too, where a constant lies outside.
@@ -151,7 +153,7 @@ def _candidates(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[
             least = choice.least_inside(grid.patch[0] * grid.patch[1])
             index = index[box_sums(inside, grid.starts_of(index), grid.patch) >= least]
         if choice.min_std:
-            index = index[~(stds(padded, grid, index) < choice.min_std)]  # NaN is not flat
+            index = index[stds(padded, grid, index) >= choice.min_std]
         yield index
 
 
@@ -185,9 +187,23 @@ def _keys(index: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
 
 
 def stds(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Standard deviation (of the population, in float64) of the patches ``index`` ``(n,)`` of a grid, ``(n,)``."""
-    found = [part.reshape(len(part), -1).std(axis=1, dtype=np.float64) for part in cut_at(padded, grid, index)]
+    """Standard deviation (of the population, in float64) of the patches ``index`` ``(n,)`` of a grid, ``(n,)``.
+
+    Only pixels whose channels are all finite count; NaN for a patch that has none.
+    """
+    found = [_stds_of(part.reshape(len(part), grid.patch[0] * grid.patch[1], -1)) for part in cut_at(padded, grid, index)]
     return np.concatenate([np.empty(0), *found])
+
+
+def _stds_of(patches: NDArray[Any]) -> NDArray[np.float64]:
+    """The same of patches ``(n, h*w, C)``."""
+    finite = patches.dtype.kind != "f" or np.isfinite(patches).all(axis=2, keepdims=True)
+    if np.all(finite):
+        spread: NDArray[np.float64] = patches.reshape(len(patches), -1).std(axis=1, dtype=np.float64)
+        return spread
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the mean of nothing, which is NaN
+        return np.asarray(np.std(patches, axis=(1, 2), dtype=np.float64, where=finite))
 
 
 def running_sums(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from patchcli.errors import PatchcliError
 from patchcli.files import open_input
-from patchcli.layouts import LAYOUTS, UNROLLED, roll, stack_shape, unroll
+from patchcli.layouts import LAYOUTS, UNROLLED, channels_first, roll, stack_shape, unroll
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader, pieces
 from patchcli.npzwriter import NpzWriter, size_of
@@ -40,6 +40,20 @@ class Stack(NamedTuple):
     patches: NDArray[Any]
     origins: NDArray[np.int64]
     meta: Meta
+
+
+class Laid(NamedTuple):
+    """What a stack file holds, of which only headers and origins were read.
+
+    Attributes:
+        shape: of the patches, ``(N, h, w[, C])``.
+        channels_first: whether they stand in the file as ``(N, C, h, w)``.
+        origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
+    """
+
+    shape: tuple[int, ...]
+    channels_first: bool
+    origins: NDArray[np.int64] | None
 
 
 def write_pieces(
@@ -81,12 +95,20 @@ def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:
     return patches.reshape(LAYOUTS[meta.layout](meta.grid, len(patches), patches.shape[1:]))
 
 
-def _from_payload(payload: NDArray[Any], shape: tuple[int, ...], meta: Meta) -> NDArray[Any]:
-    """A payload as patches of ``shape`` ``(N, h, w[, C])``."""
+def _from_payload(payload: NDArray[Any], about: Laid, meta: Meta) -> NDArray[Any]:
+    """A payload as patches ``(N, h, w[, C])``."""
+    shape = about.shape
+    if about.channels_first:
+        return channels_last(payload.reshape(-1, shape[3], shape[1], shape[2]))
     if meta.layout in UNROLLED:
         rows = payload.T if meta.layout == "columns" else payload
         return np.ascontiguousarray(roll(rows, shape[1:], meta.pixel_order))
     return payload.reshape(shape)
+
+
+def channels_last(patches: NDArray[Any]) -> NDArray[Any]:
+    """Patches ``(n, C, h, w)`` as ``(n, h, w, C)``, a C-contiguous copy."""
+    return np.ascontiguousarray(np.moveaxis(patches, 1, -1))
 
 
 def _steps(count: int, nx: int) -> Iterator[tuple[int, int]]:
@@ -140,10 +162,10 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
         with open_input(os.fspath(file)) as opened:
             return read_stack(opened)
     reader = StackReader(file)
-    origins, stream, meta = reader.other_origins(), reader.patches(), reader.meta
-    shape = reader.stack_shape(stream, meta.grid.count if origins is None else len(origins))
-    meta.grid.resized((shape[1], shape[2]), origins)
-    return Stack(_from_payload(stream.load(), shape, meta), meta.grid.origins() if origins is None else origins, meta)
+    stream, about, meta = *reader.lay_out(), reader.meta
+    origins = about.origins
+    meta.grid.resized((about.shape[1], about.shape[2]), origins)
+    return Stack(_from_payload(stream.load(), about, meta), meta.grid.origins() if origins is None else origins, meta)
 
 
 class StackReader:
@@ -167,16 +189,25 @@ class StackReader:
             raise PatchcliError(f"{what}; allowed with --like ORIGINAL.npz")
         self.meta: Meta = Meta.from_json(self._npz.open("meta").load_text()) if like is None else like.meta
 
-    def other_origins(self) -> NDArray[np.int64] | None:
-        """Origins ``(N, 2)`` where they are not just those of the grid, in order; else None, and they were never all held."""
-        if self._like is not None:
-            return self._like.other_origins()
-        stream = self._npz.open("origins")
+    def lay_out(self) -> tuple[ArrayStream, Laid]:
+        """The payload, ready to be streamed, and where its patches lie.
+
+        Origins are read only once the payload is known to hold as many patches; where they are just those of the grid, in
+        order, they are never all held.
+        """
+        stream, origins = self.patches(), self._open_origins()
+        shape, channels_first = self.stack_shape(stream, origins.shape[0])
+        grid = self.meta.grid
+        if origins.shape[0] == grid.count and origins.dtype == np.int64 and not origins.fortran_order:
+            return stream, Laid(shape, channels_first, self._compare(origins))
+        return stream, Laid(shape, channels_first, check_origins(origins.load(), grid))
+
+    def _open_origins(self) -> ArrayStream:
+        """The origins, of which only the header was read."""
+        stream = (self._like or self)._npz.open("origins")  # noqa: SLF001  another of this class
         if stream.dtype.kind not in "iu" or len(stream.shape) != 2 or stream.shape[1] != 2:  # noqa: PLR2004
             raise PatchcliError(f"has origins of dtype {stream.dtype} and shape {stream.shape}; expected int64 (N, 2)")
-        if stream.shape[0] == self.meta.grid.count and stream.dtype == np.int64 and not stream.fortran_order:
-            return self._compare(stream)
-        return check_origins(stream.load(), self.meta.grid)
+        return stream
 
     def _compare(self, stream: ArrayStream) -> NDArray[np.int64] | None:
         """Stream origins against those of the grid; from the first difference on, keep them."""
@@ -203,16 +234,16 @@ class StackReader:
             key = "patches" if "patches" in names or len(names) != 1 else names[0]
         return self._npz.open(key)
 
-    def stack_shape(self, stream: ArrayStream, count: int) -> tuple[int, ...]:
-        """The shape ``(N, h, w[, C])`` of the patches in a payload, which must be ``count`` of them in the layout recorded.
+    def stack_shape(self, stream: ArrayStream, count: int) -> tuple[tuple[int, ...], bool]:
+        """The shape ``(N, h, w[, C])`` of the patches in a payload, and whether channels come first in it.
 
-        Their size and channels may be others than were cut.
+        There must be ``count`` of them in the layout recorded. Their size and channels may be others than were cut.
 
         Raises:
             PatchcliError: another number of patches, another shape or no real dtype.
         """
-        meta, shape = self.meta, stream.shape
-        if meta.layout != "stack":
-            shape = stack_shape(meta.layout, meta.grid, meta.channels, count, shape)
+        meta, shape, first = self.meta, stream.shape, False
+        if meta.layout != "stack" or channels_first(meta.grid, shape[1:]):
+            shape, first = stack_shape(meta.layout, meta.grid, meta.channels, count, shape)
         check_stack(shape, stream.dtype, meta.grid, count)
-        return shape
+        return shape, first

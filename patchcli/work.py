@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import behind, places
-from patchcli.errors import OutputError, PatchcliError
+from patchcli.errors import OutputError, PatchcliError, shortened
 from patchcli.jobs import Said, Task, Tick
 from patchcli.parallel import reuse_memory
 from patchcli.unfinished import flushing_together
@@ -77,7 +77,7 @@ def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outco
 
 def _unfinished(error: Exception) -> Outcome:
     if isinstance(error, PatchcliError):
-        return Outcome(None, str(error), stop=isinstance(error, OutputError))
+        return Outcome(None, shortened(str(error)), stop=isinstance(error, OutputError))
     raise error
 
 
@@ -87,10 +87,10 @@ def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> O
         try:
             return Outcome(work.job(task, work.settings, tick))
         except OutputError as error:
-            return Outcome(None, str(error), stop=True)
+            return Outcome(None, shortened(str(error)), stop=True)
         except MemoryError:
             return Outcome(None, "needs more memory than there is")
         except PatchcliError as error:
             import traceback
 
-            return Outcome(None, str(error), trace=traceback.format_exc())
+            return Outcome(None, shortened(str(error)), trace=traceback.format_exc())

@@ -18,6 +18,7 @@ from patchcli import images
 from patchcli.errors import PatchcliError
 from patchcli.formats import FORMATS, READABLE, WRITABLE
 from patchcli.images import check_holds, format_of, read, to_gray, write
+from patchcli.metadata import Metadata
 from tests.conftest import SAMPLES
 
 HELD = [
@@ -53,7 +54,8 @@ def test_every_held_depth_comes_back(name: str, code: str, channels: int) -> Non
     if name == "npy":
         assert np.array_equal(np.load(io.BytesIO(data)), image)
         return
-    got, turned = read(io.BytesIO(data))
+    got, metadata, turned, hints = read(io.BytesIO(data))
+    assert (metadata, hints) == (Metadata.usual(channels), ())
     assert got.dtype == image.dtype
     assert got.shape == image.shape
     assert not turned
@@ -69,7 +71,7 @@ def test_no_truncated_picture_is_believed(name: str, code: str, channels: int) -
         return
     for cut in (0, 3, 9, 20, len(data) // 2, len(data) * 9 // 10, len(data) - 1):
         try:
-            got, _ = read(io.BytesIO(data[:cut]))
+            got = read(io.BytesIO(data[:cut])).pixels
         except PatchcliError as error:
             assert "\n" not in str(error)  # noqa: PT017
         else:
@@ -83,11 +85,11 @@ def test_no_truncated_picture_is_believed(name: str, code: str, channels: int) -
         ("png", "f4", 1, "tiff, npy"),
         ("png", "u1", 5, "tiff, npy"),
         ("png", "i2", 1, "tiff, npy"),
-        ("jpeg", "u2", 3, "png, tiff, ppm, npy"),
+        ("jpeg", "u2", 3, "png, tiff, ppm, pnm, npy"),
         ("jpeg", "u1", 4, "png, tiff, webp, npy"),
-        ("webp", "u1", 1, "png, tiff, jpeg, bmp, pgm, npy"),
-        ("bmp", "u2", 1, "png, tiff, pgm, npy"),
-        ("tiff", "b1", 1, "png, npy"),
+        ("webp", "u1", 1, "png, tiff, jpeg, bmp, pgm, pnm, npy"),
+        ("bmp", "u2", 1, "png, tiff, pgm, pnm, npy"),
+        ("pgm", "b1", 1, "png, tiff, bmp, pbm, pnm, npy"),
     ],
 )
 def test_depth_that_cannot_be_kept_is_refused(name: str, code: str, channels: int, others: str) -> None:
@@ -141,10 +143,10 @@ def test_orientation_turns_as_pillow_does(name: str, orientation: int) -> None:
     file = io.BytesIO()
     options: dict[str, Any] = {"tiffinfo": {274: orientation}} if name == "tiff" else {"exif": exif.tobytes()}
     PIL.Image.fromarray(picture("u1", 3)).save(file, name, **options)
-    plain, turned = read(io.BytesIO(file.getvalue()), rotate=False)
+    plain, _, turned, _ = read(io.BytesIO(file.getvalue()), rotate=False)
     assert not turned
-    got, turned = read(io.BytesIO(file.getvalue()))
-    assert turned == (orientation != 1)
+    got, _, turned, hints = read(io.BytesIO(file.getvalue()))
+    assert (turned, hints) == (orientation != 1, ())
     from PIL import ImageOps
 
     upright = PIL.Image.fromarray(plain)
@@ -250,20 +252,23 @@ def test_netpbm_keeps_odd_maximum_values() -> None:
 def test_gray_is_luma() -> None:
     image = picture("u1", 4)
     expected = np.rint(image[..., :3].astype(float) @ [0.299, 0.587, 0.114]).astype(np.uint8)
-    assert np.array_equal(to_gray(image), expected)
-    assert np.array_equal(to_gray(picture("u2", 2)), picture("u2", 2)[..., 0])
-    assert to_gray(picture("u1", 1)).shape == (13, 17)
-    assert np.abs(to_gray(picture("f4", 3)) - picture("f4", 3) @ np.array([0.299, 0.587, 0.114], np.float32)).max() < 1e-3
+    assert np.array_equal(to_gray(image, Metadata.usual(4)), expected)
+    assert np.array_equal(to_gray(picture("u2", 2), Metadata.usual(2)), picture("u2", 2)[..., 0])
+    assert to_gray(picture("u1", 1), Metadata()).shape == (13, 17)
+    luma = picture("f4", 3) @ np.array([0.299, 0.587, 0.114], np.float32)
+    assert np.abs(to_gray(picture("f4", 3), Metadata.usual(3)) - luma).max() < 1e-3
+    bands = Metadata("minisblack", ("unspecified",) * 3)
+    assert np.array_equal(to_gray(image, bands), image[..., 0])
     with pytest.raises(PatchcliError, match="has dtype uint64; allowed for gray are integers of at most 32 bits"):
-        to_gray(picture("u8", 3))
+        to_gray(picture("u8", 3), Metadata.usual(3))
     with pytest.raises(PatchcliError, match="has 7 channels; allowed for gray are 1 to 4"):
-        to_gray(picture("u1", 7))
+        to_gray(picture("u1", 7), Metadata.usual(7))
 
 
 def test_suffix_names_the_format() -> None:
     assert [format_of(f"a.{suffix}") for suffix in ("PNG", "tif", "jpg", "npy")] == ["png", "tiff", "jpeg", "npy"]
     assert format_of("a.xyz", "tiff") == "tiff"
-    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; allowed for images are \.png, \.tif"):
+    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; allowed for images are \.png, \.apng, \.tif"):
         format_of("a.gif")
 
 
@@ -271,7 +276,7 @@ def test_sample_images_show_what_they_should() -> None:
     held = {}
     for path in sorted(SAMPLES.iterdir()):
         with path.open("rb") as file:
-            image, turned = read(file)
+            image, _, turned, _ = read(file)
         held[path.name] = (image.shape[2:], image.dtype.name, turned)
     assert held == {
         "cells.png": ((), "uint8", False),

@@ -97,7 +97,7 @@ def test_what_does_not_change_outputs_does_not_count(patchcli: Run, tmp_path: Pa
 def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -> None:
     folder_of_images(tmp_path / "in", 1)
     call = ["extract", "in/0.png", "-s", 8, "-o", "x.npz", "--resume"]
-    unsaid = "and does not say that patchcli made it"
+    unsaid = "and does not say how it was made: without --resume, or by another program"
     for content, fault in (
         (b"", "but is empty"),
         (b"notes", unsaid),
@@ -108,8 +108,8 @@ def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -
         refused(patchcli(*call), f"x.npz: exists {fault}; allowed are")
         assert (tmp_path / "x.npz").read_bytes() == content
     np.savez(tmp_path / "x.npz", patches=np.zeros(3))
-    refused(patchcli(*call), "x.npz: exists and does not say that patchcli made it")
-    assert patchcli("crop", "in/0.png", "--box", 0, 0, 8, 8, "-o", "c.png").returncode == 0
+    refused(patchcli(*call), f"x.npz: exists {unsaid}; allowed are")
+    assert patchcli("crop", "in/0.png", "--box", 0, 0, 8, 8, "-o", "c.png", "--resume").returncode == 0
     (tmp_path / "c.png").replace(tmp_path / "x.npz")
     refused(patchcli(*call), "x.npz: was made by crop, not by extract")
 
@@ -131,6 +131,22 @@ def test_images_say_how_they_were_made(patchcli: Run, tmp_path: Path, suffix: st
     refused(patchcli(*call[:-2], "--size", 4), f"c.{suffix}: was made with --size at its default, not at 4x4")
     os.utime(tmp_path / "a.png", ns=(0, 0))
     assert statuses(patchcli(*call).stdout) == ["done"]
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, "pgm"])
+def test_images_tell_nothing_of_their_source_unless_they_are_to_be_resumed(patchcli: Run, tmp_path: Path, suffix: str) -> None:
+    write_image(tmp_path / "a.png", gray(24, 24) if suffix == "pgm" else np.dstack([gray(24, 24)] * 3))
+    call = ["crop", "a.png", "--box", 1, 2, 9, 8, "-o", f"c.{suffix}"]
+    assert patchcli(*call).returncode == 0
+    first = (tmp_path / f"c.{suffix}").read_bytes()
+    assert b"a.png" not in first
+    assert b"patchcli" not in first
+    os.utime(tmp_path / "a.png", ns=(0, 0))
+    assert patchcli(*call, "--overwrite").returncode == 0
+    assert (tmp_path / f"c.{suffix}").read_bytes() == first
+    refused(patchcli(*call, "--resume"), f"c.{suffix}: exists and does not say how it was made: without --resume, or by another")
+    assert statuses(patchcli(*call, "--resume", "--overwrite", "--report", "-").stdout) == ["done"]
+    assert statuses(patchcli(*call, "--resume", "--report", "-").stdout) == ["skipped"]
 
 
 def test_other_programs_read_images_with_a_note(patchcli: Run, tmp_path: Path) -> None:

@@ -303,5 +303,19 @@ def test_smaller_patches_merge_where_the_grid_stays_whole() -> None:
     patches = extract(image, grid)[0][:, ::2, ::2]
     assert np.array_equal(merge(patches, grid), image[::2, ::2])
     for wrong, odd in ((patches[:, :3], grid), (patches, Grid((24, 36), (8, 12), (3, 6), margin=2)), (patches[:, :, :5], grid)):
-        with pytest.raises(PatchcliError, match=r"patches have width=.* was recorded; allowed are that size, and those by whose"):
+        with pytest.raises(PatchcliError, match=r"patches have width=.* where width=12 height=8 was recorded; allowed (are|is) "):
             merge(wrong[: odd.count] if len(wrong) >= odd.count else np.zeros((odd.count, 4, 6)), odd)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [((32, 32), True), ((64, 64), True), ((16, 16), True), ((48, 48), False), ((30, 30), False)]
+)
+def test_only_whole_factors_place_themselves(size: tuple[int, int], *, fits: bool) -> None:
+    grid = Grid((64, 96), 32, 16)
+    patches = np.zeros((grid.count, *size), np.uint8)
+    if fits:
+        assert merge(patches, grid).shape == (64 * size[0] // 32, 96 * size[0] // 32)
+        return
+    sizes = f"patches have width={size[1]} height={size[0]} where width=32 height=32 was recorded"
+    with pytest.raises(PatchcliError, match=rf"{sizes}; allowed are that size, and one that is k or 1/k times as large"):
+        merge(patches, grid)

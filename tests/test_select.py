@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.grid import Grid, Part
 from patchcli.patches import extract, pad
-from patchcli.select import Choice, choose, choose_patches, sample
+from patchcli.select import Choice, choose, choose_patches, sample, stds
 from patchcli.templates import expand, has_fields
 from tests.strategies import FLOATS, INTEGERS, grids, images_for
 
@@ -76,12 +77,23 @@ def test_choice_against_a_loop(
     assert np.array_equal(Part(grid, 0, len(chosen), chosen).origins(), grid.origins()[chosen])
 
 
-def test_patches_with_nan_are_not_flat() -> None:
-    image = np.zeros((4, 4), np.float32)
-    image[0, 0] = np.nan
-    chosen = choose(image, Grid((4, 4), 2), Choice(min_std=1))
+def test_spread_is_that_of_finite_pixels_alone() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(5, 2, (12, 20, 3)).astype(np.float32)
+    image[:, :8] = 5  # flat
+    for row, column, channel in zip(*(rng.integers(0, most, 40) for most in image.shape), strict=True):
+        image[row, column, channel] = rng.choice([np.nan, np.inf, -np.inf])
+    image[:, 16:, 1] = np.nan  # no pixel with all its channels
+    grid = Grid((12, 20), 4)
+    expected = []
+    for patch in extract(image, grid)[0].astype(np.float64):
+        whole = patch[np.isfinite(patch).all(axis=2)]
+        expected.append(math.sqrt(((whole - whole.mean()) ** 2).mean()) if len(whole) else math.nan)
+    np.testing.assert_allclose(stds(image, grid, np.arange(grid.count)), expected, rtol=1e-6)
+    chosen = choose(image, grid, Choice(min_std=1e-6))
     assert chosen is not None
-    assert chosen.tolist() == [0]
+    assert chosen.tolist() == [number for number, spread in enumerate(expected) if spread >= 1e-6]
+    assert 0 < len(chosen) < grid.count - 3
 
 
 def test_templates() -> None:

@@ -105,15 +105,15 @@ def test_streamed_stack_has_the_same_bytes(tmp_path: Path) -> None:
 def test_origins_of_the_grid_are_told_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("patchcli.stack.ORIGINS_AT_ONCE", 5)
     stack = small()
-    assert StackReader(as_bytes(stack)).other_origins() is None
+    assert StackReader(as_bytes(stack)).lay_out()[1].origins is None
     for k in (0, 6, len(stack.origins) - 1):
         origins = stack.origins.copy()
         origins[k] = origins[(k + 1) % len(origins)]
-        got = StackReader(as_bytes(stack._replace(origins=origins))).other_origins()
+        got = StackReader(as_bytes(stack._replace(origins=origins))).lay_out()[1].origins
         assert got is not None
         assert np.array_equal(got, origins)
     fewer = stack._replace(origins=stack.origins[1:], patches=stack.patches[1:])
-    got = StackReader(as_bytes(fewer)).other_origins()
+    got = StackReader(as_bytes(fewer)).lay_out()[1].origins
     assert got is not None
     assert np.array_equal(got, fewer.origins)
 
@@ -147,7 +147,10 @@ def changed(where: str, value: Any) -> str:
         (changed("image.shape", [5, 10**30]), "has image.shape"),
         (changed("image.dtype", "O"), "dtype object; allowed are bool"),
         (changed("image.dtype", "xyz"), "has image.dtype='xyz'"),
-        (changed("image.dtype", "i4,i4"), "has dtype .*; allowed are bool"),
+        (changed("image.dtype", "i4,i4"), "has image.dtype='i4,i4' in its meta; allowed are real dtypes"),
+        (changed("image.dtype", ",,,"), "has image.dtype=',,,' in its meta; allowed are real dtypes"),
+        (changed("image.dtype", "(9,9)f8"), r"has image.dtype='\(9,9\)f8' in its meta; allowed are real dtypes"),
+        (changed("grid.pad_value", 10**400), "has grid.pad_value=1000.* in its meta; allowed are numbers of a float"),
         (changed("shard", "x"), 'has shard="x" in its meta; allowed is an array'),
         (changed("shard", [1, 2]), r"has shard=\[1, 2\] in its meta; allowed are 3 whole numbers"),
         (changed("shard", [5, 2, 0]), r"has shard=\[5, 2, 0\] in its meta; allowed are numbers below the count"),

@@ -12,7 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patchcli import images
-from patchcli.openers import ORIENTATION
+from patchcli.codec import ORIENTATION
 
 FOLDER = Path(__file__).parent.parent / "sample_images"
 Plane = NDArray[np.float64]

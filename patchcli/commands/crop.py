@@ -12,6 +12,7 @@ from patchcli import boxes, environment, files, options, parameters, placing, ru
 from patchcli.box import check_boxes
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.formats import FORMATS, SUFFIXES
+from patchcli.images import output_name
 from patchcli.jobs import crop as job
 from patchcli.outputs import create
 from patchcli.places import is_remote
@@ -78,6 +79,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli crop --boxes boxes.csv --size 64 -o crops.npz
     patchcli crop photo.png --fit part.png -o found.png
     """
+    given["tell_outside"] = ctx.get_parameter_source("outside") is click.core.ParameterSource.DEFAULT
     if given["boxes"] is not None:
         ctx.exit(boxes.run(given))
     found = placing.find_inputs(ctx, given, SUFFIXES)
@@ -87,7 +89,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     report, fit = given["fit_report"], given["fit"]
     tasks = placing.place_tasks(
         given,
-        lambda path: path + (FORMATS[image_format].suffixes[0] if image_format else ""),
+        lambda path: path + FORMATS[image_format].suffixes[0] if image_format else output_name(path, None),
         also_written=[] if report is None else [report],
         also_read=[] if fit is None else [fit],
     )
@@ -134,7 +136,7 @@ def _check_box(given: dict[str, Any]) -> None:
             )
     if given["size"] is not None:
         with as_usage():
-            job.check_crop(given["size"], given["max_pixels"])
+            job.check_crop(given["size"], 0, given["max_pixels"])
     if given["fit"] is not None and not (is_remote(given["fit"]) or os.path.isfile(given["fit"])):
         raise UsageError(f"{given['fit']}: is no file; allowed for --fit is an image, the template")
 

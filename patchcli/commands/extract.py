@@ -22,6 +22,8 @@ from patchcli.select import MAX_SEED, Choice
 from patchcli.templates import expand, has_fields
 from patchcli.work import Job, Work
 
+OTHERS = (*SUFFIXES, ".npy", ".h5", ".hdf5", ".tar", ".zarr")  # suffixes of what a stack is not
+
 
 @click.command(cls=environment.Command, short_help="Cut images into patch stacks.")
 @options.batch_options
@@ -80,9 +82,18 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     settings = _settings(given)
     voice = options.make_voice(given)
     tasks = placing.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
+    _check_suffixes(tasks)
     if settings.shard_patches and not settings.overwrite and not given["resume"]:
         _refuse_shards(tasks)
     ctx.exit(running.run(given, found, tasks, Work(job.extract_one, settings, job.recipes, _planner), voice))
+
+
+def _check_suffixes(tasks: Sequence[Task]) -> None:
+    """Refuse, before any work, stacks under names that say that they are something else."""
+    for target in (target for task in tasks for target in task.targets()):
+        suffix = os.path.splitext(target)[1].lower()
+        if suffix in OTHERS and not files.is_special(target):
+            raise UsageError(f"{target}: a stack is a .npz file, and {suffix} says that it is something else; allowed is .npz")
 
 
 def _planner() -> Job:
@@ -114,6 +125,7 @@ def _settings(given: dict[str, Any]) -> job.ExtractSettings:
         given["compress"],
         options.reading_of(given),
         given["overwrite"],
+        given["resume"],
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
 from patchcli import environment, options, parameters, placing, running
 from patchcli.errors import UsageError
-from patchcli.formats import FORMATS, WRITABLE
-from patchcli.images import format_of
+from patchcli.formats import FORMATS
+from patchcli.images import format_of, output_name
 from patchcli.jobs import merge as job
 from patchcli.ranks import RANKED
 from patchcli.rules import STREAMED
@@ -128,6 +127,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         image_format,
         given["max_pixels"],
         given["overwrite"],
+        given["resume"],
     )
     ctx.exit(running.run(given, found, tasks, Work(job.merge_one, settings, job.recipes, _planner), voice))
 
@@ -155,9 +155,4 @@ def _check_rule(given: dict[str, Any]) -> None:
 
 def _image_name(path: str, image_format: str | None) -> str:
     """``a.png.npz`` becomes ``a.png`` again; a suffix that would lose something, or none, gets another behind it."""
-    name = path[:-4] if path.lower().endswith((".npz", ".npy")) else path
-    suffix = os.path.splitext(name)[1].lower()
-    wanted = [image_format] if image_format else [known for known in WRITABLE if FORMATS[known].lossless]
-    if any(suffix in FORMATS[known].suffixes for known in wanted):
-        return name
-    return name + FORMATS[wanted[0]].suffixes[0]
+    return output_name(path[:-4] if path.lower().endswith((".npz", ".npy")) else path, image_format, lossless=True)

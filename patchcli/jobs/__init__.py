@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from patchcli import files, images
 from patchcli.errors import PatchcliError
 from patchcli.meta import Source
+from patchcli.metadata import Metadata
 from patchcli.places import is_remote
 from patchcli.record import Record
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from patchcli.axis import Pair
     from patchcli.box import Box
     from patchcli.grid import Grid
+    from patchcli.images import Picture
 
 Tick = Callable[[int, int], None]  # (patches done now, patches in all)
 
@@ -114,7 +114,7 @@ class Said(NamedTuple):
 
     Attributes:
         done: what was done, for those who look.
-        hint: what is probably not as it was meant.
+        hints: what is probably not as it was meant, in a sentence each.
         result: what was asked for in words or numbers, for standard output.
         faults: parts of the input that failed, each in a sentence.
         curve: how the result was found, line by line.
@@ -122,7 +122,7 @@ class Said(NamedTuple):
     """
 
     done: str
-    hint: str | None = None
+    hints: tuple[str, ...] = ()
     result: str | None = None
     faults: tuple[str, ...] = ()
     curve: tuple[str, ...] = ()
@@ -167,10 +167,15 @@ class Records:
 
     To be made before anything is read: what changes from then on is seen by the next run. Of remote inputs it counts what
     their server tells when they are read, or when they are asked for.
+
+    Args:
+        recipes: of the outputs.
+        in_images: whether images say, too, how they were made: only where somebody will ask them, as they would tell others
+            the name and the time of a source.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
-        self._recipes = recipes
+    def __init__(self, recipes: Mapping[str, Recipe], *, in_images: bool) -> None:
+        self._recipes, self._in_images = recipes, in_images
         self._stamps = {path: files.stamp_of(path) for path in self._paths() if not is_remote(path)}
 
     def _paths(self) -> set[str]:
@@ -194,21 +199,22 @@ class Records:
         return None if any(None in stamp for stamp in stamps) else hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
 
     def note(self, target: str) -> str:
-        """The same as text; empty where there is none."""
-        record = self.of(target)
+        """The same as text, for an image; empty where there is none."""
+        record = self.of(target) if self._in_images else None
         return "" if record is None else record.to_json()
 
 
-def read_image(path: str, reading: Reading) -> tuple[NDArray[Any], Source]:
+def read_image(path: str, reading: Reading) -> tuple[Picture, Source]:
     """Decode an image as asked, and say where it came from."""
     with files.open_input(path) as file:
         name, size, mtime_ns = files.stamp(path, file)
-        image, rotated = images.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        picture = images.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+    source = Source(name, size, mtime_ns, page=reading.page, rotated=picture.rotated)
     if reading.gray:
-        image = images.to_gray(image)
+        picture = picture._replace(pixels=images.to_gray(picture.pixels, picture.metadata), metadata=Metadata())
     if reading.channel is not None:
-        image = images.one_channel(image, reading.channel)
-    return image, Source(name, size, mtime_ns, page=reading.page, rotated=rotated)
+        picture = picture._replace(pixels=images.one_channel(picture.pixels, reading.channel), metadata=Metadata())
+    return picture, source
 
 
 def in_megabytes(count: int) -> str:
@@ -229,11 +235,6 @@ def blamed(label: str) -> Iterator[None]:
         raise PatchcliError(str(error) if str(error).startswith(label) else f"{label}{error}") from None
 
 
-def check_pixels(grid: Grid, max_pixels: int) -> None:
+def check_pixels(grid: Grid, pixel_bytes: int, max_pixels: int) -> None:
     """Refuse a canvas that a few numbers in a header or an option made larger than any image may be."""
-    height, width = grid.padded
-    if max_pixels and height * width > max_pixels:
-        raise PatchcliError(
-            f"needs a canvas of {height * width} pixels (width={width} height={height}, with margin and padding); "
-            f"allowed are {max_pixels}, or more with --max-pixels"
-        )
+    images.check_size(grid.padded, pixel_bytes, max_pixels, "needs a canvas of", ", with margin and padding")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli import files, images
-from patchcli.box import check_boxes, normalized_box, pixel_box
+from patchcli.box import check_boxes, describe, normalized_box, pixel_box
 from patchcli.cropping import crop
-from patchcli.errors import PatchcliError
 from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, read_image, size_in_words
 from patchcli.outputs import create
 from patchcli.record import differing
@@ -24,12 +23,18 @@ if TYPE_CHECKING:
     from patchcli.axis import Pair
     from patchcli.box import Box
     from patchcli.descent import Fit
+    from patchcli.images import Peeked, Picture
+    from patchcli.metadata import Metadata
+
+
+STACK = ".npz"  # which takes all crops of a list
 
 
 class CropSettings(NamedTuple):
     """The options of ``crop``; ``box`` is in pixels or, if ``normalized``, in the coordinates of grid_sample.
 
-    ``box`` is None where it is searched for. ``fit`` is the template to match, None for a plain crop.
+    ``box`` is None where it is searched for. ``fit`` is the template to match, None for a plain crop. ``tell_outside``: a box
+    that misses its image is worth a hint.
     """
 
     box: Box | None
@@ -42,6 +47,8 @@ class CropSettings(NamedTuple):
     image_format: str | None = None
     reading: Reading = Reading()
     overwrite: bool = False
+    resume: bool = False
+    tell_outside: bool = True
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
@@ -67,20 +74,22 @@ def recipes(task: Task, settings: CropSettings) -> dict[str, Recipe]:
 
 def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Crop one image; a sentence on what was done."""
-    records = Records(recipes(task, settings))
-    image, _ = read_image(task.source, settings.reading)
+    records = Records(recipes(task, settings), in_images=settings.resume)
+    picture, _ = read_image(task.source, settings.reading)
     if settings.fit is not None:
-        return _fit_one(task, image, settings, records)
+        return _fit_one(task, picture, settings, records)
     assert settings.box is not None
-    cropped = cut(image, settings.box, settings.size, settings)
-    save(task.target, cropped, settings, records.note(task.target), overwrite=settings.overwrite or task.replace)
-    return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}")
+    cropped = cut(picture, settings.box, settings.size, settings)
+    save(task, cropped, picture.metadata, settings, records)
+    hints = hints_of(task, picture, [(settings.box, settings.normalized)], settings)
+    return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}", hints)
 
 
-def cut(image: NDArray[Any], box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
+def cut(picture: Picture, box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
     """Crop a box, or several at once, as the settings say."""
+    image = picture.pixels
     for one in np.atleast_2d(box):
-        check_size((image.shape[0], image.shape[1]), one, size, settings)
+        check_cut(image, one, size, settings)
     return crop(
         image,
         box,
@@ -89,41 +98,65 @@ def cut(image: NDArray[Any], box: Box | Sequence[Box], size: Pair | None, settin
         resampling=settings.resampling,
         align_corners=settings.align_corners,
         outside=settings.outside,
+        alpha=picture.metadata.alpha,
     )
 
 
-def save(target: str, cropped: NDArray[Any], settings: CropSettings, note: str, *, overwrite: bool) -> None:
-    """Write a crop as an image."""
-    name = images.format_of(target, settings.image_format)
+def save(task: Task, cropped: NDArray[Any], metadata: Metadata, settings: CropSettings, records: Records) -> None:
+    """Write the crop of a task as an image, whose samples mean what those of its source do."""
+    name = images.format_of(task.target, settings.image_format)
     images.check_holds(name, cropped.shape, cropped.dtype)
-    with create(target, overwrite=overwrite) as file:
-        images.write(file, cropped, name, note)
+    with create(task.target, overwrite=settings.overwrite or task.replace) as file:
+        images.write(file, cropped, name, records.note(task.target), metadata)
 
 
-def check_size(length: Pair, box: Box, size: Pair | None, settings: CropSettings) -> None:
-    """Refuse a crop of more pixels than an image may have."""
-    check_boxes(box)
-    own = pixel_box(box, length, align_corners=settings.align_corners) if settings.normalized else box
-    check_crop(size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2])))), settings.reading.max_pixels)
-
-
-def check_crop(size: Pair, most: int) -> None:
-    """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
-    height, width = size
-    if most and height * width > most:
-        raise PatchcliError(
-            f"crop would have {height * width} pixels (width={width} height={height}); "
-            f"allowed are {most}, or more with --max-pixels"
+def hints_of(task: Task, picture: Picture, boxes: Sequence[tuple[Box, bool]], settings: CropSettings) -> tuple[str, ...]:
+    """What is odd about an image, its boxes (each with whether it is normalised) and the files that these become."""
+    image = picture.pixels
+    targets = [row.target for row in task.boxes] or [task.target]
+    names = {images.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
+    lost = (images.hint_of_samples(name, picture.metadata, (*image.shape, 1)[2]) for name in sorted(names))
+    hints = [*picture.hints, *(hint for hint in lost if hint)]
+    length = image.shape[0], image.shape[1]
+    pixels = [pixel_box(box, length, align_corners=settings.align_corners) if normalized else box for box, normalized in boxes]
+    outside = [box for box in pixels if _misses(box, length)]
+    if outside and settings.tell_outside:
+        many = "its box lies" if len(boxes) == 1 else f"{len(outside)} of {len(boxes)} boxes lie"
+        hints.append(
+            f"{many} wholly outside the image of width={length[1]} height={length[0]} ({describe(outside[0])}); "
+            "--outside error refuses that"
         )
+    return tuple(hints)
 
 
-def _fit_one(task: Task, image: NDArray[Any], settings: CropSettings, records: Records) -> Said:
+def _misses(box: Box, image: Pair) -> bool:
+    """Whether a box ``(x, y, width, height)`` has no pixel in common with an image ``(H, W)``."""
+    ends = ((at, at + extent, length) for at, extent, length in zip(box[:2], box[2:], image[::-1], strict=True))
+    return any(max(first, last) <= 0 or min(first, last) >= length for first, last, length in ends)
+
+
+def check_cut(image: NDArray[Any] | Peeked, box: Box, size: Pair | None, settings: CropSettings) -> None:
+    """Refuse a crop of more pixels, or bytes, than an image may have."""
+    check_boxes(box)
+    length = image.shape[0], image.shape[1]
+    own = pixel_box(box, length, align_corners=settings.align_corners) if settings.normalized else box
+    rows, columns = size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2]))))
+    check_crop((rows, columns), math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
+
+
+def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
+    """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
+    images.check_size(size, pixel_bytes, most, "crop would have")
+
+
+def _fit_one(task: Task, picture: Picture, settings: CropSettings, records: Records) -> Said:
     """Find the box that matches a template and crop it; what was found is the result, be it good or not."""
     from patchcli.fit import fit_box, not_found  # a quarter of the time that a plain crop takes to start
 
     assert settings.fit is not None
     with blamed(f"its template {settings.fit} "):
-        template, _ = read_image(settings.fit, settings.reading._replace(page=0))
+        template = read_image(settings.fit, settings.reading._replace(page=0))[0].pixels
+    image = picture.pixels
     found = fit_box(
         image,
         template,
@@ -138,10 +171,12 @@ def _fit_one(task: Task, image: NDArray[Any], settings: CropSettings, records: R
     length = image.shape[0], image.shape[1]
     if not found.converged:
         return Said("", result=_result(source, None, found, length, settings), faults=(not_found(found),), curve=curve)
-    cropped = cut(image, found.box, settings.size or (template.shape[0], template.shape[1]), settings._replace(normalized=False))
-    save(task.target, cropped, settings, records.note(task.target), overwrite=settings.overwrite or task.replace)
+    size = settings.size or (template.shape[0], template.shape[1])
+    cropped = cut(picture, found.box, size, settings._replace(normalized=False))
+    save(task, cropped, picture.metadata, settings, records)
     said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
-    return Said(said, result=_result(source, files.name_of(task.target), found, length, settings), curve=curve)
+    result = _result(source, files.name_of(task.target), found, length, settings)
+    return Said(said, hints_of(task, picture, [], settings), result=result, curve=curve)
 
 
 def _result(source: str, target: str | None, found: Fit, image: Pair, settings: CropSettings) -> str:

@@ -12,7 +12,7 @@ from patchcli.box import pixel_box
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.grid import Grid
 from patchcli.jobs import BoxRow, Recipe, Records, Said, Task, Tick, read_image
-from patchcli.jobs.crop import CropSettings, cut, save
+from patchcli.jobs.crop import CropSettings, cut, hints_of, save
 from patchcli.jobs.crop import recipes as one_recipe
 from patchcli.meta import Meta, Source
 from patchcli.npzwriter import NpzWriter
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.axis import Pair
+    from patchcli.images import Picture
+    from patchcli.metadata import Metadata
 
 FORMAT, VERSION = "patchcli.crops", 1
 AT_ONCE = 1 << 26  # bytes of crops that are made together
@@ -43,22 +45,22 @@ def recipes(task: Task, settings: CropSettings) -> dict[str, Recipe]:
 def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Crop each box of one image, which is decoded once, into a file of its own."""
     faults = []
-    overwrite = settings.overwrite or task.replace
-    records = Records(recipes(task, settings))
-    image, _ = read_image(task.source, settings.reading)
+    records = Records(recipes(task, settings), in_images=settings.resume)
+    picture, _ = read_image(task.source, settings.reading)
     for row in task.boxes:
         try:
-            cropped = cut(image, row.box, row.size, settings._replace(normalized=row.normalized))
-            save(row.target, cropped, settings, records.note(row.target), overwrite=overwrite)
+            cropped = cut(picture, row.box, row.size, settings._replace(normalized=row.normalized))
+            save(task._replace(target=row.target), cropped, picture.metadata, settings, records)
         except OutputError:
             raise
         except PatchcliError as error:
             faults.append(f"{row.label}: {error}")
-    return _counted(task, faults)
+    return _counted(task, picture, settings, faults)
 
 
-def _counted(task: Task, faults: Sequence[str]) -> Said:
-    return Said(f"{len(task.boxes) - len(faults)} of {len(task.boxes)} crops", faults=tuple(faults))
+def _counted(task: Task, picture: Picture, settings: CropSettings, faults: Sequence[str]) -> Said:
+    hints = hints_of(task, picture, [(row.box, row.normalized) for row in task.boxes], settings)
+    return Said(f"{len(task.boxes) - len(faults)} of {len(task.boxes)} crops", hints, faults=tuple(faults))
 
 
 class Collector:
@@ -74,6 +76,7 @@ class Collector:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
         self._held: NDArray[Any] | None = None
         self._sources: list[Source] = []
+        self._metadata: list[Metadata] = []
         self._image = np.full(count, -1, np.int64)
         self._lines = np.zeros(count, np.int64)
         self._boxes = np.zeros((count, 4))
@@ -88,26 +91,27 @@ class Collector:
 
     def take(self, task: Task, _settings: CropSettings, _tick: Tick) -> Said:
         """Crop all boxes of one image."""
-        image, source = read_image(task.source, self._settings.reading)
+        picture, source = read_image(task.source, self._settings.reading)
         self._sources.append(source)
-        self._shape = image.shape[0], image.shape[1]
+        self._metadata.append(picture.metadata)
+        self._shape = picture.pixels.shape[0], picture.pixels.shape[1]
         faults: list[str] = []
-        for some in _alike(task.boxes, image):
+        for some in _alike(task.boxes, picture.pixels):
             try:
-                self._crop(image, some)
+                self._crop(picture, some)
             except PatchcliError:
                 for row in some:
                     try:
-                        self._crop(image, [row])
+                        self._crop(picture, [row])
                     except PatchcliError as error:
                         faults.append(f"{row.label}: {error}")
-        return _counted(task, faults)
+        return _counted(task, picture, self._settings, faults)
 
-    def _crop(self, image: NDArray[Any], rows: Sequence[BoxRow]) -> None:
+    def _crop(self, picture: Picture, rows: Sequence[BoxRow]) -> None:
         settings = self._settings._replace(normalized=rows[0].normalized)
-        made = cut(image, [row.box for row in rows], rows[0].size, settings)
+        made = cut(picture, [row.box for row in rows], rows[0].size, settings)
         held = self._room(made)
-        length = image.shape[0], image.shape[1]
+        length = picture.pixels.shape[0], picture.pixels.shape[1]
         for row, one in zip(rows, made, strict=True):
             held[row.place] = one
             box = pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box
@@ -159,7 +163,7 @@ class Collector:
         return Stack(
             held if len(done) == len(held) else held[done],
             origins,
-            Meta(grid, held.shape[3:], held.dtype, "reflect", 0, self._sources[0]),
+            Meta(grid, held.shape[3:], held.dtype, "reflect", 0, self._sources[0], metadata=self._metadata[0]),
         )
 
     def _meta(self) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.axis import Pair
+    from patchcli.images import Peeked, Picture
+    from patchcli.metadata import Metadata
 
 
 class ExtractSettings(NamedTuple):
@@ -49,6 +51,7 @@ class ExtractSettings(NamedTuple):
     compress: bool = False
     reading: Reading = Reading()
     overwrite: bool = False
+    resume: bool = False
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
@@ -86,11 +89,12 @@ def recipes(task: Task, settings: ExtractSettings) -> dict[str, Recipe]:
 
 def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
-    records = Records(recipes(task, settings))
-    image, source = read_image(task.source, settings.reading)
-    grid = grid_of((image.shape[0], image.shape[1]), settings)
-    padded = pad(image, grid, settings.pad_mode, settings.pad_value)
-    mask = None if task.mask is None else _belonging(task.mask, grid, settings, "mask")[0]
+    records = Records(recipes(task, settings), in_images=settings.resume)
+    picture, source = read_image(task.source, settings.reading)
+    grid = grid_of(picture.pixels, settings)
+    padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
+    hints = [*picture.hints]
+    mask = None if task.mask is None else _mask(task.mask, grid, settings, hints)
     index = choose(padded, grid, settings.choice, mask)
     count = grid.count if index is None else len(index)
     most = settings.shard_patches or count
@@ -99,10 +103,12 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
             if number:
-                padded, source = _belonging(path, grid, settings, "companion")
+                picture, source = _belonging(path, grid, settings, "companion", hints)
+                padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
             for shard, part in enumerate(parts):
                 numbered = (shard, len(parts), mark) if settings.shard_patches else None
-                meta = meta_of(grid, padded.shape[2:], padded.dtype, source, settings, numbered, records.of(target))
+                about = padded.shape[2:], padded.dtype, picture.metadata
+                meta = meta_of(grid, about, source, settings, numbered, records.of(target))
                 name = target if numbered is None else shard_name(target, shard, len(parts))
                 several = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
                 cutting = _payload(padded, meta, part)
@@ -115,7 +121,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     notes = f"{count} patches of width={width} height={height}"
     if index is not None:
         notes += f" of {grid.count}"
-    return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""))
+    return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""), tuple(hints))
 
 
 def _remove_others(task: Task, count: int) -> None:
@@ -128,25 +134,37 @@ def _remove_others(task: Task, count: int) -> None:
                 remove(path)
 
 
-def grid_of(length: Pair, settings: ExtractSettings) -> Grid:
-    """The grid of an image of ``length`` rows and columns, which margin and padding must not make too large."""
+def grid_of(image: NDArray[Any] | Peeked, settings: ExtractSettings) -> Grid:
+    """The grid of an image, or of what its header says, which margin and padding must not make too large."""
+    length = image.shape[0], image.shape[1]
     grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
-    check_pixels(grid, settings.reading.max_pixels)
+    check_pixels(grid, math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
     return grid
 
 
 def meta_of(
     grid: Grid,
-    channels: tuple[int, ...],
-    dtype: np.dtype[Any],
+    about: tuple[tuple[int, ...], np.dtype[Any], Metadata],
     source: Source,
     settings: ExtractSettings,
     shard: tuple[int, int, int] | None,
     record: Record | None,
 ) -> Meta:
-    """What a stack will say of itself."""
-    given = settings
-    return Meta(grid, channels, dtype, given.pad_mode, given.pad_value, source, given.layout, given.pixel_order, shard, record)
+    """What a stack will say of itself; ``about`` are channels, dtype and metadata of the image."""
+    channels, dtype, metadata = about
+    return Meta(
+        grid,
+        channels,
+        dtype,
+        settings.pad_mode,
+        settings.pad_value,
+        source,
+        settings.layout,
+        settings.pixel_order,
+        shard,
+        record,
+        metadata,
+    )
 
 
 def mark_of(part: Part) -> int:
@@ -157,15 +175,21 @@ def mark_of(part: Part) -> int:
     return mark
 
 
-def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[NDArray[Any], Source]:
-    """Read an image that lies over another pixel by pixel, and pad it as that was."""
-    with blamed(f"its {what} {path} "):
-        image, source = read_image(path, reading_beside(settings))
-        check_beside(image.shape, grid)
-        if what == "mask":  # inside is where any colour is not 0; what a constant pads lies outside
-            inside = np.any(images.without_alpha(image).reshape(*grid.image, -1), axis=2)
-            return pad(inside, grid, settings.pad_mode), source
-        return pad(image, grid, settings.pad_mode, settings.pad_value), source
+def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hints: list[str]) -> tuple[Picture, Source]:
+    """Read an image that lies over another pixel by pixel."""
+    label = f"its {what} {path} "
+    with blamed(label):
+        picture, source = read_image(path, reading_beside(settings))
+        check_beside(picture.pixels.shape, grid)
+    hints += [label + hint for hint in picture.hints]
+    return picture, source
+
+
+def _mask(path: str, grid: Grid, settings: ExtractSettings, hints: list[str]) -> NDArray[Any]:
+    """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
+    picture, _ = _belonging(path, grid, settings, "mask", hints)
+    inside = np.any(images.without_alpha(picture).reshape(*grid.image, -1), axis=2)
+    return pad(inside, grid, settings.pad_mode)
 
 
 def reading_beside(settings: ExtractSettings) -> Reading:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from patchcli.grid import Grid
 
 
+FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
+SIGNED = -0.5  # fractions of a full range that lie below are of -1 to 1
+
+
 class MergeSettings(NamedTuple):
     """The options of ``merge``."""
 
@@ -47,6 +51,7 @@ class MergeSettings(NamedTuple):
     image_format: str | None = None
     max_pixels: int = images.MAX_PIXELS
     overwrite: bool = False
+    resume: bool = False
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
@@ -77,7 +82,7 @@ def recipes(task: Task, settings: MergeSettings) -> dict[str, Recipe]:
 
 def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
-    records = Records(recipes(task, settings))
+    records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
         payload = payload_of(task, settings, opened)
         wanted = wanted_of(payload, settings)
@@ -90,8 +95,8 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
             with outputs.create(task.cover) as file:
                 images.write(file, cover, images.format_of(task.cover), records.note(task.cover))
         with outputs.create(task.target) as file:
-            images.write(file, merged.image, name, records.note(task.target))
-    return _said(merged, payload, wanted.dtype)
+            images.write(file, merged.image, name, records.note(task.target), payload.meta.metadata)
+    return _said(merged, payload, wanted.dtype, name)
 
 
 def payload_of(task: Task, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
@@ -183,11 +188,34 @@ def laid_out(
     payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings
 ) -> tuple[Grid, NDArray[np.int64] | None]:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
-    check_pixels(payload.meta.grid, settings.max_pixels)
+    check_pixels(payload.meta.grid, 0, settings.max_pixels)
+    _check_covered(payload, wanted)
     grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
-    check_pixels(grid, settings.max_pixels)
+    check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
     images.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
     return grid, origins
+
+
+def _check_covered(payload: Payload, wanted: Wanted) -> None:
+    """Refuse, before anything is allocated, a large canvas that a few numbers claim and no patches can fill.
+
+    What ``fill`` or ``trim`` ask for may be larger than the patches, but a margin and the padding behind the last patch, which
+    are only added up in, may not.
+    """
+    grid = payload.meta.grid
+    (height, width), patch = grid.image, grid.patch
+    covered = payload.shape[0] * patch[0] * patch[1]
+    pixels, canvas = height * width, grid.padded[0] * grid.padded[1]
+    if pixels > max(FREE_PIXELS, covered) and wanted.fill is None and not wanted.trim:
+        raise PatchcliError(
+            f"{pixels - covered} of {pixels} pixels or more are covered by no patch; give them a value with --fill or cut the "
+            "border off with --trim"
+        )
+    if canvas > max(FREE_PIXELS, (height + 2 * patch[0]) * (width + 2 * patch[1]) + 4 * covered):
+        raise PatchcliError(
+            f"needs a canvas of {canvas} pixels, with a margin of {grid.margin} and padding, but its {payload.shape[0]} patches "
+            f"cover at most {covered}"
+        )
 
 
 def window_of(window: str, grid: Grid) -> Window | None:
@@ -202,7 +230,7 @@ def window_of(window: str, grid: Grid) -> Window | None:
         return of_array(NpzReader(file).open("").load(), grid.patch)
 
 
-def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any]) -> Said:
+def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any], image_format: str) -> Said:
     """What was done, and what is probably not as it was meant."""
     height, width = merged.image.shape[:2]
     notes = f"image of width={width} height={height}"
@@ -213,22 +241,34 @@ def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any]) -> Said:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
     if merged.cover.uncovered:
         notes += f", {merged.cover.uncovered} pixels filled"
-    hints = []
+    hints = list(hints_of(payload))
     if merged.unit_like:
-        low, high = merged.unit_like
+        hints.append(_hint_of_range(*merged.unit_like, dtype))
+    channels = (*merged.image.shape, 1)[2]
+    if lost := images.hint_of_samples(image_format, payload.meta.metadata, channels):
+        hints.append(lost)
+    return Said(notes, tuple(hints))
+
+
+def _hint_of_range(low: float, high: float, dtype: np.dtype[Any]) -> str:
+    """What to say where values look like fractions of the range of an integer image."""
+    said = f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; "
+    if low < SIGNED:
+        return f"{said}patches = (patches + 1) / 2 makes -1 to 1 fractions for --unit-range, --dtype float32 keeps them"
+    return f"{said}--unit-range takes 0 to 1 for its full range, --dtype float32 keeps them"
+
+
+def hints_of(payload: Payload) -> tuple[str, ...]:
+    """What to say where some of several shards are missing, or patches stand in an order of axes of their own."""
+    shard, hints = payload.meta.shard, []
+    if shard is not None and 1 < payload.shards < shard[1]:
+        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+    if payload.channels_first:
+        count, height, width, channels = payload.shape
         hints.append(
-            f"values lie between {low:.3g} and {high:.3g} but the image is {dtype}; --unit-range takes 0 to 1 for its full "
-            "range, --dtype float32 keeps them"
+            f"its patches have shape ({count}, {channels}, {height}, {width}) and were taken as (N, channels, height, width)"
         )
-    if missing := hint_of_shards(payload):
-        hints.append(missing)
-    return Said(notes, "; ".join(hints) or None)
-
-
-def hint_of_shards(payload: Payload) -> str | None:
-    """What to say where some of several shards are missing."""
-    shard = payload.meta.shard
-    return f"{payload.shards} of {shard[1]} shards were given" if shard is not None and 1 < payload.shards < shard[1] else None
+    return tuple(hints)
 
 
 def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from patchcli.box import check_boxes
 from patchcli.dtypes import work_dtype
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Planned, Said, Task, Tick, blamed
-from patchcli.jobs.crop import CropSettings, check_size
+from patchcli.jobs.crop import CropSettings, check_cut
 from patchcli.jobs.crops import check_alike
 from patchcli.jobs.planning import as_said, base, encoding, peek_image, size_of
 from patchcli.plan import Sampling, spans_of
@@ -62,7 +62,7 @@ def _plan(task: Task, seen: Peeked, shape: tuple[int, ...], scratch: int, settin
 def _cropped(seen: Peeked, box: Box, size: Pair | None, settings: CropSettings) -> tuple[tuple[int, ...], int]:
     """The shape of a crop, and the bytes that sampling takes."""
     length = seen.shape[0], seen.shape[1]
-    check_size(length, box, size, settings)
+    check_cut(seen, box, size, settings)
     sampling = Sampling(settings.normalized, settings.resampling, settings.align_corners, settings.outside)
     rows, columns = spans_of(np.atleast_2d(check_boxes(box)), length, size, sampling)
     shape = (rows.size, columns.size, *seen.shape[2:])
@@ -72,7 +72,8 @@ def _cropped(seen: Peeked, box: Box, size: Pair | None, settings: CropSettings) 
         step = max(1.0, abs(float(rows.extent[0])) / rows.size)
         wide = min(abs(float(columns.extent[0])) + 1, length[1]) * math.prod(seen.shape[2:]) * work.itemsize
         lines = min((LOBES + 4 if settings.resampling == "lanczos" else 4) * step, length[0])
-        scratch = int(2 * max(MID_BYTES, lines * wide * (seen.dtype != work)))
+        weighed = size_of(seen) // seen.dtype.itemsize * 2 * work.itemsize if seen.metadata.alpha is not None else 0
+        scratch = int(2 * max(MID_BYTES, lines * wide * (seen.dtype != work))) + weighed
     return shape, scratch
 
 

@@ -48,7 +48,7 @@ def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
         PatchcliError: what a header shows to be wrong, as `extract_one` says it.
     """
     seen, source = peek_image(task.source, settings.reading)
-    grid = grid_of((seen.shape[0], seen.shape[1]), settings)
+    grid = grid_of(seen, settings)
     _check_padding(seen, settings)
     mask = None if task.mask is None else _beside(task.mask, grid, settings, "mask")[0]
     inputs = [_Input(seen, source, task.target)]
@@ -60,7 +60,7 @@ def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
     sharded = settings.shard_patches is not None
     whole = count == grid.count
     mark = mark_of(Part(grid, 0, count)) if sharded and whole and exact else LAST_MARK
-    records = Records(recipes(task, settings))
+    records = Records(recipes(task, settings), in_images=settings.resume)
     counts = [min(first + most, count) - first for first in range(0, count, most)]
     names = [
         shard_name(one.target, shard, len(counts)) if sharded else one.target for one in inputs for shard in range(len(counts))
@@ -112,7 +112,8 @@ def _bytes(one: _Input, grid: Grid, settings: ExtractSettings, counts: list[int]
         key = count, len(str(shard))
         if key not in known:
             numbered = (shard, len(counts), mark) if settings.shard_patches else None
-            meta = meta_of(grid, one.seen.shape[2:], one.seen.dtype, one.source, settings, numbered, record)
+            about = one.seen.shape[2:], one.seen.dtype, one.seen.metadata
+            meta = meta_of(grid, about, one.source, settings, numbered, record)
             known[key] = file_size(meta, one.seen.dtype, count, seekable=seekable)
         total += known[key]
     return total

@@ -12,7 +12,7 @@ from patchcli import images
 from patchcli.cover import cover_of
 from patchcli.divide import Divider, Wanted
 from patchcli.jobs import Planned, Said, Task, Tick
-from patchcli.jobs.merge import MergeSettings, check_cover, hint_of_shards, laid_out, payload_of, wanted_of, window_of
+from patchcli.jobs.merge import MergeSettings, check_cover, hints_of, laid_out, payload_of, wanted_of, window_of
 from patchcli.jobs.planning import PIECES, as_said, base, encoding
 from patchcli.patches import FOLD_BYTES, blocks
 from patchcli.payload import AT_ONCE
@@ -76,7 +76,7 @@ def plan_one(task: Task, settings: MergeSettings, _tick: Tick) -> Said:
     """Say what image would be made."""
     with contextlib.ExitStack() as opened:
         payload = payload_of(task, settings, opened)
-        return as_said(task, _plan(task, settings, payload), hint_of_shards(payload))
+        return as_said(task, _plan(task, settings, payload), hints_of(payload))
 
 
 def plan_merge(task: Task, settings: MergeSettings) -> Planned:

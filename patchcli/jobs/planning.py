@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from patchcli import files, images
 from patchcli.jobs import Planned, Reading, Said, Task, in_megabytes
 from patchcli.meta import Source
+from patchcli.metadata import Metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +32,8 @@ ENCODING: dict[str, tuple[float, float]] = {
     "bmp": (4, 2),
     "pgm": (0, 3),
     "ppm": (0, 3),
+    "pnm": (0, 3),
+    "pbm": (0, 3),
 }
 NPY_BYTES = 1 << 24  # an array is written in parts of this size
 
@@ -45,10 +48,11 @@ def peek_image(path: str, reading: Reading) -> tuple[Peeked, Source]:
     if reading.gray:
         images.check_gray(shape, seen.dtype)
         scratch = (LUMA + seen.dtype.itemsize) * pixels if (*shape, 1)[2] > 2 else 0  # noqa: PLR2004
-        seen = seen._replace(shape=shape[:2], memory=max(seen.memory, size_of(seen) + scratch))
+        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=max(seen.memory, size_of(seen) + scratch))
     if reading.channel is not None:
         images.check_channel(shape, reading.channel)
-        seen = seen._replace(shape=shape[:2], memory=max(seen.memory, size_of(seen) + pixels * seen.dtype.itemsize))
+        memory = max(seen.memory, size_of(seen) + pixels * seen.dtype.itemsize)
+        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=memory)
     return seen, source
 
 
@@ -72,7 +76,7 @@ def encoding(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return int(pixel * shape[0] * shape[1] + times * nbytes)
 
 
-def as_said(task: Task, planned: Planned, hint: str | None = None) -> Said:
+def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
     """A plan as a line, and as it is for the report."""
     source, target = files.name_of(task.source, "standard input"), files.name_of(planned.outputs[0])
     if len(planned.outputs) > 1:
@@ -82,4 +86,4 @@ def as_said(task: Task, planned: Planned, hint: str | None = None) -> Said:
     parts = [f"{most}{planned.what}", f"{most}{size}", f"{in_megabytes(planned.memory)} memory"]
     if planned.uncovered is not None:
         parts.append(("" if planned.exact else "at least ") + f"{planned.uncovered} pixels uncovered")
-    return Said("", hint, result=f"{source} -> {target}: {', '.join(parts)}", planned=planned)
+    return Said("", hints, result=f"{source} -> {target}: {', '.join(parts)}", planned=planned)

@@ -1,0 +1,72 @@
+"""What the samples of an image mean, beside their values: kept from the source to whatever is made of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}  # photometric kinds, and how many samples of a pixel are its colour
+ALPHA = "unassalpha"  # as most formats have it; "assocalpha" has colours that were multiplied by it already
+EXTRA = ("unspecified", "assocalpha", ALPHA)  # by the numbers that TIFF has for them
+
+
+class Metadata(NamedTuple):
+    """What the samples of a pixel are: first its colour, then extra ones.
+
+    Attributes:
+        photometric: a key of `COLOURS`.
+        extrasamples: of `EXTRA`, one for each sample behind the colour.
+    """
+
+    photometric: str = "minisblack"
+    extrasamples: tuple[str, ...] = ()
+
+    @classmethod
+    def usual(cls, channels: int) -> Metadata:
+        """What so many channels are taken for where nothing else is known, and in formats that know nothing else.
+
+        >>> Metadata.usual(4)
+        Metadata(photometric='rgb', extrasamples=('unassalpha',))
+        """
+        if channels > 4:  # noqa: PLR2004
+            return cls(extrasamples=("unspecified",) * (channels - 1))
+        return cls("minisblack" if channels < 3 else "rgb", (ALPHA,) * (channels % 2 == 0))  # noqa: PLR2004
+
+    @classmethod
+    def of(cls, channels: int, photometric: str, extrasamples: tuple[str, ...]) -> Metadata:
+        """What a file says of so many channels, made to fit their number; a sample of which it says nothing is unspecified."""
+        colours = COLOURS[photometric]
+        if channels < colours:
+            return cls.of(channels, "minisblack", ())
+        known = [extra if extra in EXTRA else EXTRA[0] for extra in extrasamples[: channels - colours]]
+        return cls(photometric, (*known, *[EXTRA[0]] * (channels - colours - len(known))))
+
+    @property
+    def channels(self) -> int:
+        """How many samples a pixel has."""
+        return COLOURS[self.photometric] + len(self.extrasamples)
+
+    @property
+    def alpha(self) -> int | None:
+        """The channel that is alpha by which colours were not yet multiplied; None where there is none."""
+        return COLOURS[self.photometric] + self.extrasamples.index(ALPHA) if ALPHA in self.extrasamples else None
+
+    def matching(self, channels: int) -> Metadata:
+        """The same, for an image that was made of this one and has so many channels."""
+        return self if self.channels == channels else Metadata.usual(channels)
+
+    def in_words(self) -> str:
+        """As TIFF calls it."""
+        return " + ".join([self.photometric, *self.extrasamples])
+
+    def fields(self) -> dict[str, Any]:
+        """The metadata as a JSON object."""
+        return {"photometric": self.photometric, "extrasamples": list(self.extrasamples)}
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any], channels: int) -> Metadata:
+        """Read it for an image of so many channels; what is missing or not understood is as usual."""
+        photometric, extra = fields.get("photometric"), fields.get("extrasamples")
+        if not isinstance(photometric, str) or photometric not in COLOURS or not isinstance(extra, list):
+            return cls.usual(channels)
+        named = tuple(one if isinstance(one, str) else EXTRA[0] for one in extra[:channels])
+        return cls.of(channels, photometric, named).matching(channels)

@@ -1,0 +1,287 @@
+"""TIFF through tifffile: every real dtype; what its tags claim is checked against the file before anything is allocated."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from patchcli.codec import ORIENTATION, UNREADABLE, Header, Opened, has_jpeg_end
+from patchcli.errors import PatchcliError
+from patchcli.metadata import COLOURS, EXTRA, Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import tifffile
+    from numpy.typing import NDArray
+
+AXES = ("YX", "YXS", "SYX")
+# Numbers of TIFF 6.0 and its supplements
+WHITE_IS_0, BLACK_IS_0, RGB, MASK, YCBCR, CFA, LINEAR_RAW, DEPTH_MAP = 0, 1, 2, 4, 6, 32803, 34892, 51177
+PLAIN = (WHITE_IS_0, BLACK_IS_0, RGB, MASK, CFA, LINEAR_RAW, DEPTH_MAP)  # of which the samples are values as they are
+CCITT, JPEG, JPEG_XR = (2, 3, 4), (6, 7, 33007, 34892), (22610, 34934)
+# How much longer than what is stored pixels can be at most, by compression: none, LZW (a code of 12 bits for a string of 3840
+# bytes), deflate, PackBits (128 bytes by 2)
+RATIOS = {1: 1, 5: 2600, 8: 1032, 32946: 1032, 32773: 64}
+# What pixels depend on, each with its tag
+NEEDED = {
+    "ImageWidth": 256,
+    "ImageLength": 257,
+    "BitsPerSample": 258,
+    "Compression": 259,
+    "PhotometricInterpretation": 262,
+    "FillOrder": 266,
+    "StripOffsets": 273,
+    "SamplesPerPixel": 277,
+    "RowsPerStrip": 278,
+    "StripByteCounts": 279,
+    "PlanarConfiguration": 284,
+    "T4Options": 292,
+    "Predictor": 317,
+    "TileWidth": 322,
+    "TileLength": 323,
+    "TileOffsets": 324,
+    "TileByteCounts": 325,
+    "ExtraSamples": 338,
+    "SampleFormat": 339,
+    "JPEGTables": 347,
+    "YCbCrSubSampling": 530,
+    "ImageDepth": 32997,
+}
+MAX_TAGS = 1 << 12  # of a page
+FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
+TRIES = 32  # different bytes behind the data of a fax
+SEGMENT = 1 << 24  # pixels that a strip or tile may have, however small its image is
+
+
+def open_tiff(file: BinaryIO, page: int) -> Opened:
+    """Read the tags of a page, and check them against the file."""
+    one = _page(file, page)
+    channels = {"YX": (1,), "YXS": one.shape[-1:], "SYX": one.shape[:1]}[one.axes][0]
+    dtype = np.dtype(one.dtype).newbyteorder("=")
+    inverted = one.photometric == WHITE_IS_0 and dtype.kind in "bu"
+
+    def decode() -> tuple[NDArray[Any], object]:
+        _check_segments(one, file)
+        _check_data(one, file)
+        pixels = np.asarray(one.asarray())
+        if one.axes == "SYX":
+            pixels = np.moveaxis(pixels, 0, -1)
+        if inverted:  # counted down from the most that so many bits hold, which may be less than their dtype does
+            most = True if dtype.kind == "b" else dtype.type(2 ** _bits(one) - 1)
+            pixels = np.bitwise_xor(pixels, most)
+        return pixels, orientation()
+
+    def orientation() -> object:
+        tag = one.tags.get(ORIENTATION)
+        return tag.value if tag else UNREADABLE if ORIENTATION in _codes(one, file) else 1
+
+    def header() -> Header:
+        _check_segments(one, file)
+        copied = one.axes == "SYX" or inverted
+        return Header(channels, dtype, orientation(), copied * int(one.nbytes))
+
+    pixel = channels * dtype.itemsize
+    return Opened(one.imagelength, one.imagewidth, decode, header, pixel, _metadata(one, channels, inverted=inverted))
+
+
+def _bits(page: tifffile.TiffPage) -> int:
+    """Bits of a sample."""
+    bits = page.bitspersample
+    return max(bits) if isinstance(bits, tuple) else int(bits)
+
+
+def _metadata(page: tifffile.TiffPage, channels: int, *, inverted: bool) -> Metadata:
+    """What the samples are, once decoded: JPEG's YCBCR has become RGB, and what counted down counts up."""
+    kind = {RGB: "rgb", YCBCR: "rgb", LINEAR_RAW: "rgb", WHITE_IS_0: "minisblack" if inverted else "miniswhite"}
+    extra = tuple(EXTRA[one] if one in range(len(EXTRA)) else EXTRA[0] for one in page.extrasamples)
+    return Metadata.of(channels, kind.get(page.photometric, "minisblack"), extra)
+
+
+def _page(file: BinaryIO, page: int) -> tifffile.TiffPage:
+    """A page of gray or RGB."""
+    import logging
+
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there before it raises
+    # a name, because it takes that of an unnamed file, a number, for a path
+    pages = tifffile.TiffFile(tifffile.FileHandle(file, name="image")).pages
+    try:
+        one = pages[page]
+    except IndexError:
+        raise PatchcliError(f"has no page {page}; it has {len(pages)}, counted from 0") from None
+    if not isinstance(one, tifffile.TiffPage) or one.dtype is None:
+        raise PatchcliError(f"has a page {page} with samples of a kind that no dtype holds")
+    _check_tags(one, file)
+    if one.axes not in AXES:
+        raise PatchcliError(f"has a page {page} with axes {one.axes}; allowed are rows, columns and samples")
+    if one.photometric not in PLAIN and not (one.photometric == YCBCR and one.compression in JPEG):
+        kind = getattr(one.photometric, "name", f"number {one.photometric}")
+        raise PatchcliError(f"has colours of kind {kind}; allowed are gray and RGB, with or without alpha: convert it first")
+    return one
+
+
+def _codes(page: tifffile.TiffPage, file: BinaryIO) -> set[int]:
+    """The numbers of all tags of a page, of those, too, that could not be read."""
+    kind, order = page.parent.tiff, "little" if page.parent.byteorder == "<" else "big"
+    file.seek(page.offset)
+    count = int.from_bytes(file.read(kind.tagnosize), order)  # type: ignore[arg-type]
+    entries = file.read(min(count, MAX_TAGS) * kind.tagsize)
+    return {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), kind.tagsize)}  # type: ignore[arg-type]
+
+
+def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Refuse a tag that pixels depend on if it cannot be read, for its default then counts, or is no whole number.
+
+    A tag can have any type and count.
+    """
+    present = _codes(page, file)
+    for name, code in NEEDED.items():
+        if code in present and code not in page.tags:
+            raise PatchcliError(f"is damaged: its tag {name} cannot be read")
+    sizes = ("imagewidth", "imagelength", "samplesperpixel", "rowsperstrip", "tilewidth", "tilelength")
+    for name in (*sizes, "compression", "photometric", "planarconfig", "predictor", "fillorder", "sampleformat"):
+        value = getattr(page, name)
+        if not isinstance(value, int) or value < (name in sizes[:3]):
+            raise PatchcliError(f"has the {name} {value!r:.40}; allowed is a whole number")
+    if page.planarconfig not in (1, 2):
+        raise PatchcliError(f"has the planar configuration {page.planarconfig}; allowed are 1 and 2")
+    if page.is_tiled and not (page.tilewidth and page.tilelength):
+        raise PatchcliError("has tiles of no pixels")
+
+
+def _check_segments(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Check, before anything is allocated, that all strips or tiles of a page are there, and lie inside the file.
+
+    One at 0 of 0 bytes is missing, and holds zeros: https://gdal.org/en/stable/drivers/raster/gtiff.html#sparse-files
+    """
+    size = file.seek(0, 2)
+    count = math.prod(page.chunked)
+    offsets, counts = page.dataoffsets, page.databytecounts
+    if not len(offsets) == len(counts) == count:
+        raise PatchcliError(
+            f"is truncated or damaged: it has {len(offsets)} offsets and {len(counts)} sizes of {count} strips or tiles"
+        )
+    starts, sizes = np.array(offsets, np.float64), np.array(counts, np.float64)  # 64 bits of a tag could wrap as integers
+    bad = np.flatnonzero(((starts <= 0) | (sizes <= 0) | (starts + sizes > size)) & ~((starts == 0) & (sizes == 0)))
+    if len(bad):
+        first, length = offsets[bad[0]], counts[bad[0]]
+        raise PatchcliError(
+            f"is truncated or damaged: strip or tile {bad[0]} of {count} has {length} bytes at {first} of a file of {size} bytes"
+        )
+    if page.is_contiguous and offsets[0] + page.nbytes > size:
+        raise PatchcliError(f"is truncated: its pixels need {page.nbytes} bytes at {offsets[0]} of a file of {size} bytes")
+    bits = page.bitspersample
+    needed = page.imagelength * page.imagewidth * (sum(bits) if isinstance(bits, tuple) else bits * page.samplesperpixel) // 8
+    most = int(sizes.sum()) * RATIOS.get(page.compression, 0)
+    if page.compression in RATIOS and sizes.all() and not page.is_contiguous and most < needed:
+        raise PatchcliError(f"is truncated or damaged: its pixels need {needed} bytes, its strips or tiles hold {most} at most")
+    pixels = math.prod(page.chunks[:2] if page.axes == "YXS" else page.chunks[-2:])
+    if pixels > max(SEGMENT, 4 * page.imagelength * page.imagewidth):
+        raise PatchcliError(f"has strips or tiles of {pixels} pixels; allowed are {SEGMENT}, or 4 times as many as the image has")
+
+
+def _check_data(page: tifffile.TiffPage, file: BinaryIO) -> None:
+    """Refuse strips and tiles that end too early, of compressions whose decoders fill up what is missing."""
+    short = next((check for kinds, check in SHORT.items() if page.compression in kinds), None)
+    if short is None or page.jpegheader is not None:  # whose segments lie within one JPEG image
+        return
+    for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        if not count:
+            continue
+        file.seek(offset)
+        if short(file.read(count), page, number):
+            raise PatchcliError(f"is truncated or damaged: the data of strip or tile {number} end before its pixels do")
+
+
+def _jpeg_is_short(data: bytes, _page: tifffile.TiffPage, _number: int) -> bool:
+    return not has_jpeg_end(data)
+
+
+def _jpeg_xr_is_short(data: bytes, _page: tifffile.TiffPage, _number: int) -> bool:
+    """Whether the pixels, of which tags say where they lie, reach beyond the end (ITU-T T.832, A.7)."""
+    place = int.from_bytes(data[4:8], "little")
+    entries = (
+        data[at : at + 12] for at in range(place + 2, place + 2 + 12 * int.from_bytes(data[place : place + 2], "little"), 12)
+    )
+    values = {int.from_bytes(entry[:2], "little"): int.from_bytes(entry[8:], "little") for entry in entries}
+    return values.get(0xBCC0, len(data)) + values.get(0xBCC1, 1) > len(data)
+
+
+def _ccitt_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
+    """Whether pixels depend on what stands behind the data: other bytes there make other pixels.
+
+    Lines of fax 3 begin with a mark of eleven zeros and a one, of which there must be enough (ITU-T T.4, 4.1.2); two such marks
+    end fax 4 (ITU-T T.6, 2.4.1.1).
+    """
+    import random
+
+    import imagecodecs
+
+    if page.fillorder == 2:  # noqa: PLR2004  bits from the lowest
+        data = bytes(imagecodecs.bitorder_decode(data))
+    width = page.chunks[1]
+    rows = page.chunks[0] if page.is_tiled else min(page.rowsperstrip, page.imagelength - number * page.rowsperstrip)
+    kind = int(page.compression)
+    decode: Callable[[bytes], NDArray[Any]] = {
+        2: lambda data: imagecodecs.ccittrle_decode(data, rows, width),
+        FAX_3: lambda data: imagecodecs.ccittfax3_decode(data, rows, width, t4options=page.tags.valueof(292) or 0),
+        FAX_4: lambda data: imagecodecs.ccittfax4_decode(data, rows, width),
+    }[kind]
+    if kind == FAX_3 and len(re.findall("0{11,}1", _in_bits(data))) < rows:
+        return True
+    if kind == FAX_4 and FAX_4_END in _in_bits(data[-8:]):
+        return False
+    pixels, draw = decode(data), random.Random(0)  # noqa: S311
+    marks = (b"\0" + bytes([1 << number % 8]) if number % 2 else b"" for number in range(TRIES))
+    others = (mark + draw.randbytes(64) for mark in marks)
+    return any(not np.array_equal(decode(data + other), pixels) for other in others)
+
+
+def _in_bits(data: bytes) -> str:
+    return "".join(map("{:08b}".format, data))
+
+
+SHORT: dict[tuple[int, ...], Callable[[bytes, tifffile.TiffPage, int], bool]] = {
+    JPEG: _jpeg_is_short,
+    JPEG_XR: _jpeg_xr_is_short,
+    CCITT: _ccitt_is_short,
+}
+
+
+def note_of_tiff(file: BinaryIO) -> str | None:
+    """The description of the first page."""
+    import tifffile
+
+    page = tifffile.TiffFile(tifffile.FileHandle(file, name="image")).pages[0]
+    return page.description if isinstance(page, tifffile.TiffPage) else None
+
+
+def write_tiff(file: BinaryIO, image: NDArray[Any], note: str, metadata: Metadata) -> None:
+    """Write a TIFF image; one bit a pixel for bool."""
+    import tifffile
+
+    samples = image.shape[2] if image.ndim == 3 else 1  # noqa: PLR2004
+    kind = metadata.photometric
+    if kind == "miniswhite" and image.dtype.kind in "bu":  # which would be counted down
+        kind = "minisblack"
+    if samples == COLOURS[kind] == 1:
+        image = image.reshape(image.shape[:2])
+    held = io.BytesIO()
+    tifffile.imwrite(
+        held,
+        image,
+        photometric=kind,
+        planarconfig="contig" if samples > 1 else None,
+        extrasamples=metadata.extrasamples or None,
+        description=note or None,
+        metadata=None,
+        software=None,
+        byteorder="<",
+    )
+    file.write(held.getbuffer())
