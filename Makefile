@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens manual seams bench clean
+.PHONY: demo test check format samples goldens manual seams bench torture clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -40,6 +40,9 @@ goldens: .venv/demo.stamp
 bench: .venv/check.stamp .venv/peers.stamp
 	$(BIN)/python -m benchmarks
 
+torture: .venv/check.stamp
+	$(BIN)/python -m tools.torture
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -62,4 +65,4 @@ bench: .venv/check.stamp .venv/peers.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv demo benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo torture benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -162,8 +163,11 @@ def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatev
         words = next(iter(str(error).strip().splitlines()), "")
         if isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError)) or not words:
             words = "its header makes no sense"  # the library speaks of itself
+        elif "reshape" in words:
+            words = "it holds fewer pixels than its header says"
         elif any(word in words for word in ("uri", "plugin", "cannot identify", "<_io", "object at")):
             words = "its header makes no sense"
+        words = re.sub(r"<\w+\.(\w+): \d+>", r"\1", words)  # a number and its name, as Python shows them
         raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {words}") from None
 
 

@@ -36,7 +36,7 @@ ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 APP1, SCAN, END = 0xE1, 0xDA, 0xD9
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """What the markers before the pixels say of an image; ``kind`` is a key of `FRAMES`, which stands at ``place``."""
 
     kind: int
@@ -50,7 +50,7 @@ class _Frame(NamedTuple):
 
 def open_jpeg(file: BinaryIO, page: int) -> Opened:
     """Read the header of a JPEG image."""
-    frame = _frame(file)
+    frame = frame_of(file)
     if frame is None or (frame.kind in USUAL and frame.bits == 8):  # noqa: PLR2004
         file.seek(0)
         return open_pillow(file, page)
@@ -83,7 +83,7 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
     return Opened(frame.height, frame.width, decode, header)
 
 
-def _frame(file: BinaryIO) -> _Frame | None:
+def frame_of(file: BinaryIO) -> Frame | None:
     """The frame of an image, and its EXIF block; None where no frame is found."""
     file.seek(2)
     exif = None
@@ -100,7 +100,7 @@ def _frame(file: BinaryIO) -> _Frame | None:
             head = file.read(6)
             if len(head) < 6:  # noqa: PLR2004
                 return None
-            return _Frame(kind, head[0], int.from_bytes(head[1:3]), int.from_bytes(head[3:5]), head[5], exif, file.tell())
+            return Frame(kind, head[0], int.from_bytes(head[1:3]), int.from_bytes(head[3:5]), head[5], exif, file.tell())
         body = file.read(max(size, 0)) if kind == APP1 and exif is None else b""
         if body.startswith(b"Exif\0\0"):
             exif = body

@@ -11,6 +11,7 @@ import numpy as np
 
 from patchcli.codec import ORIENTATION, UNREADABLE, Header, Opened, has_jpeg_end
 from patchcli.errors import PatchcliError
+from patchcli.jpeg import frame_of
 from patchcli.metadata import COLOURS, EXTRA, Metadata
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ CCITT, JPEG, JPEG_XR = (2, 3, 4), (6, 7, 33007, 34892), (22610, 34934)
 # How much longer than what is stored pixels can be at most, by compression: none, LZW (a code of 12 bits for a string of 3840
 # bytes), deflate, PackBits (128 bytes by 2)
 RATIOS = {1: 1, 5: 2600, 8: 1032, 32946: 1032, 32773: 64}
-# What pixels depend on, each with its tag
+WHOLE = (3, 4, 8, 9, 13, 16, 17, 18)  # types of a tag that are whole numbers, and come as such from tifffile
+# What pixels depend on, each with its tag; all are whole numbers, but for JPEGTables
 NEEDED = {
     "ImageWidth": 256,
     "ImageLength": 257,
@@ -52,7 +54,19 @@ NEEDED = {
     "YCbCrSubSampling": 530,
     "ImageDepth": 32997,
 }
+SEVERAL = (
+    "BitsPerSample",
+    "StripOffsets",
+    "StripByteCounts",
+    "TileOffsets",
+    "TileByteCounts",
+    "ExtraSamples",
+    "SampleFormat",
+    "JPEGTables",
+    "YCbCrSubSampling",
+)
 MAX_TAGS = 1 << 12  # of a page
+MAX_SAMPLES = (1 << 16) - 1  # of a pixel
 FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
 TRIES = 32  # different bytes behind the data of a fax
 SEGMENT = 1 << 24  # pixels that a strip or tile may have, however small its image is
@@ -142,13 +156,18 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
     """
     present = _codes(page, file)
     for name, code in NEEDED.items():
-        if code in present and code not in page.tags:
-            raise PatchcliError(f"is damaged: its tag {name} cannot be read")
+        tag = page.tags.get(code)
+        if code in present and (tag is None or (int(tag.dtype) not in WHOLE and name != "JPEGTables")):
+            raise PatchcliError(f"is damaged: its tag {name} cannot be read, or has a type that it must not have")
+        if tag is not None and tag.count != 1 and name not in SEVERAL:
+            raise PatchcliError(f"is damaged: its tag {name} holds {tag.count} values; allowed is 1")
     sizes = ("imagewidth", "imagelength", "samplesperpixel", "rowsperstrip", "tilewidth", "tilelength")
     for name in (*sizes, "compression", "photometric", "planarconfig", "predictor", "fillorder", "sampleformat"):
         value = getattr(page, name)
         if not isinstance(value, int) or value < (name in sizes[:3]):
-            raise PatchcliError(f"has the {name} {value!r:.40}; allowed is a whole number")
+            raise PatchcliError(f"has the {name} {value!r:.40}; allowed is one whole number")
+    if page.samplesperpixel > MAX_SAMPLES:
+        raise PatchcliError(f"has {page.samplesperpixel} samples a pixel; allowed are 1 to {MAX_SAMPLES}")
     if page.planarconfig not in (1, 2):
         raise PatchcliError(f"has the planar configuration {page.planarconfig}; allowed are 1 and 2")
     if page.is_tiled and not (page.tilewidth and page.tilelength):
@@ -176,14 +195,45 @@ def _check_segments(page: tifffile.TiffPage, file: BinaryIO) -> None:
         )
     if page.is_contiguous and offsets[0] + page.nbytes > size:
         raise PatchcliError(f"is truncated: its pixels need {page.nbytes} bytes at {offsets[0]} of a file of {size} bytes")
+    rows, columns = _segment(page)
+    if rows * columns > max(SEGMENT, 4 * page.imagelength * page.imagewidth):
+        raise PatchcliError(
+            f"has strips or tiles of {rows * columns} pixels; allowed are {SEGMENT}, or 4 times as many as the image has"
+        )
+    if page.compression in RATIOS and not page.is_lsm:
+        needed = _bytes_of_segments(page, count)
+        bad = np.flatnonzero((sizes * RATIOS[page.compression] < needed) & (sizes > 0))
+        if len(bad):
+            raise PatchcliError(
+                f"is truncated or damaged: strip or tile {bad[0]} of {count} has {counts[bad[0]]} bytes for {needed[bad[0]]:.0f} "
+                "bytes of pixels"
+            )
+
+
+def _segment(page: tifffile.TiffPage) -> tuple[int, int]:
+    """Rows and columns of a strip or tile."""
+    rows, columns = page.chunks[:2] if page.axes != "SYX" else page.chunks[-2:]
+    return rows, columns
+
+
+def _inside(page: tifffile.TiffPage, number: int) -> tuple[int, int]:
+    """Rows and columns of the strip or tile ``number`` that lie inside the image."""
+    rows, columns = _segment(page)
+    across, down = -(-page.imagewidth // columns), -(-page.imagelength // rows)
+    top, left = number // across % down * rows, number % across * columns
+    return min(rows, page.imagelength - top), min(columns, page.imagewidth - left)
+
+
+def _bytes_of_segments(page: tifffile.TiffPage, count: int) -> NDArray[np.float64]:
+    """How many bytes of pixels each strip or tile holds, ``(count,)``; the last strip of a plane can be lower than others."""
+    rows, columns = _segment(page)
     bits = page.bitspersample
-    needed = page.imagelength * page.imagewidth * (sum(bits) if isinstance(bits, tuple) else bits * page.samplesperpixel) // 8
-    most = int(sizes.sum()) * RATIOS.get(page.compression, 0)
-    if page.compression in RATIOS and sizes.all() and not page.is_contiguous and most < needed:
-        raise PatchcliError(f"is truncated or damaged: its pixels need {needed} bytes, its strips or tiles hold {most} at most")
-    pixels = math.prod(page.chunks[:2] if page.axes == "YXS" else page.chunks[-2:])
-    if pixels > max(SEGMENT, 4 * page.imagelength * page.imagewidth):
-        raise PatchcliError(f"has strips or tiles of {pixels} pixels; allowed are {SEGMENT}, or 4 times as many as the image has")
+    pixel = sum(bits) if isinstance(bits, tuple) else bits * (page.samplesperpixel if page.axes == "YXS" else 1)
+    lines = np.full(count, float(rows))
+    if not page.is_tiled:
+        strips = -(-page.imagelength // rows)
+        lines[strips - 1 :: strips] = page.imagelength - (strips - 1) * rows
+    return lines * (-(-columns * pixel // 8))
 
 
 def _check_data(page: tifffile.TiffPage, file: BinaryIO) -> None:
@@ -199,8 +249,10 @@ def _check_data(page: tifffile.TiffPage, file: BinaryIO) -> None:
             raise PatchcliError(f"is truncated or damaged: the data of strip or tile {number} end before its pixels do")
 
 
-def _jpeg_is_short(data: bytes, _page: tifffile.TiffPage, _number: int) -> bool:
-    return not has_jpeg_end(data)
+def _jpeg_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
+    """Whether a JPEG image has no end, or is smaller than what it must fill."""
+    frame, (rows, columns) = frame_of(io.BytesIO(data)), _inside(page, number)
+    return frame is None or not has_jpeg_end(data, frame.place) or frame.height < rows or frame.width < columns
 
 
 def _jpeg_xr_is_short(data: bytes, _page: tifffile.TiffPage, _number: int) -> bool:
@@ -225,8 +277,8 @@ def _ccitt_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
 
     if page.fillorder == 2:  # noqa: PLR2004  bits from the lowest
         data = bytes(imagecodecs.bitorder_decode(data))
-    width = page.chunks[1]
-    rows = page.chunks[0] if page.is_tiled else min(page.rowsperstrip, page.imagelength - number * page.rowsperstrip)
+    rows, width = _segment(page)
+    rows = rows if page.is_tiled else _inside(page, number)[0]
     kind = int(page.compression)
     decode: Callable[[bytes], NDArray[Any]] = {
         2: lambda data: imagecodecs.ccittrle_decode(data, rows, width),

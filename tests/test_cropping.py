@@ -312,3 +312,35 @@ def test_a_ragged_image_and_a_size_that_is_an_array() -> None:
     with pytest.raises(PatchcliError, match="image has rows of different lengths"):
         crop([[1, 2], [1]], (-1, -1, 1, 1), 8)
     assert crop(np.eye(4), (-1, -1, 1, 1), np.array(8)).shape == (8, 8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", ["u1", "u2", "f4", "f8", "i2"])
+@pytest.mark.parametrize("how", ["area", "lanczos"])
+@pytest.mark.parametrize("alpha", [0, 3])
+def test_colours_weigh_as_much_as_they_show(code: str, how: str, alpha: int) -> None:
+    rng = np.random.default_rng(alpha)
+    image = (rng.random((24, 30, 4)) * (1 if code[0] == "f" else np.iinfo(code).max)).astype(code)
+    image[:8, :9, alpha] = 0
+    box, size, full = (1.5, 0, 26, 22.25), (7, 9), 1 if code[0] == "f" else np.iinfo(code).max
+    got = crop(image, box, size, normalized=False, resampling=how, alpha=alpha)
+    part = image[..., [alpha]].astype(np.float64)
+    weighed = np.where(np.arange(4) == alpha, image, image * (part / full))
+    made = crop(weighed, box, size, normalized=False, resampling=how)
+    with np.errstate(all="ignore"):
+        colours = np.where(made[..., [alpha]] > 0, made * full / made[..., [alpha]], 0)
+    expected = np.where(np.arange(4) == alpha, made, colours)
+    if code[0] != "f":
+        expected = np.clip(np.rint(expected), np.iinfo(code).min, full)
+    opaque = made[..., alpha] > 0.3 * full  # where alpha is small, uint8 is coarse
+    assert np.abs(got - expected)[opaque].max() <= {"u1": 4, "u2": 1, "i2": 1, "f4": 1e-5, "f8": 1e-12}[code]
+    several = crop(image, [box, (0, 0, 9, 7)], size, normalized=False, resampling=how, alpha=alpha)
+    assert np.array_equal(several[0], got)
+    for plain in ("nearest", "bilinear", "bicubic"):
+        same = crop(image, box, size, normalized=False, resampling=plain)
+        assert np.array_equal(crop(image, box, size, normalized=False, resampling=plain, alpha=alpha), same)
+
+
+def test_alpha_is_a_channel() -> None:
+    for wrong in (4, -1, 1.0, "a"):
+        with pytest.raises(PatchcliError, match=r"alpha is .*; allowed are None and numbers of channels, 0 to 3"):
+            crop(np.zeros((4, 4, 4)), (-1, -1, 1, 1), 2, resampling="area", alpha=wrong)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pillow": {"codec", "errors", "metadata", "notes"},
     "png": {"codec", "errors", "metadata", "notes", "pillow"},
     "jpeg": {"codec", "errors", "pillow"},
-    "tiff": {"codec", "errors", "metadata"},
+    "tiff": {"codec", "errors", "jpeg", "metadata"},
     "netpbm": {"codec", "errors", "metadata", "notes"},
     "formats": {"codec", "errors", "jpeg", "metadata", "netpbm", "notes", "pillow", "png", "tiff"},
     "images": {"axis", "codec", "dtypes", "errors", "formats", "metadata"},
