@@ -125,30 +125,34 @@ class _Ear:
         self._kept = self._reader = -1
 
     def open(self) -> None:
-        """Send what is printed into a pipe; what it cannot hold is lost."""
+        """Send what is printed into a pipe; what it cannot hold is lost. Without descriptors left, nothing is done."""
         with self._lock:
             self._depth += 1
             if self._depth > 1:
                 return
-            self._kept = os.dup(2)
-            self._reader, writer = os.pipe()
-            os.set_blocking(self._reader, False)
-            os.set_blocking(writer, False)
-            os.dup2(writer, 2)
-            os.close(writer)
+            with contextlib.suppress(OSError):
+                self._kept = os.dup(2)
+                self._reader, writer = os.pipe()
+                for end in (self._reader, writer):
+                    os.set_blocking(end, False)
+                os.dup2(writer, 2)
+                os.close(writer)
 
     def close(self) -> bytes:
         """Give standard error back; what was printed."""
         with self._lock:
-            try:
-                heard = os.read(self._reader, HEARD)
-            except BlockingIOError:
-                heard = b""
+            heard = b""
+            if self._reader >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    heard = os.read(self._reader, HEARD)
             self._depth -= 1
             if not self._depth:
-                os.dup2(self._kept, 2)
-                os.close(self._kept)
-                os.close(self._reader)
+                if self._reader >= 0:
+                    os.dup2(self._kept, 2)
+                for number in (self._kept, self._reader):
+                    if number >= 0:
+                        os.close(number)
+                self._kept = self._reader = -1
             return heard
 
 
