@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from patchcli import __version__, endings
+from patchcli import __version__, endings, streams
 from patchcli.errors import OutputError, PatchcliError, UsageError, one_line, shortened
 
 if TYPE_CHECKING:
@@ -64,6 +63,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and end the process with its exit code, or by the signal that stopped it."""
     _occupy_standard_streams()
+    streams.mend()
     endings.end_by_signals("SIGINT", "SIGTERM", "SIGHUP")
     _leave(run(list(sys.argv[1:] if arguments is None else arguments)))
 
@@ -72,7 +72,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line; its exit code. Errors that a file, a disk or a user can cause become one line each."""
     try:
         code = _invoke(arguments)
-        if sys.stdout is not None:
+        if sys.stdout is not None and code != STOPPED:  # which may have been for what waits there
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -87,10 +87,10 @@ def run(arguments: list[str]) -> int:
         return _fail(FAILED, str(error))
     except BrokenPipeError:
         return READER_GONE
-    except OSError as error:  # of standard output: everything else names its file before it comes here
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+    except OSError as error:
+        if error.filename != streams.NAME:  # everything else names its file before it comes here
             raise
-        return _fail(STOPPED, f"standard output: cannot be written: {(error.strerror or str(error)).lower()}")
+        return _fail(STOPPED, f"{streams.NAME}: cannot be written: {(error.strerror or str(error)).lower()}")
     return code
 
 
@@ -129,5 +129,5 @@ def _leave(code: int) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.give_up()
     sys.exit(code)

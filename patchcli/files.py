@@ -40,7 +40,11 @@ def open_input(path: str) -> BinaryIO:
         number = os.open(full(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
-    mode = os.fstat(number).st_mode
+    try:
+        mode = os.fstat(number).st_mode
+    except OSError as error:
+        os.close(number)
+        raise PatchcliError(f"cannot be read: {reason(error)}") from None
     if not stat.S_ISREG(mode):
         os.close(number)
         what = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
@@ -86,9 +90,7 @@ def _fetched(path: str) -> BinaryIO:
 
 def _spooled(name: str, copy: Callable[[BinaryIO], None]) -> BinaryIO:
     """An unnamed temporary file that was filled by ``copy``, at its beginning."""
-    import tempfile
-
-    spool = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  handed to the caller, who closes it
+    spool = temporary_file(name)
     try:
         copy(spool)
         spool.seek(0)
@@ -100,6 +102,29 @@ def _spooled(name: str, copy: Callable[[BinaryIO], None]) -> BinaryIO:
             raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     return spool
+
+
+def temporary_file(name: str) -> BinaryIO:
+    """An unnamed temporary file for what is read of ``name``."""
+    import tempfile
+
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+    except OSError as error:
+        raise OutputError(
+            f"{name}: needs a temporary file, and there is no folder for it ({reason(error):.60}); set TMPDIR to one"
+        ) from None
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a local file, by which it is known whatever its name; None for what is not there."""
+    if path == STREAM or is_remote(path):
+        return None
+    try:
+        status = os.stat(full(path))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def exists(path: str) -> bool:

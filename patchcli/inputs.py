@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.files import STREAM, name_of, open_input, reason
+from patchcli.files import STREAM, identity, name_of, open_input, reason
 from patchcli.places import WEB, is_remote, scheme_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
         names += _listed(given["files_from"], null=given["null"])
     if "" in names:
         raise UsageError("an empty name was given; allowed are names of files and folders")
-    avoid = None if given["output_dir"] is None else os.path.realpath(given["output_dir"])
+    avoid = None if given["output_dir"] is None else identity(given["output_dir"])
     found = Found.nothing()
     for name in names:
         if is_remote(name):
@@ -77,7 +78,7 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
         before = len(found.paths), len(found.faults)
         found.paths.extend(_below(name, tuple(suffixes), avoid, found))
         if (len(found.paths), len(found.faults)) == before:
-            found.empty.append((name, OWN if os.path.realpath(name) == avoid else NOTHING))
+            found.empty.append((name, OWN if avoid is not None and identity(name) == avoid else NOTHING))
     return found
 
 
@@ -116,8 +117,11 @@ def _listed(path: str, *, null: bool) -> list[str]:
             data = file.read()
     except PatchcliError as error:
         raise UsageError(f"{name_of(path, 'standard input')}: {error}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"{name_of(path, 'standard input')}: is UTF-16 text; allowed are names as they are on disk: convert it")
     if not null and b"\0" in data:
         raise UsageError(f"{name_of(path, 'standard input')}: holds NUL bytes; allowed with -0/--null")
+    data = data.removeprefix(codecs.BOM_UTF8)
     names = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]
 
@@ -126,23 +130,24 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _below(folder: str, suffixes: tuple[str, ...], avoid: str | None, found: Found) -> Iterator[str]:
+def _below(folder: str, suffixes: tuple[str, ...], avoid: tuple[int, int] | None, found: Found) -> Iterator[str]:
     """Files of these suffixes below a folder, sorted; hidden ones, links to folders and the output folder are left out."""
-    if avoid is not None and os.path.realpath(folder) == avoid:
-        return
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[0] != ".")
-    except OSError as error:
-        found.faults.append((folder, f"cannot be searched: {reason(error)}"))
-        return
-    for name, is_folder in names:
-        if is_folder:
+    waiting = [folder]
+    while waiting:
+        folder = waiting.pop()
+        if avoid is not None and identity(folder) == avoid:
             continue
-        if name.lower().endswith(suffixes):
-            yield os.path.join(folder, name)
-        else:
-            found.passed[_suffix(name)] += 1
-    for name, is_folder in names:
-        if is_folder:
-            yield from _below(os.path.join(folder, name), suffixes, avoid, found)
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries if entry.name[0] != ".")
+        except OSError as error:
+            found.faults.append((folder, f"cannot be searched: {reason(error)}"))
+            continue
+        for name, is_folder, _ in names:
+            if is_folder:
+                continue
+            if name.lower().endswith(suffixes):
+                yield os.path.join(folder, name)
+            else:
+                found.passed[_suffix(name)] += 1
+        waiting += [os.path.join(folder, name) for name, is_folder, is_link in reversed(names) if is_folder and not is_link]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 
-MEMINFO, CGROUP, CGROUPS = "/proc/meminfo", "/proc/self/cgroup", "/sys/fs/cgroup"
+from patchcli.parallel import CGROUPS, system_file
+
+MEMINFO, CGROUP = "/proc/meminfo", "/proc/self/cgroup"
 
 
 def available() -> int | None:
@@ -15,22 +16,16 @@ def available() -> int | None:
 
 
 def _of_machine() -> int | None:
-    found = re.search(r"^MemAvailable: *(\d+) kB", _read(MEMINFO), re.MULTILINE)
+    found = re.search(r"^MemAvailable: *(\d+) kB", system_file(MEMINFO), re.MULTILINE)
     return int(found[1]) << 10 if found else None
 
 
 def _of_container() -> int | None:
     """What a control group (https://docs.kernel.org/admin-guide/cgroup-v2.html) leaves; its file cache counts as free."""
-    own = re.search(r"^0::(/.*)$", _read(CGROUP), re.MULTILINE)
+    own = re.search(r"^0::(/.*)$", system_file(CGROUP), re.MULTILINE)
     folder = CGROUPS + (own[1].rstrip("/") if own else "")
-    most, used = _read(f"{folder}/memory.max").strip(), _read(f"{folder}/memory.current").strip()
+    most, used = system_file(f"{folder}/memory.max").strip(), system_file(f"{folder}/memory.current").strip()
     if not (most.isdigit() and used.isdigit()):
         return None
-    cached = re.search(r"^inactive_file (\d+)$", _read(f"{folder}/memory.stat"), re.MULTILINE)
+    cached = re.search(r"^inactive_file (\d+)$", system_file(f"{folder}/memory.stat"), re.MULTILINE)
     return max(0, int(most) - int(used) + (int(cached[1]) if cached else 0))
-
-
-def _read(path: str) -> str:
-    with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
-    return ""

@@ -43,7 +43,11 @@ class Outputs:
         if kind is not None:
             self._discard()
         elif self._whole and (finisher := behind.current()) is not None:
-            finisher.add(self._publish_or_discard, self._discard)
+            try:
+                finisher.add(self._publish_or_discard, self._discard)
+            except BaseException:  # of an output before, which waited to be finished
+                self._discard()
+                raise
         else:
             self._publish_or_discard()
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
+import math
 import os
 import threading
 from collections import deque
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+CGROUPS = "/sys/fs/cgroup"
 MOST_THREADS = 4  # more of them wait for memory, not for a core
 WORTH_BYTES = 1 << 25
 SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
@@ -36,8 +39,40 @@ def usable_threads(work: int) -> int:
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs that this process may use: those it may run on, and no more than the quota of its container."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+@functools.cache
+def _quota() -> float | None:
+    """How much CPU time control groups leave in each second, in seconds; None where they set no limit.
+
+    Version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) has "quota period" in a file, version 1 has a file for each.
+    A group may have less than it says, where one above it has.
+    """
+    quotas = []
+    for line in system_file("/proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS if number == "0" else f"{CGROUPS}/{controllers}"
+        parts = path.strip("/").split("/")
+        for depth in range(len(parts) + 1):
+            folder = "/".join([root, *parts[:depth]])
+            files = ("cpu.max",) if number == "0" else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            words = " ".join(system_file(f"{folder}/{name}") for name in files).split()
+            if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):  # noqa: PLR2004
+                quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
+
+
+def system_file(path: str) -> str:
+    """What the system tells in a file; nothing where there is none."""
+    with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+    return ""
 
 
 def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Iterator[Made]:

@@ -10,7 +10,7 @@ import click
 
 from patchcli import inputs as searching
 from patchcli.errors import UsageError
-from patchcli.files import STREAM, is_special
+from patchcli.files import STREAM, identity, is_special
 from patchcli.folders import Folders
 from patchcli.jobs import Task
 from patchcli.places import WEB, is_remote, plain, scheme_of
@@ -101,6 +101,7 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
     ours = set(made) if given["resume"] else set()
     read = {folders.place(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
     written: set[str] = set()
+    files = _Files([*sources, *masks, *also_read, *lists])
     for target in targets:
         if target == STREAM:
             continue
@@ -113,14 +114,44 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
             raise UsageError(f"{target}: two outputs have this name{_makers(tasks, place, folders)}")
         if place in read:
             raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
+        if there:
+            files.refuse_one_of(target)
         if not given["overwrite"] and target not in ours and (folders.holds(target) if remote else there):
             raise UsageError(f"{target}: exists already; allowed with --overwrite")
         written.add(place)
 
 
+class _Files:
+    """Files by device and inode, which tell that two names, through links or mounts, are of one file.
+
+    Args:
+        read: names of files that are read; they are looked at where an output exists.
+    """
+
+    def __init__(self, read: Sequence[str]) -> None:
+        self._names, self._read = read, dict[object, str]()
+        self._written: dict[object, str] = {}
+
+    def refuse_one_of(self, target: str) -> None:
+        """Refuse an output that exists and is a file that is read, or another output."""
+        own = identity(target)
+        if own is None:
+            return
+        self._read = self._read or {identity(path): path for path in self._names}
+        for known, what in ((self._read, "input"), (self._written, "output")):
+            if own in known:
+                raise UsageError(
+                    f"{target}: is the same file as the {what} {known[own]}; allowed are outputs that are no other file"
+                )
+        self._written[own] = target
+
+
 def _makers(tasks: Sequence[Task], place: str, folders: Folders) -> str:
     """Whose outputs have the same name, where they are of different inputs."""
-    made = dict.fromkeys(task.source for task in tasks if place in map(folders.place, task.targets()))
+    sources = [task.source for task in tasks if place in map(folders.place, task.targets())]
+    if len(sources) > 1 and len({folders.place(source) for source in sources}) == 1:
+        return f", because {sources[0]} was given {len(sources)} times; allowed is once"
+    made = dict.fromkeys(sources)
     return f", that of {' and that of '.join(list(made)[:2])}" if len(made) > 1 else ""
 
 

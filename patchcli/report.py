@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Self
 from patchcli.errors import OutputError
 from patchcli.files import STREAM, reason
 from patchcli.jobs import in_megabytes
+from patchcli.streams import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,8 +129,12 @@ class Report:
         if self._file is None:
             return
         try:
-            self._file.write(f"{json.dumps(record)}\n".encode())
-            self._file.flush()
+            line = f"{json.dumps(record)}\n".encode()
+            if self._path == STREAM:
+                self._file.write(line)
+                self._file.flush()
+            else:
+                write_all(self._file.fileno(), line)
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -108,7 +108,9 @@ def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
     try:
         os.link(temporary, path)  # which, unlike a rename, fails where something is
     except FileExistsError:
-        raise
+        if not os.path.samefile(temporary, path):  # as it is where a network repeats what it had done
+            raise
+        os.unlink(temporary)
     except OSError:  # a file system without links
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import behind, places
 from patchcli.errors import OutputError, PatchcliError, shortened
+from patchcli.files import reason
 from patchcli.jobs import Said, Task, Tick
 from patchcli.parallel import reuse_memory
 from patchcli.unfinished import flushing_together
@@ -72,25 +73,30 @@ def prepare_for_many() -> None:
 
 def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outcome]:
     """What becomes of each task; while one is done, the outputs of the one before get their names."""
-    return behind.each(tasks, do, _unfinished)
+    return behind.each(tasks, do, _failed)
 
 
-def _unfinished(error: Exception) -> Outcome:
+def _failed(error: Exception) -> Outcome:
+    """What became of a task that raised an error."""
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
     if isinstance(error, PatchcliError):
-        return Outcome(None, shortened(str(error)), stop=isinstance(error, OutputError))
-    raise error
+        return Outcome(None, shortened(str(error)), stop=isinstance(error, OutputError), trace=trace)
+    if isinstance(error, MemoryError):
+        return Outcome(None, "needs more memory than there is", trace=trace)
+    if isinstance(error, OSError):  # of outputs it would be an OutputError
+        return Outcome(None, f"cannot be read: {reason(error)}", trace=trace)
+    said = shortened(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": "))
+    return Outcome(None, f"met a fault of patchcli itself ({said}); -v shows where, please report it", trace=trace)
 
 
 def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:
-    """Do one task; what a file, a disk or a user can cause is an outcome, all else is raised."""
+    """Do one task; whatever comes of it, a bug too, is an outcome of this task alone."""
     with places.within(work.world or places.world()):
         try:
             return Outcome(work.job(task, work.settings, tick))
-        except OutputError as error:
-            return Outcome(None, shortened(str(error)), stop=True)
-        except MemoryError:
-            return Outcome(None, "needs more memory than there is")
-        except PatchcliError as error:
-            import traceback
-
-            return Outcome(None, shortened(str(error)), trace=traceback.format_exc())
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001  one input's trouble ends that input alone
+            return _failed(error)

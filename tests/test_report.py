@@ -37,7 +37,7 @@ def test_a_record_for_each_input_and_a_summary(patchcli: Run, tmp_path: Path) ->
     assert [record["input"] for record in each] == names
     assert [record["status"] for record in each] == ["done", "failed", "done", "failed", "done", "failed", "failed"]
     assert each[0]["output"] == "out/0.png.npz"
-    assert set(each[0]) == {"input", "output", "status", "errors", "seconds"}
+    assert set(each[0]) == {"input", "output", "status", "errors", "hints", "seconds"}
     assert each[6]["errors"] == ["cannot be read: no such file or directory"]
     told = done.stderr.decode().splitlines()
     assert told == [f"patchcli: {record['input']}: {record['errors'][0]}" for record in each if record["errors"]]

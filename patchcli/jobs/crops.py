@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from patchcli.box import pixel_box
 from patchcli.errors import OutputError, PatchcliError
+from patchcli.files import temporary_file
 from patchcli.grid import Grid
 from patchcli.jobs import BoxRow, Recipe, Records, Said, Task, Tick, read_image
 from patchcli.jobs.crop import CropSettings, cut, hints_of, save
@@ -73,7 +73,7 @@ class Collector:
 
     def __init__(self, count: int, settings: CropSettings) -> None:
         self._settings = settings
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._file = temporary_file("--boxes")
         self._held: NDArray[Any] | None = None
         self._sources: list[Source] = []
         self._metadata: list[Metadata] = []

@@ -1,0 +1,94 @@
+"""Standard streams: what is written to standard output is written whole, or an error; standard error is in nobody's way."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import Any
+
+NAME = "standard output"  # file name of its errors
+
+
+def write_all(number: int, data: Any) -> None:  # noqa: ANN401
+    """Write all of a buffer to a descriptor: a system call may take a part, or nothing of it yet."""
+    view = memoryview(data).cast("B")
+    while view:
+        try:
+            taken = os.write(number, view)
+        except BlockingIOError:  # of a pipe that somebody made non-blocking
+            select.select([], [number], [])
+            continue
+        if not taken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        view = view[taken:]
+
+
+class _Whole(io.RawIOBase):
+    """A descriptor to which all is written that is given."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number, self.gone = number, False
+
+    def fileno(self) -> int:
+        return self._number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401  any buffer
+        if not self.gone:
+            try:
+                write_all(self._number, data)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, NAME) from None
+        return memoryview(data).nbytes
+
+
+class _Closed(_Whole):
+    """In place of standard output where there is none."""
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> int:  # noqa: ANN401
+        if not self.gone:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), NAME)
+        return super().write(data)
+
+
+class _Heard(_Whole):
+    """As long as somebody takes it; then nothing is said any more."""
+
+    def write(self, data: Any) -> int:  # noqa: ANN401
+        try:
+            return super().write(data)
+        except OSError:
+            self.gone = True
+            return super().write(data)
+
+
+def mend() -> None:
+    """Put streams that keep these promises in the place of `sys.stdout` and `sys.stderr`; what they cannot encode is escaped."""
+    sys.stdout = _text(_Closed(1) if sys.stdout is None else _Whole(1), sys.stdout)
+    sys.stderr = _text(_Heard(2), sys.stderr)
+
+
+def _text(raw: _Whole, like: object) -> io.TextIOWrapper:
+    encoding = getattr(like, "encoding", None) or "utf-8"
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=raw.isatty() or raw.fileno() > 1)
+
+
+def give_up() -> None:
+    """Write nothing more to standard output, not what waits to be written either: it takes nothing."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Whole):
+        raw.gone = True
