@@ -85,7 +85,7 @@ def view(image: ArrayLike, patch: int | Pair, stride: int | Pair = 1, *, offset:
            [10, 11]])
     """
     array = np.asarray(image)
-    as_image(array[:1, :1])
+    as_image(array[:1, :1] if array.ndim > 1 else array)  # without a look at all of it
     grid = Grid(array.shape[:2], patch, stride, offset=offset, edge="drop")
     windows = np.lib.stride_tricks.sliding_window_view(array, grid.patch, axis=(0, 1))
     (row, column), (dy, dx) = grid.offset, grid.stride

@@ -72,8 +72,9 @@ def named(name: str, patch: tuple[int, int]) -> Window:
 def of_array(weights: NDArray[Any], patch: tuple[int, int]) -> Window:
     """A window of any weights ``(h, w)`` from 0.
 
-    Weights of less than `NOTHING` times the largest, 0 among them, count as that much: too little to be seen beside any other,
-    but where all patches on a pixel have such weights, their plain mean remains.
+    Weights of less than `NOTHING` times the largest, 0 among them, count as that much. Where all patches on a pixel have such
+    weights, their plain mean remains; beside a weight ``w``, as a part of the largest, they change a mean by ``NOTHING / w`` of
+    the values' difference: nothing that shows where w is more than 1e-9.
 
     Raises:
         PatchcliError: weights of another shape, no real numbers, negative, not finite, or all 0.
