@@ -177,7 +177,7 @@ def _target(given: dict[str, Any], row: Row, source: str, place: int, image_form
     stem, suffix = os.path.splitext(placing.below(source))
     if image_format:
         return os.path.join(folder, f"{stem}-{place}{FORMATS[image_format].suffixes[0]}")
-    return os.path.join(folder, output_name(f"{stem}-{place}{suffix}", None))
+    return os.path.join(folder, output_name(f"{stem}-{place}{suffix}", None, noted=given["resume"]))
 
 
 def settings_of(given: dict[str, Any], image_format: str | None) -> job.CropSettings:

@@ -75,12 +75,12 @@ def rows_of(lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
         raise UsageError(f"{name}: has column names and no rows; allowed is a box a line")
 
 
-def _check_corners(box: Box, given: str) -> None:
+def _check_corners(box: Box, given: str, pixels: str) -> None:
     """Refuse normalised corners so far outside the image that they are meant as pixels."""
     if any(abs(corner) > FARTHEST for corner in box):
         raise PatchcliError(
             f"has {given} {', '.join(f'{corner:g}' for corner in box)}, which are pixels: normalised corners lie in -1..1, and "
-            f"beyond -{FARTHEST}..{FARTHEST} none is allowed; the columns of boxes in pixels are {','.join(PIXELS)}"
+            f"beyond -{FARTHEST}..{FARTHEST} none is allowed; pixels are given as {pixels}"
         )
 
 
@@ -125,7 +125,7 @@ def _json_row(number: int, fields: dict[str, Any]) -> Row:
         size = f"{size[0]}x{size[1]}"
     x, y, width, height = box
     if given[0] == "normalized_box":
-        _check_corners((x, y, width, height), given[0])
+        _check_corners((x, y, width, height), given[0], "box [x, y, width, height]")
     return Row(number, fields.get("input"), (x, y, width, height), given[0] != "box", _size(size), fields.get("output"))
 
 
@@ -151,6 +151,9 @@ def _csv_rows(first: tuple[int, str], rest: Iterable[tuple[int, str]], name: str
             f"{name}: begins with a box, where the names of the columns must stand, such as input,{','.join(PIXELS)}; got "
             f"{first[1].strip():.60}"
         )
+    other = next((mark for mark in ";\t|" if mark in cells[0]), None) if len(cells) == 1 else None
+    if other:
+        raise UsageError(f"{name}: has its columns apart by {other!r}; allowed are commas")
     columns = [SHORT.get(cell.lower(), cell.lower()) for cell in cells]
     sets = [words for words in (PIXELS, CORNERS) if set(words) <= set(columns)]
     if len(sets) != 1 or len(set(columns)) != len(columns):
@@ -179,6 +182,6 @@ def _csv_row(number: int, cells: dict[str, str], words: tuple[str, ...]) -> Row:
         box.append(float(cells[word]))
     first, second, third, fourth = box
     if words is CORNERS:
-        _check_corners((first, second, third, fourth), ",".join(words))
+        _check_corners((first, second, third, fourth), ",".join(words), f"columns {','.join(PIXELS)}")
     size, output = _size(cells.get("size") or None), cells.get("output") or None
     return Row(number, cells.get("input") or None, (first, second, third, fourth), words is CORNERS, size, output)

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from patchcli.metadata import Metadata
 
 ORIENTATION = 274  # tag of TIFF and EXIF
-UNREADABLE = "an EXIF block that cannot be read"  # in place of an orientation
+UNREADABLE = "a tag or a block that cannot be read"  # in place of an orientation
 EXIF_READER = "TiffImagePlugin"  # of Pillow, whose warnings are not of pixels
 HEARD = 1 << 16  # bytes of what libraries print that are kept
 # PNG chunks that no pixel depends on
@@ -85,17 +85,29 @@ def has_jpeg_end(data: bytes, start: int = 0) -> bool:
 
 
 def exif_orientation(exif: bytes) -> object:
-    """What an EXIF block, which begins with the header of a TIFF file, says of the orientation; 1 where it says nothing."""
+    """What an EXIF block, which begins with the header of a TIFF file, says of the orientation; None where it says nothing."""
     import PIL.Image
 
+    tiff = exif.removeprefix(b"Exif\0\0")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             block = PIL.Image.Exif()
-            block.load(b"Exif\0\0" + exif.removeprefix(b"Exif\0\0"))
-            return block.get(ORIENTATION, 1)
+            block.load(b"Exif\0\0" + tiff)
+            said: object = block.get(ORIENTATION)
     except Exception:  # noqa: BLE001  a damaged block raises anything
         return UNREADABLE
+    if said is None and ORIENTATION in _tags(tiff):  # which Pillow leaves out if it has an unknown type, or lies elsewhere
+        return UNREADABLE
+    return said
+
+
+def _tags(tiff: bytes) -> set[int]:
+    """The numbers of all tags of the first directory, of those, too, that cannot be read."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    place = int.from_bytes(tiff[4:8], order)
+    count = int.from_bytes(tiff[place : place + 2], order)
+    return {int.from_bytes(tiff[at : at + 2], order) for at in range(place + 2, min(place + 2 + 12 * count, len(tiff)), 12)}
 
 
 def as_orientation(said: object) -> int | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 178_956_970  # the number from which Pillow refuses an image
 PIXEL_BYTES = 32  # an image may have so many times as many bytes as it may have pixels
+OWN_WORDS = re.compile(r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size")  # of a library, of itself
 SIDEWAYS = 5  # from this EXIF orientation on, rows become columns
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
 
@@ -85,8 +86,8 @@ def _turn_of(orientation: object, *, rotate: bool) -> tuple[int, list[str]]:
     turn = as_orientation(orientation)
     if turn is not None:
         return turn, []
-    said = orientation if orientation is UNREADABLE else f"the orientation {orientation!r:.40}; allowed are 1 to 8"
-    return 1, [f"has {said}; it was taken as upright, --no-exif-rotate says so too"]
+    said = orientation if orientation is UNREADABLE else f"{orientation!r:.40} where 1 to 8 are allowed"
+    return 1, [f"has an orientation that cannot be understood ({said}); it was taken as upright, --no-exif-rotate says so too"]
 
 
 class Peeked(NamedTuple):
@@ -99,6 +100,7 @@ class Peeked(NamedTuple):
         rotated: whether it would be turned.
         memory: about the most bytes held while it is decoded, the image itself among them.
         format: its name.
+        hints: what is odd about the file, as far as its header tells.
     """
 
     shape: tuple[int, ...]
@@ -107,6 +109,7 @@ class Peeked(NamedTuple):
     rotated: bool
     memory: int
     format: str
+    hints: tuple[str, ...]
 
 
 def peek(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Peeked:
@@ -115,13 +118,14 @@ def peek(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int 
         name, opened = _open(file, page, max_pixels)
         header: Header = _guarded(name, opened.header)
     check_real(header.dtype, "image")
-    turn, _ = _turn_of(header.orientation, rotate=rotate)
+    turn, hints = _turn_of(header.orientation, rotate=rotate)
     height, width = opened.height, opened.width
     size = (width, height) if turn >= SIDEWAYS else (height, width)
     shape = (*size, header.channels) if header.channels > 1 else size
     nbytes = math.prod(shape) * header.dtype.itemsize
     metadata = opened.metadata or Metadata.usual(header.channels)
-    return Peeked(shape, header.dtype, metadata, turn > 1, nbytes + max(header.scratch, nbytes * (turn > 1)), name)
+    memory = nbytes + max(header.scratch, nbytes * (turn > 1))
+    return Peeked(shape, header.dtype, metadata, turn > 1, memory, name, tuple(hints))
 
 
 def check_size(size: Pair, pixel_bytes: int, max_pixels: int, what: str = "has", note: str = "") -> None:
@@ -161,11 +165,10 @@ def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatev
         raise
     except Exception as error:  # noqa: BLE001
         words = next(iter(str(error).strip().splitlines()), "")
-        if isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError)) or not words:
-            words = "its header makes no sense"  # the library speaks of itself
-        elif "reshape" in words:
+        own = isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError, UnicodeError))
+        if "reshape" in words:
             words = "it holds fewer pixels than its header says"
-        elif any(word in words for word in ("uri", "plugin", "cannot identify", "<_io", "object at")):
+        elif own or not words or OWN_WORDS.search(words):
             words = "its header makes no sense"
         words = re.sub(r"<\w+\.(\w+): \d+>", r"\1", words)  # a number and its name, as Python shows them
         raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {words}") from None
@@ -257,7 +260,7 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
         return
     raise PatchcliError(
         f"{name.upper()} cannot hold {dtype} with {channels} channel{'s' * (channels > 1)}; "
-        f"allowed are {', '.join(able)}{way_out}"
+        f"allowed are {', '.join(able)}{way_out if any(channels in held for held in FORMATS[name].holds.values()) else ''}"
     )
 
 
@@ -282,17 +285,18 @@ def hint_of_samples(name: str, metadata: Metadata | None, channels: int) -> str 
     return f"its samples are {meant.in_words()}, and {name.upper()} shows them as {usual.in_words()}; TIFF keeps what they are"
 
 
-def output_name(path: str, image_format: str | None, *, lossless: bool = False) -> str:
+def output_name(path: str, image_format: str | None, *, lossless: bool = False, noted: bool = False) -> str:
     """The name for an image made from the file ``path``: the same where its suffix stands for a format that can be written.
 
-    Another suffix follows where it does not: that of ``image_format`` if given, else of the format that the file's own programs
-    write, else of PNG.
+    Another suffix follows where it does not, or where the format loses something (``lossless``) or holds no note (``noted``):
+    that of ``image_format`` if given, else of the format that the file's own programs write, else of PNG.
 
     >>> output_name("a.png", None), output_name("a.gif", None), output_name("a.svs", None), output_name("a.jpg", "webp")
     ('a.png', 'a.gif.png', 'a.svs.tif', 'a.jpg.webp')
     """
     suffix = os.path.splitext(path)[1].lower()
-    wanted = [image_format] if image_format else [known for known in WRITABLE if FORMATS[known].lossless or not lossless]
+    able = [name for name in WRITABLE if (FORMATS[name].lossless or not lossless) and (FORMATS[name].note or not noted)]
+    wanted = [image_format] if image_format else able
     if any(suffix in FORMATS[known].suffixes for known in wanted):
         return path
     own = [known for known in wanted if suffix in FORMATS[known].read_only]

@@ -44,7 +44,8 @@ class Found(NamedTuple):
         """What was passed over, most frequent suffix first."""
         kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.passed.most_common(MANY)]
         rest = self.passed.total() - sum(count for _, count in self.passed.most_common(MANY))
-        return f"{self.passed.total()} files of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
+        files = "file" if self.passed.total() == 1 else "files"
+        return f"{self.passed.total()} {files} of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
 
 
 def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:

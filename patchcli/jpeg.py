@@ -28,7 +28,7 @@ FRAMES = {
     0xCD: "hierarchical",
     0xCE: "hierarchical",
     0xCF: "hierarchical",
-    0xF7: "JPEG-LS",
+    0xF7: "LS",
 }
 USUAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
 LOSSLESS, LS = 0xC3, 0xF7
@@ -55,7 +55,8 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
         file.seek(0)
         return open_pillow(file, page)
     check_single(page)
-    name = f"{frame.bits}-bit {FRAMES[frame.kind]} JPEG with {frame.channels} channels"
+    channels = f"{frame.channels} channel{'s' * (frame.channels > 1)}"
+    name = f"JPEG image of the kind {FRAMES[frame.kind]} with {frame.bits} bits and {channels}"
     if frame.kind not in (*USUAL, LOSSLESS, LS) or frame.channels not in (1, 3) or frame.bits not in range(2, 17):
         raise PatchcliError(f"is a {name}; allowed are baseline, progressive, 12-bit, lossless and LS, gray or RGB: convert it")
 
@@ -74,7 +75,8 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
         return pixels, orientation()
 
     def orientation() -> object:
-        return 1 if frame.exif is None else exif_orientation(frame.exif)
+        said = None if frame.exif is None else exif_orientation(frame.exif)
+        return 1 if said is None else said
 
     def header() -> Header:
         dtype = np.dtype(np.uint8 if frame.bits <= 8 else np.uint16)  # noqa: PLR2004

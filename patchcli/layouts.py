@@ -46,7 +46,7 @@ def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Sha
         PatchcliError: a payload that is not ``count`` patches of the grid in this layout.
     """
     patch: Shape = grid.patch
-    first = False
+    given, first = shape, False
     if layout in UNROLLED and len(shape) == 2:  # noqa: PLR2004
         inner = math.prod(patch)
         values = shape[1 if layout == "rows" else 0]
@@ -62,7 +62,7 @@ def stack_shape(layout: str, grid: Grid, channels: Shape, count: int, shape: Sha
     if len(patch) < 2 or len(channels) > 1 or 0 in shape or shape != LAYOUTS[layout](grid, count, (*patch, *channels)):  # noqa: PLR2004
         height, width = grid.patch
         raise PatchcliError(
-            f"patches have shape {shape}; expected {LAYOUTS[layout](grid, count, grid.patch)} or more channels, the layout "
+            f"patches have shape {given}; expected {LAYOUTS[layout](grid, count, grid.patch)} or more channels, the layout "
             f"{layout} of {count} patches of width={width} height={height}"
         )
     return (count, *patch, *channels), first

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}  # photometric kinds, and how many samples of a pixel are its colour
 ALPHA = "unassalpha"  # as most formats have it; "assocalpha" has colours that were multiplied by it already
+MOST = (1 << 16) - 1  # samples of a pixel, as TIFF counts them
 EXTRA = ("unspecified", "assocalpha", ALPHA)  # by the numbers that TIFF has for them
 
 
@@ -28,15 +29,15 @@ class Metadata(NamedTuple):
         Metadata(photometric='rgb', extrasamples=('unassalpha',))
         """
         if channels > 4:  # noqa: PLR2004
-            return cls(extrasamples=("unspecified",) * (channels - 1))
+            return cls(extrasamples=EXTRA[:1] * (min(channels, MOST) - 1))
         return cls("minisblack" if channels < 3 else "rgb", (ALPHA,) * (channels % 2 == 0))  # noqa: PLR2004
 
     @classmethod
     def of(cls, channels: int, photometric: str, extrasamples: tuple[str, ...]) -> Metadata:
         """What a file says of so many channels, made to fit their number; a sample of which it says nothing is unspecified."""
         colours = COLOURS[photometric]
-        if channels < colours:
-            return cls.of(channels, "minisblack", ())
+        if channels < colours or channels > MOST:
+            return cls.usual(channels)
         known = [extra if extra in EXTRA else EXTRA[0] for extra in extrasamples[: channels - colours]]
         return cls(photometric, (*known, *[EXTRA[0]] * (channels - colours - len(known))))
 
@@ -59,8 +60,11 @@ class Metadata(NamedTuple):
         return " + ".join([self.photometric, *self.extrasamples])
 
     def fields(self) -> dict[str, Any]:
-        """The metadata as a JSON object."""
-        return {"photometric": self.photometric, "extrasamples": list(self.extrasamples)}
+        """The metadata as a JSON object; unspecified samples at the end are left out."""
+        extra = list(self.extrasamples)
+        while extra and extra[-1] == EXTRA[0]:
+            extra.pop()
+        return {"photometric": self.photometric, "extrasamples": extra}
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any], channels: int) -> Metadata:
@@ -68,5 +72,5 @@ class Metadata(NamedTuple):
         photometric, extra = fields.get("photometric"), fields.get("extrasamples")
         if not isinstance(photometric, str) or photometric not in COLOURS or not isinstance(extra, list):
             return cls.usual(channels)
-        named = tuple(one if isinstance(one, str) else EXTRA[0] for one in extra[:channels])
+        named = tuple(one if isinstance(one, str) else EXTRA[0] for one in extra[:MOST])
         return cls.of(channels, photometric, named).matching(channels)

@@ -29,6 +29,8 @@ def open_netpbm(file: BinaryIO, page: int) -> Opened:
 
     def decode() -> tuple[NDArray[Any], object]:
         pixels = np.asarray(image.asarray(copy=True))
+        if pixels.ndim > 2 + (image.depth > 1):  # what follows the first image was taken for more of them
+            raise PatchcliError(f"holds data for {len(pixels)} images of the size in its header; allowed is one image")
         return np.invert(pixels) if one_bit else pixels, 1
 
     def header() -> Header:

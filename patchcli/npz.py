@@ -163,7 +163,9 @@ class ArrayStream:
     def load_text(self) -> str:
         """The one string of a 0-d unicode array."""
         if self.shape != () or self.dtype.kind != "U" or self.dtype.itemsize > MAX_TEXT:
-            raise PatchcliError(f"{self._name} is {self.dtype} of shape {self.shape}; expected one string")
+            raise PatchcliError(
+                f"{self._name} is {self.dtype} of shape {self.shape}; expected a string of at most {MAX_TEXT // 4}"
+            )
         raw = np.empty(self.dtype.itemsize, np.uint8)
         self.readinto(raw)
         try:

@@ -1,13 +1,14 @@
-"""WebP, BMP, GIF and usual JPEG through Pillow and imageio."""
+"""WebP, BMP, GIF and usual JPEG through Pillow; imageio writes them."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli import notes
-from patchcli.codec import Header, Opened, exif_orientation, sized
+from patchcli.codec import ORIENTATION, Header, Opened, exif_orientation, sized
 from patchcli.errors import PatchcliError
 
 if TYPE_CHECKING:
@@ -30,15 +31,18 @@ def open_pillow(file: BinaryIO, page: int) -> Opened:
 
     def orientation() -> object:
         exif = image.info.get("exif")
-        return exif_orientation(exif) if isinstance(exif, bytes) else 1
+        said = exif_orientation(exif) if isinstance(exif, bytes) else None
+        if said is not None:
+            return said
+        with contextlib.suppress(Exception):  # Pillow looks for it in XMP, too
+            return image.getexif().get(ORIENTATION, 1)
+        return 1
 
     def decode() -> tuple[NDArray[Any], object]:
-        import imageio.v3 as iio
-
         said = orientation()
-        file.seek(0)
-        opened = iio.imopen(file, "r", plugin="pillow")
-        return np.asarray(opened.read(index=page, mode="RGBA") if clear else opened.read(index=page)), said
+        if image.mode == "P":
+            return np.asarray(image.convert("RGBA" if clear else "RGB")), said
+        return np.asarray(image), said
 
     def header() -> Header:
         channels = 4 if clear else MODES[image.mode]
@@ -56,7 +60,7 @@ def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:
     from PIL import GifImagePlugin
 
     PIL.Image.MAX_IMAGE_PIXELS = None  # there is a limit of our own, without the warning below it
-    # as imageio has it when it decodes
+    # a frame has its own mode only where it needs one
     GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
     image = PIL.Image.open(file)
     try:

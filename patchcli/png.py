@@ -80,7 +80,9 @@ def _beside_pixels(file: BinaryIO) -> tuple[bool, object]:
         if zlib.crc32(body).to_bytes(4) != crc:
             raise PatchcliError(f"is damaged: its chunk {kind!r} has a wrong checksum")
         clear = clear or kind == b"tRNS"
-        orientation = exif_orientation(body[4:]) if kind == b"eXIf" else orientation
+        if kind == b"eXIf":
+            said = exif_orientation(body[4:])
+            orientation = 1 if said is None else said
     return clear, orientation
 
 

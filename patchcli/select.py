@@ -197,13 +197,20 @@ def stds(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> NDArray[
 
 def _stds_of(patches: NDArray[Any]) -> NDArray[np.float64]:
     """The same of patches ``(n, h*w, C)``."""
-    finite = patches.dtype.kind != "f" or np.isfinite(patches).all(axis=2, keepdims=True)
-    if np.all(finite):
-        spread: NDArray[np.float64] = patches.reshape(len(patches), -1).std(axis=1, dtype=np.float64)
-        return spread
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+    if patches.dtype.kind != "f":
+        return np.asarray(patches.reshape(len(patches), -1).std(axis=1, dtype=np.float64))
+    finite = np.broadcast_to(np.isfinite(patches).all(axis=2, keepdims=True), patches.shape)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of the mean of nothing, which is NaN
-        return np.asarray(np.std(patches, axis=(1, 2), dtype=np.float64, where=finite))
+        if finite.all():
+            spread = patches.reshape(len(patches), -1).std(axis=1, dtype=np.float64)
+        else:
+            spread = np.std(patches, axis=(1, 2), dtype=np.float64, where=finite)
+        large = ~np.isfinite(spread)
+        if patches.dtype == np.float64 and large.any():  # whose squares may not fit
+            scale = np.max(np.abs(patches[large]), axis=(1, 2), keepdims=True, initial=0, where=finite[large])
+            spread[large] = np.std(patches[large] / scale, axis=(1, 2), where=finite[large]) * scale[:, 0, 0]
+    return np.asarray(spread)
 
 
 def running_sums(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

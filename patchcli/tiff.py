@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -24,7 +24,8 @@ AXES = ("YX", "YXS", "SYX")
 # Numbers of TIFF 6.0 and its supplements
 WHITE_IS_0, BLACK_IS_0, RGB, MASK, YCBCR, CFA, LINEAR_RAW, DEPTH_MAP = 0, 1, 2, 4, 6, 32803, 34892, 51177
 PLAIN = (WHITE_IS_0, BLACK_IS_0, RGB, MASK, CFA, LINEAR_RAW, DEPTH_MAP)  # of which the samples are values as they are
-CCITT, JPEG, JPEG_XR = (2, 3, 4), (6, 7, 33007, 34892), (22610, 34934)
+CCITT, LZW, JPEG, JPEG_XR = (2, 3, 4), (5,), (6, 7, 33007, 34892), (22610, 34934)
+LZW_END = re.compile("100000001(?=0{0,7}$)")
 # How much longer than what is stored pixels can be at most, by compression: none, LZW (a code of 12 bits for a string of 3840
 # bytes), deflate, PackBits (128 bytes by 2)
 RATIOS = {1: 1, 5: 2600, 8: 1032, 32946: 1032, 32773: 64}
@@ -69,6 +70,9 @@ MAX_TAGS = 1 << 12  # of a page
 MAX_SAMPLES = (1 << 16) - 1  # of a pixel
 FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
 TRIES = 32  # different bytes behind the data of a fax
+BIG = 43  # in place of 42 at the beginning of a BigTIFF file
+PLACES = (273, 279, 324, 325)  # tags of where strips and tiles are, and how long
+MOST_SEGMENTS, FEW_SEGMENTS, LEAST_PIXELS = 1 << 20, 1 << 16, 16
 SEGMENT = 1 << 24  # pixels that a strip or tile may have, however small its image is
 
 
@@ -123,12 +127,15 @@ def _page(file: BinaryIO, page: int) -> tifffile.TiffPage:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there before it raises
+    _check_counts(file, page)
+    file.seek(0)
     # a name, because it takes that of an unnamed file, a number, for a path
     pages = tifffile.TiffFile(tifffile.FileHandle(file, name="image")).pages
     try:
         one = pages[page]
     except IndexError:
-        raise PatchcliError(f"has no page {page}; it has {len(pages)}, counted from 0") from None
+        what = f"page {page}; it has {len(pages)}, counted from 0" if len(pages) else "image in it"
+        raise PatchcliError(f"has no {what}") from None
     if not isinstance(one, tifffile.TiffPage) or one.dtype is None:
         raise PatchcliError(f"has a page {page} with samples of a kind that no dtype holds")
     _check_tags(one, file)
@@ -142,11 +149,39 @@ def _page(file: BinaryIO, page: int) -> tifffile.TiffPage:
 
 def _codes(page: tifffile.TiffPage, file: BinaryIO) -> set[int]:
     """The numbers of all tags of a page, of those, too, that could not be read."""
-    kind, order = page.parent.tiff, "little" if page.parent.byteorder == "<" else "big"
-    file.seek(page.offset)
-    count = int.from_bytes(file.read(kind.tagnosize), order)  # type: ignore[arg-type]
-    entries = file.read(min(count, MAX_TAGS) * kind.tagsize)
-    return {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), kind.tagsize)}  # type: ignore[arg-type]
+    return {code for code, _ in _entries(file, page.offset)[0]}
+
+
+def _entries(file: BinaryIO, offset: int) -> tuple[list[tuple[int, int]], int]:
+    """Number and count of each tag of the directory at ``offset``, and where the next directory is, 0 for nowhere."""
+    file.seek(0)
+    head = file.read(4)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    big = int.from_bytes(head[2:], order) == BIG
+    size, counted, wide = (20, 8, 8) if big else (12, 2, 4)
+    file.seek(offset)
+    number = min(int.from_bytes(file.read(counted), order), MAX_TAGS)
+    data = file.read(number * size)
+    tags = [
+        (int.from_bytes(data[at : at + 2], order), int.from_bytes(data[at + 4 : at + 4 + wide], order))
+        for at in range(0, len(data) - size + 1, size)
+    ]
+    return tags, int.from_bytes(file.read(wide), order)
+
+
+def _check_counts(file: BinaryIO, page: int) -> None:
+    """Refuse directories up to that of a page with more strips or tiles than any image has, whose places are all to be read."""
+    file.seek(0)
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    offset = int.from_bytes(head[8:16] if int.from_bytes(head[2:4], order) == BIG else head[4:8], order)
+    for _ in range(page + 1):
+        if not offset:
+            return
+        tags, offset = _entries(file, offset)
+        for code, count in tags:
+            if code in PLACES and count > MOST_SEGMENTS:
+                raise PatchcliError(f"has {count} strips or tiles; allowed are {MOST_SEGMENTS}")
 
 
 def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
@@ -165,7 +200,8 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
     for name in (*sizes, "compression", "photometric", "planarconfig", "predictor", "fillorder", "sampleformat"):
         value = getattr(page, name)
         if not isinstance(value, int) or value < (name in sizes[:3]):
-            raise PatchcliError(f"has the {name} {value!r:.40}; allowed is one whole number")
+            least = " from 1" if name in sizes[:3] else ""
+            raise PatchcliError(f"has the {name} {value!r:.40}; allowed is one whole number{least}")
     if page.samplesperpixel > MAX_SAMPLES:
         raise PatchcliError(f"has {page.samplesperpixel} samples a pixel; allowed are 1 to {MAX_SAMPLES}")
     if page.planarconfig not in (1, 2):
@@ -182,6 +218,10 @@ def _check_segments(page: tifffile.TiffPage, file: BinaryIO) -> None:
     size = file.seek(0, 2)
     count = math.prod(page.chunked)
     offsets, counts = page.dataoffsets, page.databytecounts
+    if count > FEW_SEGMENTS and count * LEAST_PIXELS > page.imagelength * page.imagewidth:
+        raise PatchcliError(
+            f"has {count} strips or tiles of less than {LEAST_PIXELS} pixels; allowed are {FEW_SEGMENTS} of these"
+        )
     if not len(offsets) == len(counts) == count:
         raise PatchcliError(
             f"is truncated or damaged: it has {len(offsets)} offsets and {len(counts)} sizes of {count} strips or tiles"
@@ -224,16 +264,26 @@ def _inside(page: tifffile.TiffPage, number: int) -> tuple[int, int]:
     return min(rows, page.imagelength - top), min(columns, page.imagewidth - left)
 
 
-def _bytes_of_segments(page: tifffile.TiffPage, count: int) -> NDArray[np.float64]:
-    """How many bytes of pixels each strip or tile holds, ``(count,)``; the last strip of a plane can be lower than others."""
-    rows, columns = _segment(page)
+def _rows(page: tifffile.TiffPage, number: int) -> int:
+    """Rows of the strip or tile ``number``: tiles are all of one size, and the last strip ends with the image."""
+    return _segment(page)[0] if page.is_tiled else _inside(page, number)[0]
+
+
+def _row_bytes(page: tifffile.TiffPage) -> int:
+    """Bytes of a row of a strip or tile, not compressed."""
     bits = page.bitspersample
     pixel = sum(bits) if isinstance(bits, tuple) else bits * (page.samplesperpixel if page.axes == "YXS" else 1)
+    return int(-(-_segment(page)[1] * pixel // 8))
+
+
+def _bytes_of_segments(page: tifffile.TiffPage, count: int) -> NDArray[np.float64]:
+    """How many bytes of pixels each strip or tile holds, ``(count,)``; the last strip of a plane can be lower than others."""
+    rows, _ = _segment(page)
     lines = np.full(count, float(rows))
     if not page.is_tiled:
         strips = -(-page.imagelength // rows)
         lines[strips - 1 :: strips] = page.imagelength - (strips - 1) * rows
-    return lines * (-(-columns * pixel // 8))
+    return lines * _row_bytes(page)
 
 
 def _check_data(page: tifffile.TiffPage, file: BinaryIO) -> None:
@@ -253,6 +303,20 @@ def _jpeg_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
     """Whether a JPEG image has no end, or is smaller than what it must fill."""
     frame, (rows, columns) = frame_of(io.BytesIO(data)), _inside(page, number)
     return frame is None or not has_jpeg_end(data, frame.place) or frame.height < rows or frame.width < columns
+
+
+def _lzw_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
+    """Whether the last code of an LZW stream is cut: other bytes behind it make other pixels.
+
+    Most streams end with a code for that (TIFF 6.0, section 13), of 9 to 12 bits, behind which less than a byte is left over.
+    """
+    import imagecodecs
+
+    if LZW_END.search(_in_bits(data[-3:])):
+        return False
+    size = _rows(page, number) * _row_bytes(page)
+    found = imagecodecs.lzw_decode(data, out=size)
+    return any(imagecodecs.lzw_decode(data + other, out=size) != found for other in (b"\x55" * 8, b"\xff" * 8, b"\x2a" * 8))
 
 
 def _jpeg_xr_is_short(data: bytes, _page: tifffile.TiffPage, _number: int) -> bool:
@@ -277,8 +341,7 @@ def _ccitt_is_short(data: bytes, page: tifffile.TiffPage, number: int) -> bool:
 
     if page.fillorder == 2:  # noqa: PLR2004  bits from the lowest
         data = bytes(imagecodecs.bitorder_decode(data))
-    rows, width = _segment(page)
-    rows = rows if page.is_tiled else _inside(page, number)[0]
+    rows, width = _rows(page, number), _segment(page)[1]
     kind = int(page.compression)
     decode: Callable[[bytes], NDArray[Any]] = {
         2: lambda data: imagecodecs.ccittrle_decode(data, rows, width),
@@ -303,6 +366,7 @@ SHORT: dict[tuple[int, ...], Callable[[bytes, tifffile.TiffPage, int], bool]] = 
     JPEG: _jpeg_is_short,
     JPEG_XR: _jpeg_xr_is_short,
     CCITT: _ccitt_is_short,
+    LZW: _lzw_is_short,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,8 +94,10 @@ def _failed(error: Exception) -> Outcome:
 
 
 def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:
-    """Do one task; whatever comes of it, a bug too, is an outcome of this task alone."""
-    with places.within(work.world or places.world()):
+    """Do one task; whatever comes of it, a bug too, is an outcome of this task alone, and no library warns beside it."""
+    with warnings.catch_warnings(), places.within(work.world or places.world()):
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
         try:
             return Outcome(work.job(task, work.settings, tick))
         except BrokenPipeError:

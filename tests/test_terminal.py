@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import gray, write_image
 
-BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, gif"
+BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, pbm, pnm, gif"
 
 
 def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100, lines: int = 24) -> tuple[int, str]:

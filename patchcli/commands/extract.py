@@ -22,7 +22,10 @@ from patchcli.select import MAX_SEED, Choice
 from patchcli.templates import expand, has_fields
 from patchcli.work import Job, Work
 
-OTHERS = (*SUFFIXES, ".npy", ".h5", ".hdf5", ".tar", ".zarr")  # suffixes of what a stack is not
+OTHERS = (  # suffixes of what a stack is not
+    *SUFFIXES,
+    *(".jp2", ".jxl", ".avif", ".heic", ".exr", ".hdr", ".tga", ".npy", ".h5", ".hdf5", ".tar", ".gz", ".zarr", ".mat", ".pt"),
+)
 
 
 @click.command(cls=environment.Command, short_help="Cut images into patch stacks.")

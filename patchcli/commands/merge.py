@@ -104,7 +104,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["inputs"] = given["inputs"][:1]
     tasks = placing.place_tasks(
         given,
-        lambda path: _image_name(path, image_format),
+        lambda path: _image_name(path, image_format, noted=given["resume"]),
         also_read=[*likes, *windows],
         complete=lambda task, _: task._replace(shards=shards, cover=cover),
     )
@@ -153,6 +153,6 @@ def _check_rule(given: dict[str, Any]) -> None:
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 
-def _image_name(path: str, image_format: str | None) -> str:
+def _image_name(path: str, image_format: str | None, *, noted: bool) -> str:
     """``a.png.npz`` becomes ``a.png`` again; a suffix that would lose something, or none, gets another behind it."""
-    return output_name(path[:-4] if path.lower().endswith((".npz", ".npy")) else path, image_format, lossless=True)
+    return output_name(path[:-4] if path.lower().endswith((".npz", ".npy")) else path, image_format, lossless=True, noted=noted)

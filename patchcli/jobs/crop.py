@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from patchcli.metadata import Metadata
 
 
+FARTHEST = 4  # normalised corners beyond are hardly meant as such
 STACK = ".npz"  # which takes all crops of a list
 
 
@@ -81,7 +82,7 @@ def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     assert settings.box is not None
     cropped = cut(picture, settings.box, settings.size, settings)
     save(task, cropped, picture.metadata, settings, records)
-    hints = hints_of(task, picture, [(settings.box, settings.normalized)], settings)
+    hints = hints_of(task, picture.pixels.shape, picture, [(settings.box, settings.normalized)], settings)
     return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}", hints)
 
 
@@ -110,14 +111,19 @@ def save(task: Task, cropped: NDArray[Any], metadata: Metadata, settings: CropSe
         images.write(file, cropped, name, records.note(task.target), metadata)
 
 
-def hints_of(task: Task, picture: Picture, boxes: Sequence[tuple[Box, bool]], settings: CropSettings) -> tuple[str, ...]:
-    """What is odd about an image, its boxes (each with whether it is normalised) and the files that these become."""
-    image = picture.pixels
+def hints_of(
+    task: Task,
+    shape: tuple[int, ...],
+    picture: Picture | Peeked,
+    boxes: Sequence[tuple[Box, bool]],
+    settings: CropSettings,
+) -> tuple[str, ...]:
+    """What is odd about an image of a shape, its boxes (each with whether it is normalised) and the files that these become."""
     targets = [row.target for row in task.boxes] or [task.target]
     names = {images.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
-    lost = (images.hint_of_samples(name, picture.metadata, (*image.shape, 1)[2]) for name in sorted(names))
+    lost = (images.hint_of_samples(name, picture.metadata, (*shape, 1)[2]) for name in sorted(names))
     hints = [*picture.hints, *(hint for hint in lost if hint)]
-    length = image.shape[0], image.shape[1]
+    length = shape[0], shape[1]
     pixels = [pixel_box(box, length, align_corners=settings.align_corners) if normalized else box for box, normalized in boxes]
     outside = [box for box in pixels if _misses(box, length)]
     if outside and settings.tell_outside:
@@ -126,6 +132,8 @@ def hints_of(task: Task, picture: Picture, boxes: Sequence[tuple[Box, bool]], se
             f"{many} wholly outside the image of width={length[1]} height={length[0]} ({describe(outside[0])}); "
             "--outside error refuses that"
         )
+        if any(normalized and max(map(abs, box)) > FARTHEST for box, normalized in boxes):
+            hints[-1] += "; corners of -1..1 are in the image, pixels are for --box"
     return tuple(hints)
 
 
@@ -176,7 +184,7 @@ def _fit_one(task: Task, picture: Picture, settings: CropSettings, records: Reco
     save(task, cropped, picture.metadata, settings, records)
     said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
     result = _result(source, files.name_of(task.target), found, length, settings)
-    return Said(said, hints_of(task, picture, [], settings), result=result, curve=curve)
+    return Said(said, hints_of(task, image.shape, picture, [], settings), result=result, curve=curve)
 
 
 def _result(source: str, target: str | None, found: Fit, image: Pair, settings: CropSettings) -> str:

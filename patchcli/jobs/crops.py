@@ -47,20 +47,22 @@ def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     faults = []
     records = Records(recipes(task, settings), in_images=settings.resume)
     picture, _ = read_image(task.source, settings.reading)
+    made = []
     for row in task.boxes:
         try:
             cropped = cut(picture, row.box, row.size, settings._replace(normalized=row.normalized))
             save(task._replace(target=row.target), cropped, picture.metadata, settings, records)
+            made.append(row)
         except OutputError:
             raise
         except PatchcliError as error:
             faults.append(f"{row.label}: {error}")
-    return _counted(task, picture, settings, faults)
+    return _counted(task, picture, made, settings, faults)
 
 
-def _counted(task: Task, picture: Picture, settings: CropSettings, faults: Sequence[str]) -> Said:
-    hints = hints_of(task, picture, [(row.box, row.normalized) for row in task.boxes], settings)
-    return Said(f"{len(task.boxes) - len(faults)} of {len(task.boxes)} crops", hints, faults=tuple(faults))
+def _counted(task: Task, picture: Picture, made: Sequence[BoxRow], settings: CropSettings, faults: Sequence[str]) -> Said:
+    hints = hints_of(task, picture.pixels.shape, picture, [(row.box, row.normalized) for row in made], settings)
+    return Said(f"{len(made)} of {len(task.boxes)} crops", hints, faults=tuple(faults))
 
 
 class Collector:
@@ -96,16 +98,19 @@ class Collector:
         self._metadata.append(picture.metadata)
         self._shape = picture.pixels.shape[0], picture.pixels.shape[1]
         faults: list[str] = []
+        made: list[BoxRow] = []
         for some in _alike(task.boxes, picture.pixels):
             try:
                 self._crop(picture, some)
+                made += some
             except PatchcliError:
                 for row in some:
                     try:
                         self._crop(picture, [row])
+                        made.append(row)
                     except PatchcliError as error:
                         faults.append(f"{row.label}: {error}")
-        return _counted(task, picture, self._settings, faults)
+        return _counted(task, picture, made, self._settings, faults)
 
     def _crop(self, picture: Picture, rows: Sequence[BoxRow]) -> None:
         settings = self._settings._replace(normalized=rows[0].normalized)

@@ -264,9 +264,9 @@ def hints_of(payload: Payload) -> tuple[str, ...]:
     if shard is not None and 1 < payload.shards < shard[1]:
         hints.append(f"{payload.shards} of {shard[1]} shards were given")
     if payload.channels_first:
-        count, height, width, channels = payload.shape
+        _, height, width, channels = payload.shape
         hints.append(
-            f"its patches have shape ({count}, {channels}, {height}, {width}) and were taken as (N, channels, height, width)"
+            f"its patches were taken as (N, channels, height, width), with {channels} channels of width={width} height={height}"
         )
     return tuple(hints)
 

@@ -12,7 +12,7 @@ from patchcli.box import check_boxes
 from patchcli.dtypes import work_dtype
 from patchcli.errors import PatchcliError
 from patchcli.jobs import Planned, Said, Task, Tick, blamed
-from patchcli.jobs.crop import CropSettings, check_cut
+from patchcli.jobs.crop import CropSettings, check_cut, hints_of
 from patchcli.jobs.crops import check_alike
 from patchcli.jobs.planning import as_said, base, encoding, peek_image, size_of
 from patchcli.plan import Sampling, spans_of
@@ -32,7 +32,9 @@ FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
 
 def plan_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Say what crop would be made of one image."""
-    return as_said(task, plan_crop(task, settings))
+    seen, _ = peek_image(task.source, settings.reading)
+    boxes = [] if settings.box is None else [(settings.box, settings.normalized)]
+    return as_said(task, _plan_one(task, seen, settings), hints_of(task, seen.shape, seen, boxes, settings))
 
 
 def plan_crop(task: Task, settings: CropSettings) -> Planned:
@@ -41,7 +43,10 @@ def plan_crop(task: Task, settings: CropSettings) -> Planned:
     Raises:
         PatchcliError: what a header shows to be wrong, as `crop_one` says it.
     """
-    seen, _ = peek_image(task.source, settings.reading)
+    return _plan_one(task, peek_image(task.source, settings.reading)[0], settings)
+
+
+def _plan_one(task: Task, seen: Peeked, settings: CropSettings) -> Planned:
     if settings.fit is not None:
         return _plan_fit(task, seen, settings, settings.fit)
     assert settings.box is not None
@@ -97,14 +102,15 @@ def plan_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     """Say what crops would be made of one image, each in its own file."""
     seen, _ = peek_image(task.source, settings.reading)
     plans: list[Planned] = []
-    faults = []
+    faults, made = [], []
     for row in task.boxes:
         try:
             shape, scratch = _cropped(seen, row.box, row.size, settings._replace(normalized=row.normalized))
             plans.append(_plan(Task(task.source, row.target), seen, shape, scratch, settings))
+            made.append((row.box, row.normalized))
         except PatchcliError as error:
             faults.append(f"{row.label}: {error}")
-    return _said(task, seen, plans, faults)
+    return _said(task, seen, plans, faults, hints_of(task, seen.shape, seen, made, settings))
 
 
 class StackPlan:
@@ -118,7 +124,7 @@ class StackPlan:
         """Say what crops would be made of one image."""
         seen, _ = peek_image(task.source, settings.reading)
         plans: list[Planned] = []
-        faults = []
+        faults, made = [], []
         for row in task.boxes:
             try:
                 shape, scratch = _cropped(seen, row.box, row.size, settings._replace(normalized=row.normalized))
@@ -131,18 +137,18 @@ class StackPlan:
             self._held += nbytes
             memory = base(seen.format) + max(seen.memory, size_of(seen) + 2 * nbytes + scratch)
             plans.append(Planned("", shape, nbytes, memory, (task.target,)))
-        said = _said(task, seen, plans, faults)
+            made.append((row.box, row.normalized))
+        said = _said(task, seen, plans, faults, hints_of(task, seen.shape, seen, made, settings))
         if said.planned is None:
             return said
-        return as_said(task, said.planned._replace(memory=said.planned.memory + self._held, packed=False))._replace(
-            faults=said.faults
-        )
+        planned = said.planned._replace(memory=said.planned.memory + self._held, packed=False)
+        return as_said(task, planned, said.hints)._replace(faults=said.faults)
 
 
-def _said(task: Task, seen: Peeked, plans: list[Planned], faults: list[str]) -> Said:
+def _said(task: Task, seen: Peeked, plans: list[Planned], faults: list[str], hints: tuple[str, ...]) -> Said:
     """The plans of all crops of an image together; nothing is planned where all failed."""
     if not plans:
-        return Said("", faults=tuple(faults))
+        return Said("", hints, faults=tuple(faults))
     shapes = {one.shape for one in plans}
     height, width = plans[0].shape[:2]
     what = f"{len(plans)} crops" + (f" of width={width} height={height}" if len(shapes) == 1 else "")
@@ -153,4 +159,4 @@ def _said(task: Task, seen: Peeked, plans: list[Planned], faults: list[str]) -> 
         max(base(seen.format), *(one.memory for one in plans)),
         tuple(dict.fromkeys(name for one in plans for name in one.outputs)),
     )
-    return as_said(task, planned)._replace(faults=tuple(faults))
+    return as_said(task, planned, hints)._replace(faults=tuple(faults))

@@ -38,7 +38,7 @@ class _Input(NamedTuple):
 
 def plan_one(task: Task, settings: ExtractSettings, _tick: Tick) -> Said:
     """Say what would be made of one image."""
-    return as_said(task, plan_extract(task, settings))
+    return as_said(task, *_plan(task, settings))
 
 
 def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
@@ -47,6 +47,11 @@ def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
     Raises:
         PatchcliError: what a header shows to be wrong, as `extract_one` says it.
     """
+    return _plan(task, settings)[0]
+
+
+def _plan(task: Task, settings: ExtractSettings) -> tuple[Planned, tuple[str, ...]]:
+    """The plan, and what is odd about the files."""
     seen, source = peek_image(task.source, settings.reading)
     grid = grid_of(seen, settings)
     _check_padding(seen, settings)
@@ -66,7 +71,7 @@ def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
         shard_name(one.target, shard, len(counts)) if sharded else one.target for one in inputs for shard in range(len(counts))
     ]
     height, width = grid.patch
-    return Planned(
+    planned = Planned(
         f"{count} patches of width={width} height={height}" + (f" in {len(counts)} shards" if sharded else ""),
         (*grid.patch, *seen.shape[2:]),
         sum(_bytes(one, grid, settings, counts, mark, records.of(one.target)) for one in inputs),
@@ -78,6 +83,7 @@ def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
         exact=exact and (whole or not sharded),
         packed=settings.compress,
     )
+    return planned, seen.hints
 
 
 def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[Peeked, Source]:

@@ -76,7 +76,9 @@ def plan_one(task: Task, settings: MergeSettings, _tick: Tick) -> Said:
     """Say what image would be made."""
     with contextlib.ExitStack() as opened:
         payload = payload_of(task, settings, opened)
-        return as_said(task, _plan(task, settings, payload), hints_of(payload))
+        planned, name = _plan(task, settings, payload), images.format_of(task.target, settings.image_format)
+        lost = images.hint_of_samples(name, payload.meta.metadata, (*planned.shape, 1)[2])
+        return as_said(task, planned, (*hints_of(payload), *([lost] if lost else [])))
 
 
 def plan_merge(task: Task, settings: MergeSettings) -> Planned:
