@@ -93,7 +93,8 @@ def test_no_truncated_picture_is_believed(name: str, code: str, channels: int) -
     ],
 )
 def test_depth_that_cannot_be_kept_is_refused(name: str, code: str, channels: int, others: str) -> None:
-    with pytest.raises(PatchcliError, match=rf"^{name.upper()} cannot hold .*; allowed are {others}, or so$"):
+    way_out = ", or so" if any(channels in held for held in FORMATS[name].holds.values()) else ""  # not in any dtype
+    with pytest.raises(PatchcliError, match=rf"^{name.upper()} cannot hold .*; allowed are {others}{way_out}$"):
         check_holds(name, (4, 4, channels), np.dtype(code), ", or so")
 
 
@@ -112,7 +113,7 @@ def png_bomb(width: int, height: int) -> bytes:
         (b"", "is empty; allowed are images of the formats png, tiff, jpeg"),
         (b"hello, I am a text", "starts with b'hello, I'; allowed are images"),
         (b"GIF89a", "is a damaged or unsupported GIF image"),
-        (b"II*\0\xff\xff\xff\xff", "has no page 0; it has 0, counted from 0"),
+        (b"II*\0\xff\xff\xff\xff", "has no image in it"),
         (b"P5\n-3 4\n255\n", "is a damaged or unsupported PGM image"),
         (
             png_bomb(100_000, 100_000),
