@@ -650,9 +650,9 @@ def test_text_of_either_byte_order_up_to_a_length() -> None:
     for dtype in ("<U9", ">U9"):
         assert text_of(np.array("grün \U0001f33f", dtype)) == "grün \U0001f33f"
     assert len(text_of(np.array("x" * 2**18))) == 2**18
-    with pytest.raises(PatchcliError, match=r"^member 'a' is <U262145 of shape \(\); expected a string up to 262144"):
+    with pytest.raises(PatchcliError, match=r"^member 'a' is <U262145 of shape \(\); expected a string of at most 262144"):
         text_of(np.array("x" * (2**18 + 1)))
-    with pytest.raises(PatchcliError, match=r"is <U1 of shape \(1,\); expected a string up to 262144"):
+    with pytest.raises(PatchcliError, match=r"is <U1 of shape \(1,\); expected a string of at most 262144"):
         text_of(np.array(["x"]))
     with pytest.raises(PatchcliError, match=r"^member 'a' is no text$"):
         text_of(np.array([0xFFFFFFFF], "<u4").view("<U1")[0:1].reshape(()))
