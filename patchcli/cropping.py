@@ -88,7 +88,8 @@ def _widely(plan: Plan, sampling: Sampling, alpha: int | None) -> NDArray[Any]:
     saturate = sampling.resampling == "lanczos" and plan.images.dtype == np.uint8
     if alpha is None:
         return sample(plan.images, plan.which, rows, columns, saturate=saturate)
-    images = premultiplied(plan.images[plan.which], alpha, rows, columns)
+    which = int(plan.which[0])
+    images = premultiplied(plan.images[which : which + 1], alpha, rows, columns)
     crops = sample(images, np.zeros_like(plan.which), rows, columns, saturate=saturate)
     return unpremultiplied(crops, alpha, plan.images.dtype)
 

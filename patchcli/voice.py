@@ -47,7 +47,8 @@ class Bar:
     def _open(self, total: int, unit: str) -> None:
         import tqdm
 
-        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False, **_room())
+        tqdm.tqdm.monitor_interval = 0  # a thread that draws by itself would speak while libraries are listened to
+        self._bar = tqdm.tqdm(total=total, unit=unit, unit_scale=unit == "patch", leave=False, miniters=1, **_room())
 
     def beside(self, voice: Voice) -> Voice:
         """The same voice, for which the bar makes room."""
