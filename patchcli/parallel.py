@@ -45,6 +45,16 @@ def usable_cpus() -> int:
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
+def usable_descriptors() -> int:
+    """How many files this process may have open at once."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return 1 << 10
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
 @functools.cache
 def _quota() -> float | None:
     """How much CPU time control groups leave in each second, in seconds; None where they set no limit.

@@ -14,6 +14,8 @@ from multiprocessing import resource_tracker, util
 from typing import TYPE_CHECKING, Self
 
 from patchcli import endings, leftovers, places, unfinished
+from patchcli.errors import OutputError
+from patchcli.files import reason
 from patchcli.work import Outcome, attempt_all
 
 if TYPE_CHECKING:
@@ -55,16 +57,21 @@ class Processes:
                 pool.shutdown(cancel_futures=True)
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
-        """Have some tasks done; ask `outcomes` what became of them."""
-        if self._pool is None:
-            self._pool = self._start(self._jobs)
+        """Have some tasks done; ask `outcomes` what became of them.
+
+        Raises:
+            OutputError: no process can be started.
+        """
         try:
+            pool = self._pool = self._pool or self._start(self._jobs)
             with _starting():
-                future = self._pool.submit(_do, tasks)
+                future = pool.submit(_do, tasks)
+        except OSError as error:  # descriptors, semaphores, processes or memory are short
+            raise OutputError(f"worker processes cannot be started: {reason(error)}; -j 1 needs none") from None
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
             future.set_exception(BrokenProcessPool())
-        self._waiting[future] = (tasks, self._pool)
+        self._waiting[future] = (tasks, pool)
         return future
 
     def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:

@@ -11,7 +11,7 @@ from patchcli import memory, runner
 from patchcli.errors import UsageError
 from patchcli.files import STREAM, is_special, name_of, size_of
 from patchcli.jobs import in_megabytes
-from patchcli.parallel import usable_cpus
+from patchcli.parallel import usable_cpus, usable_descriptors
 from patchcli.places import is_remote
 from patchcli.work import attempt
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
 HIGHEST_PORT = 65535
+LEAST_DESCRIPTORS = 32  # with fewer, worker processes cannot be started, and one process does the work
 
 
 def run(
@@ -48,7 +49,7 @@ def run(
     if given["resume"]:
         tasks = _resumed(given, tasks, work)
     assert work.planner is not None
-    jobs = given["jobs"] or usable_cpus()
+    jobs = (given["jobs"] or usable_cpus()) if usable_descriptors() >= LEAST_DESCRIPTORS else 1
     if given["dry_run"]:
         work = work._replace(job=work.planner())
     elif jobs > 1 and voice.hint:

@@ -126,7 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "work": {"behind", "errors", "files", "jobs", "parallel", "places", "unfinished"},
     "pace": set(),
     "endings": set(),
-    "pool": {"endings", "jobs", "leftovers", "places", "unfinished", "work"},
+    "pool": {"endings", "errors", "files", "jobs", "leftovers", "places", "unfinished", "work"},
     "cluster": {"", "errors", "jobs", "leftovers", "work"},
     "voice": set(),
     "runner": {"cluster", "errors", "files", "jobs", "pace", "places", "pool", "report", "unfinished", "voice", "work"},

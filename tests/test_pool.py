@@ -236,7 +236,7 @@ def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.
 def test_a_signal_to_all_while_workers_start_ends_them_without_a_word(
     tmp_path: Path, number: signal.Signals, delay: float
 ) -> None:
-    for seed in range(4):
+    for seed in range(16):  # more than is done before the signal comes
         write_image(tmp_path / f"{seed}.png", gray(500, 500, seed=seed))
     command = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "32", "--stride", "3", "-d", "out", "-j", "2"]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)

@@ -220,6 +220,25 @@ def test_deep_folders_are_searched_and_links_to_folders_left_out(tmp_path: Path)
     assert ran.stdout == b"0\na.png.npz\n"
 
 
+# -- scarcity ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("descriptors", [8, 10, 12, 16, 20, 24, 32, 40])
+def test_few_descriptors_are_enough_or_told(mixed: Path, descriptors: int) -> None:
+    ran = shell(mixed, f"ulimit -n {descriptors}; $P extract a.png b.png -s 8 -d o -j 2")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+def test_no_shared_memory_is_told(mixed: Path) -> None:
+    line = "mount -t tmpfs -o ro none /dev/shm && $P extract a.png b.png -s 8 -d o -j 2"
+    ran = shell(mixed, f"unshare -m sh -c '{line}'")
+    if b"unshare" in ran.stderr or b"mount" in ran.stderr:
+        pytest.skip("this container may not mount")
+    assert ran.stderr == b"patchcli: worker processes cannot be started: read-only file system; -j 1 needs none\n"
+    assert ran.returncode == 3
+
+
 # -- containers --------------------------------------------------------------------------------------------------------
 
 
