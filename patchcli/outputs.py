@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)  # what is wrong with a name is wrong for its input alone
 MOST_OPEN = 16  # files that wait to be flushed, of one piece of work
 
 
@@ -177,7 +178,21 @@ def _named(path: str) -> Iterator[None]:
     except FileExistsError:  # it is in the way of this one, not of those that come after it
         raise PatchcliError(f"{name_of(path)}: cannot be written: it exists by now, made by another program") from None
     except OSError as error:
-        raise OutputError(f"{name_of(path)}: cannot be written: {reason(error)}") from None
+        said = f"{name_of(path)}: cannot be written: {reason(error)}"
+        if error.errno in OF_THE_NAME:
+            raise PatchcliError(said) from None
+        raise OutputError(said) from None
+
+
+def check_name(path: str) -> None:
+    """Refuse the name of an output that is too long for its folder, as writing it would."""
+    if path == STREAM or is_remote(path):
+        return
+    folder, name = os.path.split(full(path))
+    while folder and not os.path.isdir(folder):  # which is yet to be made
+        folder = os.path.dirname(folder)
+    with _named(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(os.path.join(folder, name))
 
 
 @contextlib.contextmanager

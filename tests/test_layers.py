@@ -115,7 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs.crops": KERNELS
     | {"box", "cropping", "files", "meta", "metadata", "npzwriter"}
     | {"images", "outputs", "stack", "jobs", "jobs.crop"},
-    "jobs.planning": {"files", "images", "jobs", "meta", "metadata"},
+    "jobs.planning": {"files", "images", "jobs", "meta", "metadata", "outputs"},
     "jobs.plan_extract": KERNELS
     | {"files", "images", "jobs", "jobs.extract", "jobs.planning", "meta", "patches", "record", "select", "shards", "stack"},
     "jobs.plan_merge": KERNELS

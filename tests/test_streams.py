@@ -141,6 +141,17 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(mixed: Path) -
     assert (ran.returncode, ran.stderr) == (1, b"patchcli: /proc/self/mem: cannot be read: input/output error\n")
 
 
+@pytest.mark.parametrize("options", [[], ["-j", 2], ["-n"]])
+def test_a_name_that_is_too_long_is_its_input_alone(mixed: Path, patchcli: Run, options: list[object]) -> None:
+    name = f"{'x' * 249}.png"
+    write_image(mixed / name, gray())
+    ran = patchcli("extract", name, "a.png", "-s", 8, "-d", "o", *options)
+    assert ran.returncode == 1
+    assert ran.stderr.decode() == f"patchcli: {name}: o/{name}.npz: cannot be written: file name too long\n"
+    assert [path.name for path in mixed.glob("o/*")] == ([] if "-n" in options else ["a.png.npz"])
+    assert list(mixed.glob("o/.*")) == []
+
+
 def test_no_folder_for_temporary_files_is_named(mixed: Path) -> None:
     line = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']; from patchcli.__main__ import main; main()"
     ran = shell(mixed, f'cat a.png | {sys.executable} -c "{line}" extract - -s 8 -o a.npz')

@@ -13,6 +13,7 @@ from patchcli import files, images
 from patchcli.jobs import Planned, Reading, Said, Task, in_megabytes
 from patchcli.meta import Source
 from patchcli.metadata import Metadata
+from patchcli.outputs import check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +78,13 @@ def encoding(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 
 def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
-    """A plan as a line, and as it is for the report."""
+    """A plan as a line, and as it is for the report.
+
+    Raises:
+        PatchcliError: an output whose name is too long.
+    """
+    for name in planned.outputs:
+        check_name(name)
     source, target = files.name_of(task.source, "standard input"), files.name_of(planned.outputs[0])
     if len(planned.outputs) > 1:
         target += f" and {len(planned.outputs) - 1} more"
