@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +25,7 @@ FEW = 10_000
 LOOP = """
 import os, sys, time
 import imageio.v3 as iio, numpy as np
-source, target, patch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+source, target, patch, flush = sys.argv[1], sys.argv[2], int(sys.argv[3]), len(sys.argv) > 4
 names = sorted(os.listdir(source))
 os.mkdir(target)
 start = time.perf_counter()
@@ -30,7 +33,11 @@ for name in names:
     image = iio.imread(os.path.join(source, name))
     windows = np.lib.stride_tricks.sliding_window_view(image, (patch, patch, image.shape[2]))[::patch, ::patch, 0]
     patches = np.ascontiguousarray(windows).reshape(-1, patch, patch, image.shape[2])
-    np.savez(os.path.join(target, name + ".npz"), patches=patches)
+    with open(os.path.join(target, name + ".npz"), "wb") as file:
+        np.savez(file, patches=patches)
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
 print(time.perf_counter() - start)
 """
 
@@ -57,7 +64,7 @@ def set_aside(target: Path) -> None:
     those before it takes an inode (recently_deleted in fs/ext4/ialloc.c).
     """
     if target.exists():
-        for path in target.rglob("*.npz"):
+        for path in target.rglob("*.*"):
             os.truncate(path, 0)
         target.rename(Path(tempfile.mkdtemp(dir=target.parent)) / target.name)
     os.sync()
@@ -82,10 +89,10 @@ def both(source: Path, target: Path, patch: int) -> float:
     return time.perf_counter() - start
 
 
-def loop(source: Path, target: Path, patch: int) -> float:
+def loop(source: Path, target: Path, patch: int, *flush: str) -> float:
     """Seconds of decoding, cutting and writing in one plain loop, start-up not included."""
     set_aside(target)
-    command = [sys.executable, "-c", LOOP, str(source), str(target), str(patch)]
+    command = [sys.executable, "-c", LOOP, str(source), str(target), str(patch), *flush]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -106,7 +113,44 @@ def run(table: Table, folder: Path, *, quick: bool) -> None:
     table.add(compare("batch", name, "imread, cut, np.savez in a loop", one, plain, limit=1.3, seconds=0, least=most))
     for path in folder.iterdir():
         shutil.rmtree(path)
+    small_files(table, folder, 1000 if quick else FEW)
+    for path in folder.iterdir():
+        shutil.rmtree(path)
     many(table, folder, FEW if quick else MANY)
+
+
+def small_files(table: Table, folder: Path, count: int) -> None:
+    """Files of which each takes as long to flush as to make."""
+    source, out, merged = photographs(folder / "32", count, 32), folder / "out", folder / "merged"
+    plain = partial(loop, source, out, 8, "flush")
+    for jobs, limit in (("1", 0.7), ("2", 0.42)):
+        ours = partial(cut, source, out, 8, "-j", jobs)
+        name = f"extract -j {jobs}, {count} PNGs of 32x32, patch 8"
+        table.add(compare("batch", name, "a loop that flushes each file", ours, plain, limit=limit, seconds=0, least=3))
+
+    def merge() -> None:
+        set_aside(merged)
+        process(PROGRAM, "merge", out, "-d", merged)
+
+    def extract() -> None:
+        cut(source, out, 8)
+
+    extract()
+    merge()
+    pairs = [(cpu_seconds(merge), cpu_seconds(extract)) for _ in range(5)]
+    ratios = sorted(first / second for first, second in pairs)
+    first, second = (statistics.median(times) for times in zip(*pairs, strict=True))
+    spread = (ratios[-1] - ratios[0]) / 2
+    name = f"merge, CPU, {count} stacks of 32x32, patch 8"
+    table.add(Row("batch", name, "extract, CPU", first, second, first / second, spread, 1.3))
+
+
+def cpu_seconds(work: Callable[[], None]) -> float:
+    """CPU time of the processes that some work starts and waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def many(table: Table, folder: Path, count: int) -> None:

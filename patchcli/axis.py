@@ -145,13 +145,16 @@ class Axis:
         starts.flags.writeable = False
         return starts
 
+    @cached_property
     def padded_cover(self) -> NDArray[np.int64]:
-        """How many patches lie on each position of the padded axis, int64 of shape ``(padded,)``."""
+        """How many patches lie on each position of the padded axis, read-only int64 of shape ``(padded,)``."""
         change = np.zeros(self.padded + 1, np.int64)
         change[self.starts] += 1  # starts are distinct, hence so are ends
         change[self.starts + self.patch] -= 1
-        return np.cumsum(change[:-1])
+        cover = np.cumsum(change[:-1])
+        cover.flags.writeable = False
+        return cover
 
     def cover(self) -> NDArray[np.int64]:
-        """How many patches lie on each image pixel, int64 of shape ``(length,)``."""
-        return self.padded_cover()[self.margin : self.margin + self.length]
+        """How many patches lie on each image pixel, read-only int64 of shape ``(length,)``."""
+        return self.padded_cover[self.margin : self.margin + self.length]

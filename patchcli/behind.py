@@ -1,104 +1,142 @@
-"""Outputs that get their names in a thread, while the next are made: waiting for the disk is the longest part of a small one."""
+"""Outputs that get their names in a thread, in groups, while the next are made: one flush of the disk serves a whole group."""
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
+import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from patchcli.errors import OutputError, PatchcliError
+from patchcli import outputs
+from patchcli.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
-MOST_WAITING = 8  # outputs, each with an open file
-_BEHIND: contextvars.ContextVar[Behind] = contextvars.ContextVar("patchcli_behind")
+    from patchcli.outputs import Outputs
+
+MOST_BYTES = 1 << 25
+SECONDS = 0.1  # after which what there is makes a group, if none is being published
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Behind:
-    """A thread that finishes outputs in the order given; where nothing more can be written it finishes no other."""
+class Waiting:
+    """Outputs of one piece of work on the way to their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: Outputs) -> None:
+        self.written = written
+        self.error: Exception | None = None
+        self.done = False
+
+
+class Finisher:
+    """Publishes groups of outputs in the order given; behind one that cannot be written it publishes no other.
+
+    While it publishes one group the next is collected.
+
+    Args:
+        threaded: in a thread of its own; else in that of the caller, who waits.
+    """
+
+    def __init__(self, *, threaded: bool) -> None:
+        self._threaded = threaded
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
-        self._failed = False
+        self._running: deque[Future[None]] = deque()
+        self._group: list[Waiting] = []
+        self._added: list[Waiting] = []
+        self._files = self._bytes = 0
+        self._since = time.monotonic()
+        self._failed: Exception | None = None
 
-    def add(self, finish: Callable[[], None], discard: Callable[[], None]) -> None:
-        """Have an output finished, or discarded if nothing more can be written; an error of an earlier one is raised here."""
-        from concurrent.futures import ThreadPoolExecutor
+    def add(self, written: Outputs) -> None:
+        """Take outputs to publish."""
+        waiting = Waiting(written)
+        self._group.append(waiting)
+        self._added.append(waiting)
+        self._files += max(1, len(written.numbers))
+        self._bytes += written.nbytes
+        if self._files >= outputs.most_open() or self._bytes >= MOST_BYTES:
+            self._hand_over()
 
-        while len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft().result()
-        self._pool = self._pool or ThreadPoolExecutor(1, "patchcli-finisher")
-        self._waiting.append(self._pool.submit(contextvars.copy_context().run, self._finish, finish, discard))
+    def taken(self) -> list[Waiting]:
+        """What was added since this was asked last."""
+        added, self._added = self._added, []
+        return added
 
-    def _finish(self, finish: Callable[[], None], discard: Callable[[], None]) -> None:
-        if self._failed:
-            discard()
-            return
-        try:
-            finish()
-        except PatchcliError as error:
-            self._failed = isinstance(error, OutputError)
-            raise
-        except BaseException:
-            self._failed = True
-            raise
+    def look(self) -> None:
+        """Publish what has waited for long, if nothing is being published."""
+        if time.monotonic() - self._since >= SECONDS and all(future.done() for future in self._running):
+            self._hand_over()
 
-    def taken(self) -> list[Future[None]]:
-        """All that were added since this was asked last."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        return waiting
+    def finish(self) -> None:
+        """Publish all that was added, and wait for it."""
+        self._hand_over()
+        while self._running:
+            self._running.popleft().result()
 
     def close(self) -> None:
-        """Wait for the rest."""
+        """The same, and end the thread."""
+        self.finish()
         if self._pool is not None:
             self._pool.shutdown()
 
+    def _hand_over(self) -> None:
+        group, self._group = self._group, []
+        self._files = self._bytes = 0
+        self._since = time.monotonic()
+        if not group or not self._threaded:
+            self._publish(group)
+            return
+        from concurrent.futures import ThreadPoolExecutor
 
-def current() -> Behind | None:
-    """What finishes outputs behind the work that is being done, if anything does."""
-    return _BEHIND.get(None)
+        while len(self._running) > 1:
+            self._running.popleft().result()
+        self._pool = self._pool or ThreadPoolExecutor(1, "patchcli-finisher")
+        self._running.append(self._pool.submit(contextvars.copy_context().run, self._publish, group))
+
+    def _publish(self, group: list[Waiting]) -> None:
+        if self._failed is not None:
+            for one in group:
+                one.written.discard()
+        errors = [self._failed] * len(group) if self._failed else outputs.publish([one.written for one in group])
+        for one, error in zip(group, errors, strict=True):
+            if isinstance(error, OutputError):
+                self._failed = error
+            one.error, one.done = error, True
 
 
-def each(items: list[Item], do: Callable[[Item], Result], failed: Callable[[Exception], Result]) -> Iterator[Result]:
+def each(
+    items: list[Item],
+    do: Callable[[Item], Result],
+    settled: Callable[[Result, list[Waiting]], Result],
+    urgent: Callable[[Result], bool],
+) -> Iterator[Result]:
     """The result of each item, in order, once all outputs that it made have their names.
 
     Args:
         items: what is to be done.
-        do: does one; its outputs are finished while the next is done.
-        failed: makes a result of an error with which an output was finished.
+        do: does one; its outputs get their names while the next are done.
+        settled: makes the result of what ``do`` returned and of what became of the outputs.
+        urgent: whether a result is not to wait for others that come after it.
     """
-    if len(items) < 2:  # noqa: PLR2004
-        yield from map(do, items)
-        return
-    behind = Behind()
-    with contextlib.closing(behind):
-        held: list[tuple[Result, list[Future[None]]]] = []
-        for item in items:
-            token = _BEHIND.set(behind)
-            try:
-                result = do(item)
-            finally:
-                _BEHIND.reset(token)
-            pending = behind.taken()
-            yield from (_settled(*one, failed) for one in held)
-            held = [(result, pending)] if pending else []
-            if not pending:
-                yield result
-        yield from (_settled(*one, failed) for one in held)
-
-
-def _settled(result: Result, pending: list[Future[None]], failed: Callable[[Exception], Result]) -> Result:
+    finisher = Finisher(threaded=len(items) > 1)
+    held: deque[tuple[Result, list[Waiting]]] = deque()
     try:
-        for future in pending:
-            future.result()
-    except Exception as error:  # noqa: BLE001  told apart by `failed`
-        return failed(error)
-    return result
+        for item in items:
+            with outputs.given_to(finisher):
+                result = do(item)
+            held.append((result, finisher.taken()))
+            if urgent(result):
+                finisher.finish()
+            else:
+                finisher.look()
+            while held and all(one.done for one in held[0][1]):
+                yield settled(*held.popleft())
+        finisher.finish()
+        while held:
+            yield settled(*held.popleft())
+    finally:
+        finisher.close()

@@ -37,7 +37,13 @@ def run(given: dict[str, Any]) -> int:
     if stack:
         _check_stack(given)
     image_format = None if stack else options.image_format_of(given)
-    by_source, bad = _plan(given, rows, name, image_format, stack=stack)
+    planned = _plan(given, rows, name, image_format, stack=stack)
+    made = ((source, row.target) for source, of in planned[0].items() for row in of)
+    if placing.leave_out_outputs(given, found, made):
+        planned = _plan(given, rows, name, image_format, stack=stack)
+    by_source, bad = planned
+    pairs = [Task(source, row.target) for source, of in by_source.items() for row in of]
+    placing.refuse_losses(given, pairs[:1] if stack else pairs, [], [*by_source, given["boxes"]])
     if not stack:
         options.check_formats(given, [row.target for of in by_source.values() for row in of], image_format)
     tasks = [Task(source, of[0].target, boxes=tuple(of)) for source, of in by_source.items()]
@@ -112,7 +118,7 @@ def _lines(file: Any) -> Iterator[str]:  # noqa: ANN401
 def _plan(
     given: dict[str, Any], rows: Sequence[Row | BadRow], name: str, image_format: str | None, *, stack: bool
 ) -> tuple[dict[str, list[BoxRow]], list[BadRow]]:
-    """The rows of each image, in the order in which images first appear, and the bad ones; losses refused.
+    """The rows of each image, in the order in which images first appear, and the bad ones.
 
     What is wrong with every row is wrong with the call.
     """
@@ -137,8 +143,6 @@ def _plan(
             bad.append(BadRow(row.line, str(error)))
     if bad and not found:
         raise UsageError(f"{name}:{bad[0].line}: {bad[0].reason}")
-    pairs = [Task(source, row.target) for source, of in found.items() for row in of]
-    placing.refuse_losses(given, pairs[:1] if stack else pairs, [], [*found, given["boxes"]])
     return found, bad
 
 

@@ -92,9 +92,7 @@ class Cluster:
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
         """Have some tasks done; ask `outcomes` what became of them."""
-        # A task whose worker is lost is done again by another: what is there by then is its own.
-        again = [task._replace(replace=True) for task in tasks]
-        future: Future[list[Outcome]] = self._executor.submit(attempt_all, self._work, again)
+        future: Future[list[Outcome]] = self._executor.submit(attempt_all, self._work, tasks)
         self._waiting[future] = tasks
         self._targets += [target for task in tasks for target in task.targets()]
         return future

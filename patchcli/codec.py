@@ -35,6 +35,9 @@ HARMLESS = tuple(
 UNHEARD = re.compile(rf"(libpng|PNG) warning: (Interlace handling|known incorrect|({b'|'.join(HARMLESS).decode()}|eXIf)\b)")
 
 
+LIBRARY = re.compile(rb"(lib[a-z]+|PNG|TIFF\w*|JPEG\w*)( \w+)?: ")  # how lines of C libraries begin
+
+
 class Header(NamedTuple):
     """What more a header tells of an image.
 
@@ -180,9 +183,19 @@ def overheard(said: list[str]) -> Iterator[None]:
         try:
             yield
         finally:
-            lines = _EAR.close().decode("utf-8", "backslashreplace").splitlines()
+            lines = _own(_EAR.close()).decode("utf-8", "backslashreplace").splitlines()
             lines += [str(one.message) for one in caught if one.category is UserWarning and EXIF_READER not in one.filename]
             said += dict.fromkeys(line.strip() for line in lines if line.strip() and not UNHEARD.match(line))
+
+
+def _own(heard: bytes) -> bytes:
+    """What libraries printed: in a thread beside others, as on a cluster, only lines that begin as theirs do; others go on."""
+    if threading.current_thread() is threading.main_thread():
+        return heard
+    lines = heard.splitlines(keepends=True)
+    with contextlib.suppress(OSError):
+        os.write(2, b"".join(line for line in lines if not LIBRARY.match(line)))
+    return b"".join(line for line in lines if LIBRARY.match(line))
 
 
 def sized(file: BinaryIO) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def check_real(dtype: np.dtype[Any], what: str) -> None:
         raise PatchcliError(f"{what} has dtype {dtype}; allowed are bool, integers and floats of at most 64 bits")
 
 
+@lru_cache(len(REAL_KINDS) * 8)
 def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     """Smallest and largest value of a bool or integer dtype.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -127,6 +128,21 @@ def identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def locked(number: int) -> bool:
+    """Lock an open file for as long as it is open; False where another process has locked it.
+
+    Where the system, or the file's own, knows no locks, nobody has locked it.
+    """
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def exists(path: str) -> bool:
     """Whether something has this name."""
     if is_remote(path):
@@ -175,7 +191,7 @@ def size_of(path: str) -> int:
 
 def stamp_of(path: str) -> tuple[str, int | None, int | None]:
     """``(name, size, mtime_ns)`` of a file by its path, the last two None where they are not known."""
-    name = os.path.basename(plain(path))
+    name = _name_in_records(path)
     try:
         if is_remote(path):
             from patchcli import remote
@@ -196,4 +212,9 @@ def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None
         return None, None, None
     status = os.fstat(file.fileno())
     told = not is_remote(path) or (status.st_mtime_ns != 0 and os.utime in os.supports_fd)
-    return os.path.basename(plain(path)), status.st_size, status.st_mtime_ns if told else None
+    return _name_in_records(path), status.st_size, status.st_mtime_ns if told else None
+
+
+def _name_in_records(path: str) -> str:
+    """The name of a file without its folder, from its bytes, so that it does not depend on the locale."""
+    return os.fsencode(os.path.basename(plain(path))).decode("utf-8", "surrogateescape")

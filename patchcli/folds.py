@@ -55,7 +55,7 @@ def chunk_patches(patch_bytes: int) -> int:
 
 def _terms(grid: Grid) -> int:
     """Most patches of a grid on one pixel, margin and padding included."""
-    return int(grid.rows.padded_cover().max() * grid.columns.padded_cover().max())
+    return int(grid.rows.padded_cover.max() * grid.columns.padded_cover.max())
 
 
 class GridFold:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,10 @@ def _whole(name: str, value: int) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise PatchcliError(f"{name} is {value!r}; allowed is a whole number")
     return int(value)
+
+
+_axis = lru_cache(8)(Axis)  # the images of a folder mostly have a grid in common
+SHORT = 1 << 16  # pixels of an axis that is kept
 
 
 @dataclass(frozen=True, init=False)
@@ -97,7 +101,8 @@ class Grid:
 
     def _axis(self, name: str, which: int) -> Axis:
         sizes = (self.image[which], self.patch[which], self.stride[which], self.offset[which])
-        return Axis(name, *sizes, self.edge, self.margin)
+        make = _axis if isinstance(self.edge, str) and sizes[0] <= SHORT else Axis
+        return make(name, *sizes, self.edge, self.margin)
 
     @cached_property
     def rows(self) -> Axis:

@@ -28,17 +28,19 @@ class Found(NamedTuple):
         faults: folders that could not be searched, each with what is wrong with it.
         empty: folders without a file to read, each with the reason.
         passed: how many files of folders were passed over, by suffix, in lower case.
+        searched: files that were found in folders, not named.
     """
 
     paths: list[str]
     faults: list[tuple[str, str]]
     empty: list[tuple[str, str]]
     passed: Counter[str]
+    searched: set[str]
 
     @classmethod
     def nothing(cls) -> Found:
         """Nothing yet."""
-        return cls([], [], [], Counter())
+        return cls([], [], [], Counter(), set())
 
     def passed_in_words(self) -> str:
         """What was passed over, most frequent suffix first."""
@@ -77,7 +79,9 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
             found.paths.append(name)
             continue
         before = len(found.paths), len(found.faults)
-        found.paths.extend(_below(name, tuple(suffixes), avoid, found))
+        below = list(_below(name, tuple(suffixes), avoid, found))
+        found.paths.extend(below)
+        found.searched.update(below)
         if (len(found.paths), len(found.faults)) == before:
             found.empty.append((name, OWN if avoid is not None and identity(name) == avoid else NOTHING))
     return found
@@ -107,6 +111,7 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
         found.faults.append((name, f"cannot be searched: {reason(error)}"))
         return
     found.paths.extend(paths)
+    found.searched.update(paths)
     if not paths:
         found.empty.append((name, NOTHING))
 

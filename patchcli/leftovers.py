@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from patchcli.files import locked
 from patchcli.places import full, is_remote
 from patchcli.shards import whole
 
@@ -32,10 +33,7 @@ def claim(number: int) -> None:
 
     Where the system knows no such marks the file counts as living for ever, and is never removed by another process.
     """
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    locked(number)
 
 
 def remove(targets: Iterable[str]) -> None:

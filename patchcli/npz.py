@@ -7,6 +7,8 @@ that the file merely claims.
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import re
 import struct
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"\x93NUMPY"
+AT_ONCE_BYTES = 1 << 16  # up to which a file is read by a single call
 MAX_HEADER = 4096
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
 MAX_TEXT = 1 << 20
@@ -107,6 +110,19 @@ class _Directory:
         return data
 
 
+@functools.lru_cache(8)
+def _header(text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """What a header says: dtype, whether in Fortran order, shape. The stacks of a folder mostly have theirs in common."""
+    matched = HEADER.fullmatch(text)
+    if not matched:
+        raise PatchcliError("has a .npy header that describes no plain array of real numbers")
+    try:
+        dtype = np.dtype(matched[1].decode())
+    except TypeError:
+        raise PatchcliError(f"has the unknown dtype {matched[1].decode()}") from None
+    return dtype, matched[2] == b"True", tuple(int(number) for number in re.findall(rb"[0-9]+", matched[3]))
+
+
 class ArrayStream:
     """One ``.npy`` array, its header read and checked, its values still to be streamed.
 
@@ -120,15 +136,11 @@ class ArrayStream:
         length = int.from_bytes(prefix[8:10], "little")
         if prefix[:8] != MAGIC + b"\x01\x00" or length > MAX_HEADER:
             raise PatchcliError(f"{name} has no .npy header of version 1.0 and at most {MAX_HEADER} bytes")
-        matched = HEADER.fullmatch(self._take(length))
-        if not matched:
-            raise PatchcliError(f"{name} has a .npy header that describes no plain array of real numbers")
+        text = self._take(length)
         try:
-            self.dtype = np.dtype(matched[1].decode())
-        except TypeError:
-            raise PatchcliError(f"{name} has the unknown dtype {matched[1].decode()}") from None
-        self.fortran_order = matched[2] == b"True"
-        self.shape = tuple(int(number) for number in re.findall(rb"[0-9]+", matched[3]))
+            self.dtype, self.fortran_order, self.shape = _header(text)
+        except PatchcliError as error:
+            raise PatchcliError(f"{name} {error}") from None
         wanted, held = math.prod(self.shape) * self.dtype.itemsize, size - 10 - length
         if wanted != held:
             raise PatchcliError(f"{name} holds {held} bytes where its shape {self.shape} and dtype {self.dtype} need {wanted}")
@@ -183,10 +195,12 @@ class NpzReader:
     """
 
     def __init__(self, file: BinaryIO, label: str = "") -> None:
-        self._file, self._label = file, label
         self._size = file.seek(0, 2)
-        self._members: dict[str, zipfile.ZipInfo] = {}
         file.seek(0)
+        if self._size <= AT_ONCE_BYTES:
+            file = io.BytesIO(file.read())
+        self._file, self._label = file, label
+        self._members: dict[str, zipfile.ZipInfo] = {}
         start = file.read(len(MAGIC))
         self.bare = start == MAGIC
         if self.bare:

@@ -5,20 +5,88 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Self
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
-from patchcli import behind, unfinished
+from patchcli import unfinished
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import STREAM, exists, is_special, name_of, reason
+from patchcli.parallel import usable_descriptors
 from patchcli.places import full, is_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)  # what is wrong with a name is wrong for its input alone
-MOST_OPEN = 16  # files that wait to be flushed, of one piece of work
+# what is wrong with a name, or too large, is wrong for its input alone
+OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
+MOST_OPEN, PART = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
+COMPARED = 1 << 20  # bytes of two files that are compared at once
+
+
+class Group(Protocol):
+    """Takes outputs that are written, to give several of them their names together."""
+
+    def add(self, outputs: Outputs) -> None:
+        """Take the outputs of one piece of work; they are published, or discarded, later."""
+
+
+_GROUP: ContextVar[Group | None] = ContextVar("patchcli_group", default=None)
+
+
+@contextlib.contextmanager
+def given_to(group: Group) -> Iterator[None]:
+    """Outputs whose blocks end in this one are given to ``group`` instead of being published at once."""
+    token = _GROUP.set(group)
+    try:
+        yield
+    finally:
+        _GROUP.reset(token)
+
+
+def publish(several: Sequence[Outputs]) -> list[Exception | None]:
+    """Give the outputs of several pieces of work their names, those of each together or not at all; what went wrong with each.
+
+    The data of all are on disk before the first of them has its name. Behind one that cannot be written no other gets its own.
+    """
+    errors: list[Exception | None] = [None] * len(several)
+    stopped: Exception | None = None
+    try:
+        for place, one in enumerate(several):
+            errors[place] = _error_of(one.check)
+        ready = [one for one, error in zip(several, errors, strict=True) if error is None]
+        stopped = _error_of(lambda: _flush_all(ready))
+        for place, one in enumerate(several):
+            if errors[place] is None:
+                errors[place] = stopped or _error_of(one.put_in_place)
+                if isinstance(errors[place], OutputError):
+                    stopped = errors[place]
+    finally:
+        for one in several:
+            one.discard()
+    return errors
+
+
+def most_open() -> int:
+    """How many files may wait to be flushed: each stays open, and by that locked against those who tidy up."""
+    return min(MOST_OPEN, max(1, usable_descriptors() // PART))
+
+
+def _error_of(step: Callable[[], None]) -> Exception | None:
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001  handed on to whoever waits for it
+        return error
+    return None
+
+
+def _flush_all(several: Sequence[Outputs]) -> None:
+    """Bring to disk what is written; a failure is told of the first that has anything on its way there."""
+    given = next((one.given for one in several if one.numbers), "")
+    with _named(given):
+        unfinished.flush([number for one in several for number in one.numbers])
 
 
 class Outputs:
@@ -29,53 +97,66 @@ class Outputs:
 
     Args:
         overwrite: replace files that exist.
+
+    Attributes:
+        numbers: descriptors of those that are yet to be flushed to disk.
+        nbytes: their size.
+        made: whether any of them is new, once they are published: what exists with the same content is left as it is.
     """
 
     def __init__(self, *, overwrite: bool = False) -> None:
         self._overwrite = overwrite
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
         self._remote: list[tuple[str, str, str]] = []  # likewise
-        self._numbers: list[int] = []  # of temporary files that are to be flushed to disk
+        self.numbers: list[int] = []
+        self.nbytes = 0
+        self.made = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self._discard()
-        elif self._whole and (finisher := behind.current()) is not None:
-            try:
-                finisher.add(self._publish_or_discard, self._discard)
-            except BaseException:  # of an output before, which waited to be finished
-                self._discard()
-                raise
-        else:
-            self._publish_or_discard()
+            self.discard()
+        elif (group := _GROUP.get()) is not None and (self._whole or self._remote):
+            group.add(self)
+        elif (failed := publish([self])[0]) is not None:
+            raise failed
 
-    def _publish_or_discard(self) -> None:
-        try:
-            self._publish()
-        finally:
-            self._discard()
+    @property
+    def given(self) -> str:
+        """The name of the first of them, as it was given."""
+        return next((given for _, _, given in [*self._whole, *self._remote]), "")
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Remove those that have no name yet."""
         for temporary, _, _ in [*self._whole, *self._remote]:
             unfinished.remove(temporary)
-        for number in self._numbers:
+        self._whole.clear()
+        self._remote.clear()
+        for number in self.numbers:
             os.close(number)
-        self._numbers.clear()
+        self.numbers.clear()
 
-    def _publish(self) -> None:
-        if not self._overwrite:  # refused for one, refused for all
-            for _, path, given in [*self._whole, *self._remote]:
-                with _named(given):
-                    if exists(path):
-                        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        for number in self._numbers:
-            with _named(self._whole[0][2]):
-                os.fsync(number)
-        with self._sent(), unfinished.undisturbed():
-            self._put_in_place()
+    def check(self) -> None:
+        """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then."""
+        if self._overwrite:
+            return
+        self._whole = [one for one in self._whole if not self._is_there(*one)]
+        for _, path, given in self._remote:
+            with _named(given):
+                if exists(path):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _is_there(self, temporary: str, path: str, given: str) -> bool:
+        """Whether an output exists already as it was made here; if it exists otherwise, all are refused."""
+        with _named(given):
+            if not os.path.lexists(path):
+                return False
+            if not _alike(temporary, path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        unfinished.remove(temporary)
+        return True
 
     @contextlib.contextmanager
     def _sent(self) -> Iterator[None]:
@@ -97,20 +178,26 @@ class Outputs:
                 remote.remove(path)
             raise
 
-    def _put_in_place(self) -> None:
-        folders = set()
-        while self._whole:
-            temporary, path, given = self._whole.pop()
-            try:
+    def put_in_place(self) -> None:
+        """Send the remote ones, and give the local ones, which are on disk, their names."""
+        with self._sent(), unfinished.undisturbed():
+            folders = set()
+            while self._whole:
+                temporary, path, given = self._whole[-1]
                 with _named(given):
-                    unfinished.put_in_place(temporary, path, overwrite=self._overwrite)
-            except BaseException:
-                unfinished.remove(temporary)
-                raise
-            unfinished.UNFINISHED.discard(temporary)
-            folders.add(os.path.dirname(path))
-        for folder in folders:
-            unfinished.flush_folder(folder)
+                    try:
+                        unfinished.put_in_place(temporary, path, overwrite=self._overwrite)
+                    except FileExistsError:  # since it was looked for
+                        if not _alike(temporary, path):
+                            raise
+                        unfinished.remove(temporary)
+                    else:
+                        folders.add(os.path.dirname(path))
+                unfinished.UNFINISHED.discard(temporary)
+                self._whole.pop()
+            self.made = bool(folders or self._remote)
+            for folder in folders:
+                unfinished.flush_folder(folder)
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
@@ -143,11 +230,33 @@ class Outputs:
             self._whole.append((temporary, place, path))
 
     def _flush(self, file: BinaryIO) -> None:
-        """Bring a file to disk: at once, or, where that is done behind the work, as soon as the outputs are published."""
-        if behind.current() is not None and len(self._numbers) < MOST_OPEN:
-            self._numbers.append(os.dup(file.fileno()))
-        else:
-            os.fsync(file.fileno())
+        """Have a file brought to disk before it is published; at once, where files that are open are many or may be few."""
+        self.nbytes += file.tell()
+        if len(self.numbers) < most_open():
+            with contextlib.suppress(OSError):
+                self.numbers.append(os.dup(file.fileno()))
+                return
+        os.fsync(file.fileno())
+
+
+def _alike(temporary: str, path: str) -> bool:
+    """Whether something that exists is a file of the same content."""
+    try:
+        with open(temporary, "rb") as one, open(path, "rb", opener=_without_waiting) as other:
+            status = os.fstat(other.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(one.fileno()).st_size:
+                return False
+            while data := one.read(COMPARED):
+                if other.read(COMPARED) != data:
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, and a FIFO in its place without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextlib.contextmanager
@@ -176,10 +285,12 @@ def _named(path: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except FileExistsError:  # it is in the way of this one, not of those that come after it
-        raise PatchcliError(f"{name_of(path)}: cannot be written: it exists by now, made by another program") from None
+        raise PatchcliError(
+            f"{name_of(path)}: cannot be written: it exists by now, made otherwise by another run or program"
+        ) from None
     except OSError as error:
         said = f"{name_of(path)}: cannot be written: {reason(error)}"
-        if error.errno in OF_THE_NAME:
+        if error.errno in OF_ONE and path != STREAM:
             raise PatchcliError(said) from None
         raise OutputError(said) from None
 

@@ -26,6 +26,7 @@ MOST_THREADS = 4  # more of them wait for memory, not for a core
 WORTH_BYTES = 1 << 25
 SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
 FLUSH_BYTES = 1 << 25
+AHEAD_BYTES = 1 << 21
 
 
 def usable_threads(work: int) -> int:
@@ -215,8 +216,15 @@ class _Failure:
 _END = object()
 
 
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The items, made in a thread of their own, at most ``depth`` of them before they are asked for."""
+def ahead(items: Iterable[Item], nbytes: int, depth: int = 2) -> Iterator[Item]:
+    """The items, made in a thread of their own, at most ``depth`` of them before they are asked for.
+
+    Without a thread where all of them have fewer ``nbytes`` than are made while one starts.
+    """
+    return _ahead(items, depth) if nbytes >= AHEAD_BYTES else iter(items)
+
+
+def _ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
     import queue
 
     made: queue.Queue[object] = queue.Queue(depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -112,7 +113,7 @@ class Payload:
         unrolled = self.meta.layout == "rows"
         patch = self.shape[1:]
         item = (int(np.prod(patch)),) if unrolled else (patch[2], *patch[:2]) if self.channels_first else patch
-        for piece in ahead(pieces(self._streams(), counts, item)):
+        for piece in ahead(pieces(self._streams(), counts, item), math.prod(self.shape) * self.dtype.itemsize):
             if self.channels_first:
                 yield channels_last(piece)
             else:
@@ -124,7 +125,7 @@ class Payload:
         for stream, shard in zip(self._streams(), self._shards, strict=True):
             own = shard.about.origins
             origins = own if own is not None or self.origins is None else self.meta.grid.origins()
-            read = ahead(pieces([stream], [1] * stream.shape[0], stream.shape[1:]))
+            read = ahead(pieces([stream], [1] * stream.shape[0], stream.shape[1:]), math.prod(stream.shape) * self.dtype.itemsize)
             for offset, values in zip(offsets(self.shape[1:], self.meta.pixel_order), read, strict=True):
                 yield Plane(offset, values[0], first, origins)
             first += stream.shape[1]

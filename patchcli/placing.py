@@ -17,9 +17,12 @@ from patchcli.places import WEB, is_remote, plain, scheme_of
 from patchcli.templates import expand, has_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from patchcli.inputs import Found
+
+
+OWN = "outputs of this run"
 
 
 def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[str]) -> Found:
@@ -39,6 +42,7 @@ def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[st
 
 def place_tasks(
     given: dict[str, Any],
+    found: Found,
     rename: Callable[[str], str],
     also_written: Sequence[str] = (),
     also_read: Sequence[str] = (),
@@ -48,6 +52,7 @@ def place_tasks(
 
     Args:
         given: the group `batch_options`.
+        found: its inputs.
         rename: from an input's path, relative to ``output_dir``, to its output's.
         also_written: further files that the run writes.
         also_read: further files that it reads.
@@ -74,13 +79,48 @@ def place_tasks(
     if STREAM in inputs and (output_dir is not None or named):
         what = "fill a template with" if named else "keep below --output-dir"
         raise UsageError(f"standard input has no name to {what}; give -o/--output")
-    if output_dir is not None:
-        tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in inputs]
-    else:
-        tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(inputs)]
-    tasks = [complete(task, index) for index, task in enumerate(tasks)]
+
+    def place() -> list[Task]:
+        if output_dir is not None:
+            tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in given["inputs"]]
+        else:
+            tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(given["inputs"])]
+        return [complete(task, index) for index, task in enumerate(tasks)]
+
+    tasks = place()
+    if leave_out_outputs(given, found, ((task.source, target) for task in tasks for target in task.targets())):
+        tasks = place()
     refuse_losses(given, tasks, also_written, also_read)
     return tasks
+
+
+def leave_out_outputs(given: dict[str, Any], found: Found, made: Iterable[tuple[str, str]]) -> bool:
+    """Leave out inputs that were found in a folder and are outputs of other inputs, as a run before made them; whether any was.
+
+    Args:
+        given: its inputs become fewer.
+        found: where they are from.
+        made: of each output the input that it is of, and its name.
+    """
+    suffixes = {os.path.splitext(path)[1] for path in found.searched}
+    maker = {_spelled(target): source for source, target in made if os.path.splitext(target)[1] in suffixes}
+
+    def left_out(path: str, asked: frozenset[str] = frozenset()) -> bool:
+        """Whether an input makes it that is not left out itself."""
+        own = maker.get(_spelled(path)) if path in found.searched else None
+        return own is not None and own not in asked | {path} and not left_out(own, asked | {path})
+
+    kept = [path for path in given["inputs"] if not left_out(path)] if maker else given["inputs"]
+    left = len(given["inputs"]) - len(kept)
+    if left:
+        found.passed[OWN] += left
+        given["inputs"] = tuple(kept)
+    return left > 0
+
+
+def _spelled(path: str) -> str:
+    """A name of which two spellings are the same."""
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str]) -> None:

@@ -91,9 +91,8 @@ class Processes:
         """Do a task again that was under way when a worker was killed: if it was the cause, it is killed again."""
         self._single = self._single or self._start(1)
         try:
-            # What it had written before is its own: its outputs had been seen to be free.
             with _starting():
-                future = self._single.submit(_do, [task._replace(replace=True)])
+                future = self._single.submit(_do, [task])
             return future.result()[0]
         except BrokenProcessPool:
             self._single.shutdown()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import sys
 import time
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Self
 
-from patchcli.errors import OutputError
-from patchcli.files import STREAM, reason
+from patchcli.errors import OutputError, UsageError
+from patchcli.files import STREAM, is_special, locked, reason
 from patchcli.jobs import in_megabytes
 from patchcli.streams import write_all
 
@@ -28,15 +30,16 @@ class Report:
     """A report that is being written; without a path it only counts.
 
     Args:
-        path: of the file, which is replaced; ``-`` is standard output; None writes nothing.
+        path: of the file; ``-`` is standard output; None writes nothing.
         inputs: how many there are.
+        overwrite: whether it may replace a report that exists.
     """
 
-    def __init__(self, path: str | None, inputs: int) -> None:
-        self._path, self._inputs = path, inputs
+    def __init__(self, path: str | None, inputs: int, *, overwrite: bool = True) -> None:
+        self._path, self._inputs, self._overwrite = path, inputs, overwrite
         self._file: IO[bytes] | None = None
         self._kinds: Counter[str] = Counter()
-        self._begun = self._last = time.monotonic()
+        self._begun = time.monotonic()
         self.done = self.failed = self.skipped = 0
         self.planned: list[Planned] = []
 
@@ -44,11 +47,30 @@ class Report:
         if self._path == STREAM:
             self._file = sys.stdout.buffer
         elif self._path is not None:
-            try:
-                self._file = open(self._path, "wb", buffering=0)
-            except OSError as error:
-                raise OutputError(f"{self._path}: cannot be written: {reason(error)}") from None
+            self._file = self._open(self._path)
         return self
+
+    def _open(self, path: str) -> IO[bytes]:
+        """Open the file to append to it, so that it may be truncated or renamed meanwhile, and lock it; then empty it.
+
+        Raises:
+            UsageError: another run writes it, or it came to exist.
+            OutputError: it cannot be written.
+        """
+        new = 0 if self._overwrite or is_special(path) else os.O_EXCL
+        try:
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | new | getattr(os, "O_BINARY", 0), 0o666)
+            file = os.fdopen(number, "wb", buffering=0)
+            if not is_special(path):
+                if not locked(number):
+                    file.close()
+                    raise UsageError(f"{path}: is being written by another run; give each its own --report")
+                os.ftruncate(number, 0)
+        except FileExistsError:
+            raise UsageError(f"{path}: exists already; allowed with --overwrite") from None
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written: {reason(error)}") from None
+        return file
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
@@ -72,10 +94,9 @@ class Report:
         *,
         skipped: bool = False,
         planned: Planned | None = None,
+        seconds: float = 0.0,
     ) -> None:
         """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would."""
-        now = time.monotonic()
-        spent, self._last = now - self._last, now
         status = "failed" if faults else "planned" if planned else "skipped" if skipped else "done"
         if status != "planned":
             setattr(self, status, getattr(self, status) + 1)
@@ -86,7 +107,7 @@ class Report:
             "status": status,
             "errors": faults,
             "hints": list(hints),
-            "seconds": round(spent, 4),
+            "seconds": round(seconds, 4),
         }
         if planned is not None:
             self.planned.append(planned)
@@ -134,12 +155,22 @@ class Report:
                 self._file.write(line)
                 self._file.flush()
             else:
-                write_all(self._file.fileno(), line)
+                self._append(self._file.fileno(), line)
         except BrokenPipeError:
             raise
         except OSError as error:
             name = "standard output" if self._path == STREAM else self._path
             raise OutputError(f"{name}: cannot be written: {reason(error)}") from None
+
+    def _append(self, number: int, line: bytes) -> None:
+        """Write a line, or nothing of it."""
+        size = os.fstat(number).st_size
+        try:
+            write_all(number, line)
+        except OSError:
+            with contextlib.suppress(OSError):  # of a pipe or a device nothing can be taken back
+                os.ftruncate(number, size)
+            raise
 
 
 def kind_of(fault: str) -> str:

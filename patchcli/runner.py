@@ -14,7 +14,7 @@ from patchcli.pace import Pace
 from patchcli.report import Report, kind_of
 from patchcli.unfinished import flushing_together
 from patchcli.voice import Bar
-from patchcli.work import Outcome, attempt, attempts, prepare_for_many
+from patchcli.work import UP_TO_DATE, Outcome, attempt, attempts, prepare_for_many
 
 if TYPE_CHECKING:
     import contextlib
@@ -38,6 +38,7 @@ class Policy(NamedTuple):
         executor: address of a Dask scheduler whose workers do the work instead; None for none.
         hear: takes what each task has to say, in their order.
         plans: the work only says what would be made, so what needs not be made is said likewise.
+        overwrite: whether a report that exists may be replaced.
     """
 
     report: str | None = None
@@ -46,6 +47,7 @@ class Policy(NamedTuple):
     executor: str | None = None
     hear: Callable[[Said], None] = lambda _said: None
     plans: bool = False
+    overwrite: bool = False
 
 
 class Crew(Protocol):
@@ -71,7 +73,10 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
         policy: what it does beside that.
         missing: inputs, folders most often, that no task came of, each with what is wrong with it; they are told of first.
     """
-    with Bar(len(tasks), shown=voice.progress) as bar, Report(policy.report, len(tasks) + len(missing)) as report:
+    with (
+        Bar(len(tasks), shown=voice.progress) as bar,
+        Report(policy.report, len(tasks) + len(missing), overwrite=policy.overwrite) as report,
+    ):
         voice = bar.beside(voice)
         for name, fault in missing:
             report.add(name, None, [fault])
@@ -87,8 +92,9 @@ def run(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing
                 name_of(task.target),
                 faults,
                 said.hints if said else (),
-                skipped=task.done,
+                skipped=outcome.skipped,
                 planned=said.planned if said else None,
+                seconds=outcome.seconds,
             )
             if said:
                 policy.hear(said)
@@ -173,8 +179,8 @@ def _here(work: Work, task: Task, policy: Policy, bar: Bar) -> Outcome:
     """Do a task in this process, unless there is nothing left to do."""
     if not task.done:
         return attempt(work, task, bar.tick)
-    said = "is up to date"
-    return Outcome(Said("", result=f"{task.source} -> {task.target}: {said}") if policy.plans else Said(said))
+    said = Said("", result=f"{task.source} -> {task.target}: {UP_TO_DATE}") if policy.plans else Said(UP_TO_DATE)
+    return Outcome(said, skipped=True)
 
 
 def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:

@@ -54,7 +54,9 @@ def run(
         work = work._replace(job=work.planner())
     elif jobs > 1 and voice.hint:
         _warn_of_memory(tasks, work, jobs, voice.hint)
-    policy = runner.Policy(given["report"], given["fail_fast"], jobs, given["executor"], hear, given["dry_run"])
+    policy = runner.Policy(
+        given["report"], given["fail_fast"], jobs, given["executor"], hear, plans=given["dry_run"], overwrite=given["overwrite"]
+    )
     return runner.run(tasks, work, voice, policy, missing)
 
 

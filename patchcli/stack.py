@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from patchcli.npz import ArrayStream
 
 ORIGINS_AT_ONCE = 1 << 16
+AT_ONCE_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
 
 
 class Stack(NamedTuple):
@@ -69,12 +72,15 @@ def write_pieces(
         part: which of the grid of ``meta`` they are.
         compress: deflate the members.
     """
-    with WriteBehind(file) as behind, NpzWriter(behind, compress=compress) as writer:
+    shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
+    at_once = io.BytesIO() if math.prod(shape) * dtype.itemsize < AT_ONCE_BYTES and file.seekable() else None
+    with WriteBehind(at_once or file) as behind, NpzWriter(behind, compress=compress) as writer:
         write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
         writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
-        shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
         writer.write("patches", shape, dtype, pieces)
+    if at_once is not None:
+        file.write(at_once.getbuffer())
 
 
 def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = True) -> int:
@@ -214,7 +220,8 @@ class StackReader:
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
         steps = list(_steps(grid.count, grid.columns.count))
-        for (first, last), got in zip(steps, ahead(pieces([stream], (last - first for first, last in steps), (2,))), strict=True):
+        read = ahead(pieces([stream], (last - first for first, last in steps), (2,)), 16 * grid.count)
+        for (first, last), got in zip(steps, read, strict=True):
             expected = grid.origins(first, last)
             if not kept and not np.array_equal(got, expected):
                 kept = [grid.origins(0, first)]

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
+import re
 import signal
 import stat
+import sys
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchcli.leftovers import claim, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 UNFINISHED: set[str] = set()  # temporary files there are now
 _FOLDERS: ContextVar[list[str]] = ContextVar("patchcli_folders")  # to be flushed together
 TOGETHER = 64
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
+TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
+# magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
+LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
 _PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
 _waiting: list[int] = []  # signals that wait
 
@@ -67,14 +75,18 @@ def discard_unfinished() -> None:
 def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
     folder, name = os.path.split(path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     temporary = os.path.join(folder, temporary_name(name))
     UNFINISHED.add(temporary)
     try:
-        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            number = os.open(temporary, NEW, 0o666)
+        except FileNotFoundError:
+            _make_folder(folder)
+            number = os.open(temporary, NEW, 0o666)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
+                raise OSError(errno.EILSEQ, "its file system takes no such name") from None
+            raise
         with os.fdopen(number, "w+b") as file:
             claim(number)
             _same_mode(number, path)
@@ -83,6 +95,13 @@ def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
     except BaseException:
         remove(temporary)
         raise
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 @contextlib.contextmanager
@@ -98,6 +117,48 @@ def apart() -> Iterator[tuple[BinaryIO, str]]:
     except BaseException:
         remove(temporary)
         raise
+
+
+def flush(numbers: Sequence[int]) -> None:
+    """Bring open files to disk: several on one file system by a single call, where that promises the same.
+
+    syncfs(2) writes all of a file system, and since Linux 5.8 it fails if anything could not be written since the descriptor
+    was opened. Others than local file systems may not hand it on.
+    """
+    together: dict[int, list[int]] = {}
+    for number in numbers:
+        together.setdefault(os.fstat(number).st_dev, []).append(number)
+    for several in together.values():
+        if len(several) < WORTH_ALL or not _sync_all(several[0]):
+            for number in several:
+                os.fsync(number)
+
+
+def _sync_all(number: int) -> bool:
+    """Bring all of the file system of an open file to disk; whether it is one that does that in one call, and nothing failed.
+
+    What fails may be a file of anybody: a flush of each tells whose.
+    """
+    library = _system()
+    if library is None:
+        return False
+    import ctypes
+
+    told = (ctypes.c_long * 64)()  # struct statfs, which begins with the kind
+    if library.fstatfs(number, told) or told[0] not in LOCAL:
+        return False
+    return not library.syncfs(number)
+
+
+@functools.cache
+def _system() -> Any:  # noqa: ANN401
+    """The C library, where its syncfs tells of errors; None elsewhere."""
+    if not sys.platform.startswith("linux") or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < TELLING:
+        return None
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "syncfs") and hasattr(library, "fstatfs") else None
 
 
 def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:

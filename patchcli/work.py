@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several
+UP_TO_DATE = "is up to date"
 Job = Callable[[Task, Any, Tick], Said]
 
 
@@ -47,13 +49,17 @@ class Outcome(NamedTuple):
         said: what the job has to say; None where it failed.
         fault: why it failed, in a sentence.
         stop: nothing more can be written; the run is over.
+        skipped: nothing was left to do.
         trace: where it failed, for those who look for the cause.
+        seconds: that its work took.
     """
 
     said: Said | None
     fault: str | None = None
     stop: bool = False
+    skipped: bool = False
     trace: str = ""
+    seconds: float = 0.0
 
 
 def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
@@ -74,8 +80,17 @@ def prepare_for_many() -> None:
 
 
 def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outcome]:
-    """What becomes of each task; while one is done, the outputs of the one before get their names."""
-    return behind.each(tasks, do, _failed)
+    """What becomes of each task; while some are done, the outputs of those before get their names."""
+    return behind.each(tasks, do, _settled, lambda outcome: outcome.said is None)
+
+
+def _settled(outcome: Outcome, outputs: list[behind.Waiting]) -> Outcome:
+    """What became of a task whose outputs were published: one of the same content is what the task would make."""
+    error = next((one.error for one in outputs if one.error is not None), None)
+    if error is not None:
+        return _failed(error)._replace(seconds=outcome.seconds)
+    there = bool(outputs) and not any(one.written.made for one in outputs)
+    return outcome._replace(said=Said(UP_TO_DATE), skipped=True) if there else outcome
 
 
 def _failed(error: Exception) -> Outcome:
@@ -98,9 +113,11 @@ def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> O
     with warnings.catch_warnings(), places.within(work.world or places.world()):
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
+        begun = time.monotonic()
         try:
-            return Outcome(work.job(task, work.settings, tick))
+            outcome = Outcome(work.job(task, work.settings, tick))
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001  one input's trouble ends that input alone
-            return _failed(error)
+            outcome = _failed(error)
+        return outcome._replace(seconds=time.monotonic() - begun)

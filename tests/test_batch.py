@@ -18,7 +18,7 @@ from tests.test_cluster import cluster, loopback  # noqa: F401  fixtures
 from tests.test_pool import tree
 
 if TYPE_CHECKING:
-    from tests.test_cluster import Loopback
+    from tests.loopback import Loopback
 
 COUNT, BAD_EACH = 2000, 6
 

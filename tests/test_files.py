@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from patchcli import unfinished
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import is_special, open_input
 from patchcli.outputs import create
-from patchcli.parallel import ahead
+from patchcli.parallel import AHEAD_BYTES, ahead
 from patchcli.places import World, full, within
 
 
@@ -62,6 +63,16 @@ def test_overwriting_keeps_link_and_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
+def test_a_link_that_was_made_and_answered_as_failed_is_done(tmp_path: Path) -> None:
+    """As NFS answers where it repeats a call whose first answer was lost."""
+    temporary, path = tmp_path / "temporary", tmp_path / "a.bin"
+    temporary.write_bytes(b"whole")
+    os.link(temporary, path)
+    unfinished.put_in_place(str(temporary), str(path), overwrite=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.bin"]
+    assert path.read_bytes() == b"whole"
+
+
 def test_device_is_written_to_and_stays_a_device() -> None:
     assert is_special("/dev/null")
     with create("/dev/null") as file:
@@ -109,4 +120,4 @@ def test_names_are_names_and_nothing_else(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_what_is_read_ahead_follows_names_as_the_caller_does(tmp_path: Path) -> None:
     with within(World(str(tmp_path))):
-        assert list(ahead(full(name) for name in ("a", "b"))) == [str(tmp_path / "a"), str(tmp_path / "b")]
+        assert list(ahead((full(name) for name in ("a", "b")), AHEAD_BYTES)) == [str(tmp_path / "a"), str(tmp_path / "b")]

@@ -30,7 +30,7 @@ def test_axis_follows_the_table(length: int, patch: int, stride: int, offset: in
     counts = np.zeros(axis.padded, int)
     for start in expected:
         counts[start : start + patch] += 1
-    assert axis.padded_cover().tolist() == counts.tolist()
+    assert axis.padded_cover.tolist() == counts.tolist()
     assert axis.cover().tolist() == counts[margin : margin + length].tolist()
 
 

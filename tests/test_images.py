@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 import zlib
 from typing import Any
 
@@ -15,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from patchcli import images
+from patchcli.codec import overheard
 from patchcli.errors import PatchcliError
 from patchcli.formats import FORMATS, READABLE, WRITABLE
 from patchcli.images import check_holds, format_of, read, to_gray, write
@@ -299,3 +302,17 @@ def test_formats_are_consistent() -> None:
     assert len(suffixes) == len(set(suffixes))
     assert images.MAX_PIXELS == 2 * (1024 * 1024 * 1024 // 4 // 3)
     assert iio.imread(encoded(picture("u1", 3), "webp")).shape == (13, 17, 3)
+
+
+def test_what_others_print_while_an_image_is_decoded_is_not_taken_for_a_library(capfd: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+
+    def decode() -> None:
+        with overheard(said):
+            os.write(2, b"2026-01-01 - a log of a cluster - INFO\nlibpng warning: bad palette\n")
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    thread.join()
+    assert said == ["libpng warning: bad palette"]
+    assert capfd.readouterr().err == "2026-01-01 - a log of a cluster - INFO\n"

@@ -104,7 +104,7 @@ def test_reports_that_cannot_be(patchcli: Run, tmp_path: Path) -> None:
 
 def test_kinds_of_errors() -> None:
     assert kind_of("has suffix '.xyz' where 3 were; allowed are none") == "has suffix '...' where N were"
-    assert kind_of("in: out/a.npz: cannot be written: it exists by now, made by another program") == "cannot be written"
+    assert kind_of("in: out/a.npz: cannot be written: it exists by now, made otherwise") == "cannot be written"
 
 
 def test_an_output_that_cannot_be_written_is_counted_as_that(patchcli: Run, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_one_that_is_made_by_another_run_meanwhile_fails_alone(tmp_path: Path) -
         assert running.poll() is None
     (tmp_path / "out/3.png.npz").write_bytes(b"of another")
     assert running.communicate()[1] == (
-        b"patchcli: ./3.png: out/3.png.npz: cannot be written: it exists by now, made by another program\n"
+        b"patchcli: ./3.png: out/3.png.npz: cannot be written: it exists by now, made otherwise by another run or program\n"
     )
     assert running.returncode == 1
     assert (tmp_path / "out/3.png.npz").read_bytes() == b"of another"

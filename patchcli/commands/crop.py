@@ -89,6 +89,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     report, fit = given["fit_report"], given["fit"]
     tasks = placing.place_tasks(
         given,
+        found,
         lambda path: path + FORMATS[image_format].suffixes[0] if image_format else output_name(path, None, noted=given["resume"]),
         also_written=[] if report is None else [report],
         also_read=[] if fit is None else [fit],

@@ -84,7 +84,9 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     found = placing.find_inputs(ctx, given, SUFFIXES)
     settings = _settings(given)
     voice = options.make_voice(given)
-    tasks = placing.place_tasks(given, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index))
+    tasks = placing.place_tasks(
+        given, found, lambda path: f"{path}.npz", complete=lambda task, index: _complete(given, task, index)
+    )
     _check_suffixes(tasks)
     if settings.shard_patches and not settings.overwrite and not given["resume"]:
         _refuse_shards(tasks)

@@ -104,6 +104,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         given["inputs"] = given["inputs"][:1]
     tasks = placing.place_tasks(
         given,
+        found,
         lambda path: _image_name(path, image_format, noted=given["resume"]),
         also_read=[*likes, *windows],
         complete=lambda task, _: task._replace(shards=shards, cover=cover),

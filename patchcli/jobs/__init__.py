@@ -182,6 +182,11 @@ class Records:
         parts = [paths for recipe in self._recipes.values() for paths in recipe.inputs.values()]
         return {path for paths in parts for path in ([paths] if isinstance(paths, str) else paths)}
 
+    def hints(self) -> list[str]:
+        """What to say of inputs whose size and time the system does not tell."""
+        mute = [path for path, stamp in self._stamps.items() if None in stamp and path != files.STREAM and not is_remote(path)]
+        return [f"size and time of {path} could not be asked for; --resume will make the output again" for path in mute]
+
     def of(self, target: str) -> Record | None:
         """The record of an output."""
         if target == files.STREAM:

@@ -83,7 +83,7 @@ def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     cropped = cut(picture, settings.box, settings.size, settings)
     save(task, cropped, picture.metadata, settings, records)
     hints = hints_of(task, picture.pixels.shape, picture, [(settings.box, settings.normalized)], settings)
-    return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}", hints)
+    return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}", (*hints, *records.hints()))
 
 
 def cut(picture: Picture, box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
@@ -184,7 +184,8 @@ def _fit_one(task: Task, picture: Picture, settings: CropSettings, records: Reco
     save(task, cropped, picture.metadata, settings, records)
     said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
     result = _result(source, files.name_of(task.target), found, length, settings)
-    return Said(said, hints_of(task, image.shape, picture, [], settings), result=result, curve=curve)
+    hints = hints_of(task, image.shape, picture, [], settings)
+    return Said(said, (*hints, *records.hints()), result=result, curve=curve)
 
 
 def _result(source: str, target: str | None, found: Fit, image: Pair, settings: CropSettings) -> str:

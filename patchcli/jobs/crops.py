@@ -57,7 +57,8 @@ def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
             raise
         except PatchcliError as error:
             faults.append(f"{row.label}: {error}")
-    return _counted(task, picture, made, settings, faults)
+    said = _counted(task, picture, made, settings, faults)
+    return said._replace(hints=(*said.hints, *records.hints()))
 
 
 def _counted(task: Task, picture: Picture, made: Sequence[BoxRow], settings: CropSettings, faults: Sequence[str]) -> Said:

@@ -18,7 +18,7 @@ from patchcli.layouts import planes, planes_at, unroll
 from patchcli.meta import Meta, Source
 from patchcli.outputs import Outputs, remove
 from patchcli.parallel import ahead
-from patchcli.patches import CUT_BYTES, cut, cut_at, pad
+from patchcli.patches import cut, cut_at, pad
 from patchcli.record import Record, differing
 from patchcli.select import Choice, choose
 from patchcli.shards import shard_name
@@ -93,7 +93,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     picture, source = read_image(task.source, settings.reading)
     grid = grid_of(picture.pixels, settings)
     padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
-    hints = [*picture.hints]
+    hints = [*picture.hints, *records.hints()]
     mask = None if task.mask is None else _mask(task.mask, grid, settings, hints)
     index = choose(padded, grid, settings.choice, mask)
     count = grid.count if index is None else len(index)
@@ -110,10 +110,10 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
                 about = padded.shape[2:], padded.dtype, picture.metadata
                 meta = meta_of(grid, about, source, settings, numbered, records.of(target))
                 name = target if numbered is None else shard_name(target, shard, len(parts))
-                several = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded) > CUT_BYTES
-                cutting = _payload(padded, meta, part)
+                nbytes = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded)
+                cutting = ahead(_payload(padded, meta, part), nbytes)
                 with outputs.create(name) as file:
-                    pieces = _ticking(ahead(cutting) if several else cutting, meta, tick, count * (1 + len(task.companions)))
+                    pieces = _ticking(cutting, meta, tick, count * (1 + len(task.companions)))
                     write_pieces(file, meta, padded.dtype, pieces, part, compress=settings.compress)
     if settings.shard_patches and task.replace:
         _remove_others(task, len(parts))

@@ -96,7 +96,8 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
                 images.write(file, cover, images.format_of(task.cover), records.note(task.cover))
         with outputs.create(task.target) as file:
             images.write(file, merged.image, name, records.note(task.target), payload.meta.metadata)
-    return _said(merged, payload, wanted.dtype, name)
+    said = _said(merged, payload, wanted.dtype, name)
+    return said._replace(hints=(*said.hints, *records.hints()))
 
 
 def payload_of(task: Task, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:

@@ -139,7 +139,7 @@ def _sums(work: _Work) -> int:
     """Bytes of what stands for one value while patches are added up."""
     if work.rule is None:
         return work.payload.dtype.itemsize
-    rows, columns = (int(axis.padded_cover().max()) for axis in (work.grid.rows, work.grid.columns))
+    rows, columns = (int(axis.padded_cover.max()) for axis in (work.grid.rows, work.grid.columns))
     terms = work.payload.shape[0] if work.scattered else rows * columns
     rule = work.rule
     return sum(rule.sums_dtype(part, terms).itemsize for part in rule.parts_of(work.payload.dtype))
