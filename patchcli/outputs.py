@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)  # what is wrong with a name is wrong for its input alone
+OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)  # what is wrong with one output is wrong for its input alone
 MOST_OPEN = 16  # files that wait to be flushed, of one piece of work
 
 
@@ -67,7 +67,7 @@ class Outputs:
 
     def _publish(self) -> None:
         if not self._overwrite:  # refused for one, refused for all
-            for _, path, given in [*self._whole, *self._remote]:
+            for _, path, given in self._whole:  # a store refuses remote ones itself
                 with _named(given):
                     if exists(path):
                         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -89,8 +89,8 @@ class Outputs:
         try:
             for temporary, path, given in self._remote:
                 with _named(given):
-                    remote.send(temporary, path, overwrite=self._overwrite)
-                sent.append(path)
+                    if remote.send(temporary, path, overwrite=self._overwrite):
+                        sent.append(path)
             yield
         except BaseException:
             for path in sent if not self._overwrite else ():
@@ -186,7 +186,13 @@ def _named(path: str) -> Iterator[None]:
 
 def check_name(path: str) -> None:
     """Refuse the name of an output that is too long for its folder, as writing it would."""
-    if path == STREAM or is_remote(path):
+    if path == STREAM:
+        return
+    if is_remote(path):
+        from patchcli import remote
+
+        with _named(path):
+            remote.check_name(path)
         return
     folder, name = os.path.split(full(path))
     while folder and not os.path.isdir(folder):  # which is yet to be made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from patchcli import files, images, leftovers
@@ -10,6 +12,7 @@ from patchcli.folders import Folders
 from patchcli.jobs import Recipe, Records, Task
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader
+from patchcli.places import is_remote
 from patchcli.record import Record, difference
 from patchcli.shards import complete
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ZIP = b"PK"
+AT_ONCE, TOGETHER = 8, 512  # remote outputs that are looked at together, and tasks that wait for that
 WAY_OUT = "allowed are outputs of the same settings, another place for them, and --overwrite, which makes them anew"
 
 
@@ -43,22 +47,30 @@ def sort_out(
     sharded = getattr(settings, "shard_patches", None) is not None
     targets = [target for task in tasks for target in task.targets()]
     folders = Folders(targets)
-    sorted_out = []
-    for task in tasks:
-        there = {target: folders.shards(target) if sharded else [target] * folders.holds(target) for target in task.targets()}
+
+    def sorted_out(task: Task, there: dict[str, list[str]]) -> Task:
         if not any(there.values()):
-            sorted_out.append(task)
-            continue
+            return task
         records = Records(recipes(task, settings), in_images=True)
         done = {
             target
             for target, paths in there.items()
             if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
         }
-        sorted_out.append(_marked(task, done))
+        return _marked(task, done)
+
+    several = AT_ONCE if any(map(is_remote, targets)) else 1
+    with ThreadPoolExecutor(several) as pool:
+        result: list[Task] = []
+        for start in range(0, len(tasks), TOGETHER):
+            futures = []
+            for task in tasks[start : start + TOGETHER]:
+                there = {name: folders.shards(name) if sharded else [name] * folders.holds(name) for name in task.targets()}
+                futures.append(pool.submit(copy_context().run, sorted_out, task, there))
+            result += [future.result() for future in futures]
     if tidy:
         leftovers.remove(targets)
-    return sorted_out
+    return result
 
 
 def _marked(task: Task, done: set[str]) -> Task:
