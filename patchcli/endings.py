@@ -27,7 +27,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
     """
     if (put_off := _imported("unfinished", "put_off")) and put_off(number):
         return
-    for module, name in (("pool", "end_workers"), ("unfinished", "discard_unfinished")):
+    for module, name in (("pool", "end_workers"), ("s3", "abort_uploads"), ("unfinished", "discard_unfinished")):
         if end := _imported(module, name):
             end()
     signal.signal(number, signal.SIG_DFL)

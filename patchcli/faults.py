@@ -10,8 +10,10 @@ from typing import Any
 
 ATTEMPTS = 5
 TOO_MANY, FIRST_SERVER_FAULT, NOT_IMPLEMENTED = 429, 500, 501
-REQUEST_TIMEOUT = 408
+BAD_REQUEST, TOO_LARGE = 400, 413
+REQUEST_TIMEOUT, CONDITION_FAILED, EMPTY_RANGE = 408, 412, 416
 NOT_FOUND, DENIED = (404, 410), (401, 403, 407)
+REFUSED = errno.EPERM  # of what is sent: the place refuses all, or this one alone, which its number does not say
 LIBRARIES = {"aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "requests"}
 PASSING = {
     "aiohttp.ClientConnectionError",
@@ -29,6 +31,21 @@ NO_CREDENTIALS = {
     "google.DefaultCredentialsError",
     "google.RefreshError",
 }
+PASSING_CODES = {  # of S3, below a status that would last
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestTimeout",
+    "XAmzContentSHA256Mismatch",
+}
+NUMBERS = {  # of what is wrong with a name or what is sent under it; those that do not say so are `REFUSED`
+    "KeyTooLong": errno.ENAMETOOLONG,
+    "KeyTooLongError": errno.ENAMETOOLONG,
+    "InvalidURI": errno.EILSEQ,
+    "XMinioInvalidObjectName": errno.EILSEQ,
+    "EntityTooLarge": errno.EFBIG,
+}
 LONGEST = 300  # characters of what a server says that are passed on
 
 
@@ -37,6 +54,13 @@ class CutOffError(OSError):
 
     def __init__(self, got: int, told: int) -> None:
         super().__init__(f"is cut off: {got} bytes came, {told} were told")
+
+
+class EndedError(OSError):
+    """An upload in parts is no more: it was completed, and the answer lost, or somebody ended it."""
+
+    def __init__(self) -> None:
+        super().__init__("its upload was ended by another program")
 
 
 def is_known(error: BaseException) -> bool:
@@ -50,11 +74,10 @@ def is_transient(error: BaseException, scheme: str) -> bool:
         return True
     if scheme == "gs":
         return False  # gcsfs tries each request six times itself
-    if _status(error) is not None:
-        status = _status(error)
-        return status in (TOO_MANY, REQUEST_TIMEOUT) or (
-            status is not None and status >= FIRST_SERVER_FAULT and status != NOT_IMPLEMENTED
-        )
+    status = _status(error)
+    if status is not None:
+        lasting = status < FIRST_SERVER_FAULT or status == NOT_IMPLEMENTED
+        return status in (TOO_MANY, REQUEST_TIMEOUT) or _code(error) in PASSING_CODES or not lasting
     kinds = _kinds(error)
     if kinds & LASTING:
         return False
@@ -65,13 +88,38 @@ def explained(error: Exception, scheme: str) -> OSError:
     """The error as one of a sentence, with its number where that says more; what the own disk says stays as it is."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return error
-    if isinstance(error, FileExistsError):
+    status, code = _status(error), _code(error)
+    if isinstance(error, FileExistsError) or status == CONDITION_FAILED:
         return FileExistsError(errno.EEXIST, "file exists")
+    if code == "NoSuchUpload":
+        return EndedError()
     sentence = _sentence(error, scheme)
     if is_transient(error, scheme):
         sentence += f" ({ATTEMPTS} attempts)"
-    missing = isinstance(error, FileNotFoundError) or _status(error) in NOT_FOUND
-    return FileNotFoundError(errno.ENOENT, sentence) if missing else OSError(sentence)
+    if isinstance(error, FileNotFoundError) or status in NOT_FOUND:
+        return FileNotFoundError(errno.ENOENT, sentence)
+    return OSError(_number(error, scheme), sentence)
+
+
+def is_empty_range(error: BaseException) -> bool:
+    """Whether a file has no such bytes as were asked for."""
+    return _status(error) == EMPTY_RANGE
+
+
+def _number(error: Exception, scheme: str) -> int:
+    """What the system would call it; `errno.EIO` for all that is not of an output."""
+    status, code = _status(error), _code(error)
+    if code in NUMBERS:
+        return NUMBERS[code]
+    if status == NOT_IMPLEMENTED:
+        return errno.ENOSYS
+    if status == TOO_LARGE:
+        return errno.EFBIG
+    if scheme == "gs" and (status == BAD_REQUEST or isinstance(error, ValueError)):
+        return errno.EILSEQ  # as gcsfs has answers with "invalid" in them
+    if not is_transient(error, scheme) and status is not None and BAD_REQUEST <= status < FIRST_SERVER_FAULT:
+        return REFUSED
+    return errno.EIO
 
 
 def _sentence(error: Exception, scheme: str) -> str:

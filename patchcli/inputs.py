@@ -99,21 +99,30 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
             found.paths.append(name)
             return
         avoid = None if output_dir is None else output_dir.rstrip("/") + "/"
-        paths = []
-        for path in remote.search(name):
-            if avoid is not None and path.startswith(avoid):
-                continue
-            if path.lower().endswith(suffixes):
-                paths.append(path)
-            else:
-                found.passed[_suffix(path)] += 1
+        searched = remote.search(name)
     except OSError as error:
         found.faults.append((name, f"cannot be searched: {reason(error)}"))
         return
-    found.paths.extend(paths)
-    found.searched.update(paths)
-    if not paths:
+    before = len(found.paths), len(found.faults)
+    names = {path: path for path in searched if path == _as_on_disk(path)}
+    for path in searched:
+        if avoid is not None and path.startswith(avoid):
+            continue
+        if not path.lower().endswith(suffixes):
+            found.passed[_suffix(path)] += 1
+        elif (first := names.setdefault(_as_on_disk(path), path)) == path:
+            found.paths.append(path)
+            found.searched.add(path)
+        else:
+            found.faults.append((path, f"its output would have the name of that of {first}; name it alone, with -o"))
+    if (len(found.paths), len(found.faults)) == before:
         found.empty.append((name, NOTHING))
+
+
+def _as_on_disk(path: str) -> str:
+    """A name in a store without the parts that no folder of a disk has, as outputs below ``-d`` are named."""
+    scheme, _, rest = path.partition("://")
+    return f"{scheme}://{os.path.normpath(f'/{rest}')[1:]}"
 
 
 def _listed(path: str, *, null: bool) -> list[str]:

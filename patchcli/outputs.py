@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from patchcli import unfinished
 from patchcli.errors import OutputError, PatchcliError
-from patchcli.files import STREAM, exists, is_special, name_of, reason
+from patchcli.files import STREAM, is_special, name_of, reason
 from patchcli.parallel import usable_descriptors
-from patchcli.places import full, is_remote
+from patchcli.places import full, is_remote, within, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +108,7 @@ class Outputs:
         self._overwrite = overwrite
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
         self._remote: list[tuple[str, str, str]] = []  # likewise
+        self._world = world()  # published later, perhaps, in another thread
         self.numbers: list[int] = []
         self.nbytes = 0
         self.made = False
@@ -142,11 +143,7 @@ class Outputs:
         """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then."""
         if self._overwrite:
             return
-        self._whole = [one for one in self._whole if not self._is_there(*one)]
-        for _, path, given in self._remote:
-            with _named(given):
-                if exists(path):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        self._whole = [one for one in self._whole if not self._is_there(*one)]  # a store does that for remote ones itself
 
     def _is_there(self, temporary: str, path: str, given: str) -> bool:
         """Whether an output exists already as it was made here; if it exists otherwise, all are refused."""
@@ -170,8 +167,8 @@ class Outputs:
         try:
             for temporary, path, given in self._remote:
                 with _named(given):
-                    remote.send(temporary, path, overwrite=self._overwrite)
-                sent.append(path)
+                    if remote.send(temporary, path, overwrite=self._overwrite):
+                        sent.append(path)
             yield
         except BaseException:
             for path in sent if not self._overwrite else ():
@@ -180,7 +177,7 @@ class Outputs:
 
     def put_in_place(self) -> None:
         """Send the remote ones, and give the local ones, which are on disk, their names."""
-        with self._sent(), unfinished.undisturbed():
+        with within(self._world), self._sent(), unfinished.undisturbed():
             folders = set()
             while self._whole:
                 temporary, path, given = self._whole[-1]
@@ -297,7 +294,13 @@ def _named(path: str) -> Iterator[None]:
 
 def check_name(path: str) -> None:
     """Refuse the name of an output that is too long for its folder, as writing it would."""
-    if path == STREAM or is_remote(path):
+    if path == STREAM:
+        return
+    if is_remote(path):
+        from patchcli import remote
+
+        with _named(path):
+            remote.check_name(path)
         return
     folder, name = os.path.split(full(path))
     while folder and not os.path.isdir(folder):  # which is yet to be made

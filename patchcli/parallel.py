@@ -97,7 +97,7 @@ def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], thread
         waiting: deque[Future[Made]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
+                waiting.append(pool.submit(contextvars.copy_context().run, function, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from patchcli.jobs import Task
     from patchcli.work import Work
 
-GRACE = 0.5  # seconds for a worker to end by itself
+GRACE, REMOTE_GRACE = 0.5, 10  # seconds for a worker to end by itself; an upload is aborted at its server
 _OWN: list[Work] = []  # of a worker: what it does
 KILLED = "its worker process was killed, most often for lack of memory; fewer jobs with -j need less"
 
@@ -170,7 +170,7 @@ def end_workers() -> None:
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.terminate()
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + (REMOTE_GRACE if places.world().remote else GRACE)
     for worker in workers:
         worker.join(max(0, until - time.monotonic()))
         if worker.is_alive():

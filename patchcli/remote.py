@@ -5,23 +5,27 @@ Whatever a server or the way to it can cause is an `OSError` of one sentence. Im
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import email.utils
 import errno
 import functools
+import hashlib
 import importlib.util
+import io
 import logging
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from patchcli import web
+from patchcli import s3, web
+from patchcli.again import tried
 from patchcli.errors import UsageError
-from patchcli.faults import ATTEMPTS, CutOffError, explained, is_known, is_transient
+from patchcli.faults import ATTEMPTS, CutOffError, EndedError
 from patchcli.places import WEB, scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Result = TypeVar("Result")
 
@@ -31,9 +35,10 @@ HEAD = 1 << 16  # bytes in which the head of a file mostly is
 PIECE = 1 << 24  # bytes asked for, or sent, at once
 PARTS, UNIT = 10_000, 1 << 18  # S3 takes so many parts of a file, Google parts that are a multiple of this
 CONNECT_SECONDS, READ_SECONDS = 10, 30
-FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between attempts
+LONGEST_KEY = 1024  # bytes of a name in a bucket, for S3 and Google alike
 MOST_FETCHED = 1 << 10
 _fetched: dict[str, tuple[int, int | None]] = {}  # sizes and times of the last files
+_listed: dict[str, tuple[int, int | None]] = {}  # those that a folder's list told, until the file is fetched
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -53,6 +58,7 @@ def check(schemes: Iterable[str]) -> None:
 def fetch(path: str, file: BinaryIO) -> int | None:
     """Copy a remote file into an open one, piece by piece; when it was changed, in ns, where the server tells."""
     changed = _fetch_web(path, file) if scheme_of(path) in WEB else _fetch_stored(path, file)
+    _listed.pop(path, None)
     while len(_fetched) >= MOST_FETCHED:
         del _fetched[next(iter(_fetched))]
     _fetched[path] = file.tell(), changed
@@ -73,15 +79,23 @@ def _fetch_web(path: str, file: BinaryIO) -> int | None:
 
 
 def stamp(path: str) -> tuple[int | None, int | None]:
-    """Size of a file and when it was changed, in ns, where the server tells; of a file just fetched, what it told then."""
-    if path not in _fetched:
-        told = _info(path)
-        return told.get("size"), _changed(told)
-    return _fetched[path]
+    """Size of a file and when it was changed, in ns, where the server tells; of a file just fetched, what it told then.
+
+    Of one that a folder's list told of, and that was not fetched since, what it told.
+    """
+    for known in (_fetched, _listed):
+        if path in known:
+            return known[path]
+    told = _info(path)
+    return told.get("size"), _changed(told)
 
 
 def open_head(path: str) -> BinaryIO:
-    """A remote file to read a little of: pieces are fetched as they are asked for."""
+    """A remote file to read a little of: of a small one all is fetched, of others pieces as they are asked for."""
+    if scheme_of(path) == "s3":
+        data, told = s3.get(path, 0, HEAD)
+        if told["size"] == len(data):
+            return io.BytesIO(data)
     opened: BinaryIO = _tried(path, lambda: _store(path).open(_bare(path), "rb", block_size=HEAD, cache_type="readahead"))
     return opened
 
@@ -99,6 +113,8 @@ def is_folder(path: str) -> bool:
     if scheme_of(path) in WEB:
         return False
     try:
+        if scheme_of(path) == "s3":
+            return not exists(path) and next(s3.objects(path, most=1), None) is not None
         return bool(_info(path)["type"] == "directory")
     except FileNotFoundError:
         return False
@@ -114,77 +130,159 @@ def names(folder: str) -> set[str]:
 
 
 def search(folder: str) -> list[str]:
-    """All files below a folder, as local ones are found: files by name, then subfolders by name, hidden ones left out."""
+    """All files below a folder, as local ones are found: files by name, then subfolders by name, hidden ones left out.
+
+    Names in a store may have parts that name no folder of a disk: nothing between two slashes, ``.`` and ``..``.
+    """
     root = _bare(folder)
-    found = _tried(folder, lambda: _store(folder).find(root, detail=False))
-    below = [name.strip("/").removeprefix(root).lstrip("/").split("/") for name in found if not name.endswith("/")]
-    shown = [parts for parts in below if not any(part.startswith(".") or not part for part in parts)]
-    shown.sort(key=lambda parts: [*((1, part) for part in parts[:-1]), (0, parts[-1])])
-    return [f"{scheme_of(folder)}://{'/'.join([*([root] if root else []), *parts])}" for parts in shown]
+    base = f"{scheme_of(folder)}://{root}/" if root else f"{scheme_of(folder)}://"
+    found = {}
+    for name, told in _objects(base):
+        parts = tuple(name.split("/"))
+        if parts[-1] and not any(part.startswith(".") and part not in (os.curdir, os.pardir) for part in parts):
+            found[parts] = told["size"], _changed(told)
+    paths = []
+    for parts in sorted(found, key=lambda parts: [*((1, part) for part in parts[:-1]), (0, parts[-1])]):
+        paths.append(base + "/".join(parts))
+        if None not in found[parts]:
+            _listed[paths[-1]] = found[parts]
+    return paths
 
 
-def send(temporary: str, path: str, *, overwrite: bool) -> None:
-    """Upload a finished file; it appears whole under its name or not at all.
+def _objects(base: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names that begin with ``base``, without it, each with what is told of it."""
+    if scheme_of(base) == "s3":
+        yield from s3.objects(base)
+        return
+    root = _bare(base)
+    for name, told in _tried(base, lambda: _store(base).find(root, detail=True)).items():
+        yield name.removeprefix("/" if scheme_of(base) == "memory" else "").removeprefix(root).removeprefix("/"), told
+
+
+def check_name(path: str) -> None:
+    """Refuse a name that is longer than a store allows.
 
     Raises:
-        FileExistsError: something is there and may not be overwritten.
+        OSError: it is.
     """
+    size = len(path.partition("://")[2].partition("/")[2].encode(errors="surrogateescape"))
+    if scheme_of(path) in ("s3", "gs") and size > LONGEST_KEY:
+        raise OSError(errno.ENAMETOOLONG, f"its name has {size} bytes in its bucket; allowed are {LONGEST_KEY}")
+
+
+def send(temporary: str, path: str, *, overwrite: bool) -> bool:
+    """Upload a finished file; it appears whole under its name or not at all.
+
+    Returns:
+        Whether it was made now for certain: not if it was there when its turn came, be it of an attempt whose answer was lost
+        or of another program that made the same.
+
+    Raises:
+        FileExistsError: something else is there and may not be overwritten.
+    """
+    check_name(path)
     size = os.path.getsize(temporary)
     piece = max(PIECE, (size // PARTS // UNIT + 1) * UNIT)
-    attempts = 0
-
-    def put(mode: str) -> None:
-        _store(path).put_file(temporary, _bare(path), mode=mode, chunksize=piece, max_concurrency=2)
-
-    def put_new() -> None:
-        nonlocal attempts
-        attempts += 1
+    put = s3.put if scheme_of(path) == "s3" else _put
+    for attempt in range(ATTEMPTS):
         try:
-            put("create")
-        except FileExistsError:
-            if attempts == 1 or _store(path).info(_bare(path))["size"] != size:
+            put(temporary, path, piece, overwrite=overwrite)
+        except (FileExistsError, EndedError) as error:
+            if _holds(path, temporary, piece):
+                return False
+            if isinstance(error, FileExistsError) or attempt == ATTEMPTS - 1:
                 raise
-            # an attempt before this one arrived, though its answer did not
-        except OSError as error:
-            if error.errno != errno.ENOSYS:
-                raise
-            put("overwrite")  # a store without conditional writes; that nothing was there has been seen just before
+        else:
+            break
+    return True
 
-    _tried(path, (lambda: put("overwrite")) if overwrite else put_new)
+
+def _put(temporary: str, path: str, piece: int, *, overwrite: bool) -> None:
+    if not overwrite and exists(path):  # not all that speak like Google know the condition
+        raise FileExistsError(errno.EEXIST, "file exists")
+    mode = "overwrite" if overwrite else "create"
+    _tried(path, lambda: _store(path).put_file(temporary, _bare(path), mode=mode, chunksize=piece))
+
+
+def _holds(path: str, temporary: str, piece: int) -> bool:
+    """Whether a name holds what a file does: by the checksum that its server tells, else byte by byte."""
+    try:
+        told = _info(path)
+    except FileNotFoundError:
+        return False
+    if told["size"] != os.path.getsize(temporary):
+        return False
+    md5 = functools.partial(hashlib.md5, usedforsecurity=False)
+    whole, parts = md5(), []
+    for data in _pieces(temporary, piece):
+        whole.update(data)
+        parts.append(md5(data).digest())
+    sums = {whole.hexdigest(), f"{md5(b''.join(parts)).hexdigest()}-{len(parts)}", base64.b64encode(whole.digest()).decode()}
+    if sums & {str(told.get("ETag")).strip('"'), told.get("md5Hash")}:
+        return True
+    # what is there may be encrypted, or have come in other parts
+    mine = zip(range(0, told["size"], piece), _pieces(temporary, piece), strict=True)
+    return all(_read(path, start, start + len(data), told) == data for start, data in mine)
+
+
+def _pieces(temporary: str, piece: int) -> Iterator[bytes]:
+    with open(temporary, "rb") as file:
+        while data := file.read(piece):
+            yield data
 
 
 def remove(path: str) -> None:
     """Delete a file that was sent, as far as that can be."""
     with contextlib.suppress(OSError):
-        _tried(path, lambda: _store(path).rm_file(_bare(path)))
+        if scheme_of(path) == "s3":
+            s3.remove(path)
+        else:
+            _tried(path, lambda: _store(path).rm_file(_bare(path)))
 
 
 def _fetch_stored(path: str, file: BinaryIO) -> int | None:
-    """Piece by piece, each tried again for itself."""
-    told = _info(path)
-    if told["type"] != "file":
-        raise IsADirectoryError(errno.EISDIR, "is a folder; allowed are files")
-    size, bare = told["size"], _bare(path)
-
-    def piece(start: int) -> bytes:
-        stop = min(size, start + PIECE)
-        data: bytes = _store(path).cat_file(bare, start=start, end=stop)
-        if len(data) != stop - start:
-            raise CutOffError(start + len(data), size)
-        return data
-
-    file.writelines(_tried(path, functools.partial(piece, start)) for start in range(0, size, PIECE))
-    if size > PIECE and _version(_info(path)) != _version(told):
-        raise OSError("changed while it was read")
+    """Piece by piece, each tried again for itself, all of one version."""
+    told: dict[str, Any]
+    if scheme_of(path) == "s3":
+        try:
+            first, told = s3.get(path, 0, PIECE)
+        except FileNotFoundError:
+            if is_folder(path):
+                raise IsADirectoryError(errno.EISDIR, "is a folder; allowed are files") from None
+            raise
+        file.write(first)
+    else:
+        told = _info(path)
+        if told["type"] != "file":
+            raise IsADirectoryError(errno.EISDIR, "is a folder; allowed are files")
+    while (start := file.tell()) < told["size"]:
+        file.write(_read(path, start, min(start + PIECE, told["size"]), told))
     return _changed(told)
 
 
+def _read(path: str, start: int, stop: int, told: dict[str, Any]) -> bytes:
+    """Bytes of a file that is still the one that ``told`` is of."""
+    if scheme_of(path) == "s3":
+        return s3.get(path, start, stop, told["ETag"])[0]
+    version = {name: told[name] for name in ("generation",) if told.get(name)}
+
+    def ask() -> bytes:
+        data: bytes = _store(path).cat_file(_bare(path), start=start, end=stop, **version)
+        if len(data) != stop - start:
+            raise CutOffError(start + len(data), told["size"])
+        return data
+
+    try:
+        return _tried(path, ask)
+    except FileNotFoundError:  # which it was a moment ago
+        raise OSError("changed while it was read") from None
+
+
 def _info(path: str) -> dict[str, Any]:
-    return _tried(path, lambda: _store(path).info(_bare(path)))
-
-
-def _version(told: dict[str, Any]) -> list[Any]:
-    return [told.get(name) for name in ("size", "ETag", "generation", "created")]
+    if scheme_of(path) == "s3":
+        return s3.info(path)
+    told: dict[str, Any] = _tried(path, lambda: _store(path).info(_bare(path)))
+    return told
 
 
 def _changed(told: dict[str, Any]) -> int | None:
@@ -193,6 +291,8 @@ def _changed(told: dict[str, Any]) -> int | None:
         with contextlib.suppress(ValueError):
             told = {"mtime": email.utils.parsedate_to_datetime(told["Last-Modified"])}
     when = next((told[name] for name in ("LastModified", "mtime", "created") if told.get(name) is not None), None)
+    if isinstance(when, dt.datetime) and "LastModified" in told:
+        when = when.replace(microsecond=0)  # which lists of some servers have, and answers don't
     return (when - EPOCH) // MICROSECOND * 1000 if isinstance(when, dt.datetime) else None
 
 
@@ -204,40 +304,26 @@ def _bare(path: str) -> str:
 
 
 def _tried(path: str, operation: Callable[[], Result]) -> Result:
-    """Do something remote, again after a while if that can help."""
-    import tenacity
-
-    scheme = str(scheme_of(path))
-    again = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT),
-        retry=tenacity.retry_if_exception(lambda error: is_transient(error, scheme)),
-        reraise=True,
-    )
-    try:
-        return again(operation)
-    except Exception as error:
-        if not is_known(error):
-            raise
-        raise explained(error, scheme) from None
+    return tried(str(scheme_of(path)), operation)
 
 
 def _store(path: str) -> Any:  # noqa: ANN401
     """The file system of a name; fsspec keeps one for each process, thread and kind."""
     import fsspec
 
-    for name in LOGGERS:  # what is wrong is said once, in a line
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     scheme = str(scheme_of(path))
     if scheme in WEB:
         return web.store(scheme, path, connect=CONNECT_SECONDS, read=READ_SECONDS)
     if scheme == "s3":
-        once = {"retries": {"total_max_attempts": 1}, "connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
-        store = fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=once)
-        store.retries = 1  # one place tries again, `_tried`
-        return store
+        return s3.store()
     if scheme == "gs":
         # else it asks first what kind of bucket each one is, which takes a right of its own
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem("gs", use_listings_cache=False)
-    return fsspec.filesystem("memory")
+    if scheme == "memory":
+        return fsspec.filesystem("memory")
+    raise ValueError(f"{path} is not remote")
+
+
+for _name in LOGGERS:  # what is wrong is said once, in a line
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)

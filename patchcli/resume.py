@@ -10,13 +10,16 @@ from patchcli.folders import Folders
 from patchcli.jobs import Recipe, Records, Task
 from patchcli.meta import Meta
 from patchcli.npz import NpzReader
+from patchcli.parallel import map_in_order
+from patchcli.places import is_remote
 from patchcli.record import Record, difference
 from patchcli.shards import complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ZIP = b"PK"
+AT_ONCE = 8  # remote outputs that are looked at together
 WAY_OUT = "allowed are outputs of the same settings, another place for them, and --overwrite, which makes them anew"
 
 
@@ -43,22 +46,30 @@ def sort_out(
     sharded = getattr(settings, "shard_patches", None) is not None
     targets = [target for task in tasks for target in task.targets()]
     folders = Folders(targets)
-    sorted_out = []
-    for task in tasks:
-        there = {target: folders.shards(target) if sharded else [target] * folders.holds(target) for target in task.targets()}
+
+    several = AT_ONCE if any(map(is_remote, targets)) else 1
+
+    def with_outputs() -> Iterator[tuple[Task, dict[str, list[str]]]]:
+        """Each task and those of its outputs that exist."""
+        for task in tasks:
+            yield task, {name: folders.shards(name) if sharded else [name] * folders.holds(name) for name in task.targets()}
+
+    def sorted_out(given: tuple[Task, dict[str, list[str]]]) -> Task:
+        task, there = given
         if not any(there.values()):
-            sorted_out.append(task)
-            continue
+            return task
         records = Records(recipes(task, settings), in_images=True)
         done = {
             target
             for target, paths in there.items()
             if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
         }
-        sorted_out.append(_marked(task, done))
+        return _marked(task, done)
+
+    result = list(map_in_order(sorted_out, with_outputs(), several))
     if tidy:
         leftovers.remove(targets)
-    return sorted_out
+    return result
 
 
 def _marked(task: Task, done: set[str]) -> Task:

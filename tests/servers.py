@@ -1,4 +1,4 @@
-"""Real servers on the loopback: one that speaks HTTP, with faults; one that speaks S3; one that speaks Google Cloud Storage."""
+"""Real servers on the loopback: HTTP, with faults; S3; Google Cloud Storage; and a proxy before them, with faults of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -95,29 +95,181 @@ def web() -> Iterator[Web]:
     """An HTTP server."""
     served = Web()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         def do_GET(self) -> None:
             served.answer(self)
 
         do_HEAD = do_GET  # noqa: N815  the base class looks for this name
 
-        def log_message(self, *_: Any) -> None:
-            pass
+    with _served(Handler) as served.address:
+        yield served
 
-        def handle(self) -> None:
-            with contextlib.suppress(OSError, ValueError):  # the other side went, or was sent, away
-                super().handle()
 
-        def finish(self) -> None:
-            with contextlib.suppress(OSError, ValueError):
-                super().finish()
+KINDS = {  # of what is asked of S3 and Google: a method and what the address holds; the first that fits
+    "UploadPart": ("PUT", "partNumber="),
+    "PutObject": ("PUT", "/"),
+    "Upload": ("POST", "uploadType=multipart"),
+    "CreateMultipartUpload": ("POST", "?uploads"),
+    "CompleteMultipartUpload": ("POST", "uploadId="),
+    "AbortMultipartUpload": ("DELETE", "uploadId="),
+    "DeleteObject": ("DELETE", "/"),
+    "ListObjects": ("GET", "list-type=2"),
+    "HeadObject": ("HEAD", "/"),
+    "GetObject": ("GET", "/"),
+}
+CODES = {
+    400: "InvalidArgument",
+    403: "AccessDenied",
+    404: "NoSuchUpload",
+    409: "ConditionalRequestConflict",
+    501: "NotImplemented",
+    503: "SlowDown",
+}
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+
+class Proxy:
+    """What passes through a proxy on its way to a server, and what goes wrong with it.
+
+    Attributes:
+        address: of the proxy.
+        asked: how often each kind of request came, by its name in `KINDS`.
+        faults: by kind, what becomes of one request after the other: ``"fine"``; ``"lost"``, done and its answer lost;
+            ``"hang"``, never answered; a status, which the proxy answers itself. Those after the last are fine.
+        only: what the address of a request that goes wrong holds.
+        meanwhile: called when the first request goes wrong, before that.
+        drops: a header that is not passed on.
+        seconds: how long each request takes besides.
+        hangs: set once a request hangs.
+    """
+
+    def __init__(self, address: str, server: str) -> None:
+        self.address, self.server = address, server
+        self.over = threading.Event()
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing came so far, and nothing goes wrong."""
+        self.asked: Counter[str] = Counter()
+        self.faults: dict[str, list[str | int]] = {}
+        self.only = self.drops = ""
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.seconds = 0.0
+        self.hangs = threading.Event()
+
+    def fault_of(self, request: http.server.BaseHTTPRequestHandler) -> str | int:
+        """Count a request; what is to become of it."""
+        asked = (name for name, (method, part) in KINDS.items() if method == request.command and part in request.path)
+        kind = next(asked, request.command)
+        self.asked[kind] += 1
+        faults = self.faults.get(kind)
+        if not faults or self.only not in request.path:
+            return "fine"
+        fault = faults.pop(0)
+        if fault != "fine":
+            meanwhile, self.meanwhile = self.meanwhile, lambda: None
+            meanwhile()
+        return fault
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        """Pass a request on and its answer back, or do what is to go wrong."""
+        body = _body_of(request)
+        fault = self.fault_of(request)
+        time.sleep(self.seconds)
+        if fault == "hang":
+            self.hangs.set()
+            self.over.wait()
+            request.close_connection = True
+            return
+        if isinstance(fault, int):
+            text = f"<Error><Code>{CODES[fault]}</Code><Message>as asked for</Message></Error>".encode()
+            _send(request, fault, [("Content-Type", "application/xml")], text)
+            return
+        host = self.server.partition("://")[2]
+        passed = http.client.HTTPConnection(host)
+        dropped = ("expect", "connection", "transfer-encoding", "content-length", self.drops.lower())
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in dropped}
+        passed.request(request.command, request.path, body, headers)
+        told = passed.getresponse()
+        data = told.read()
+        passed.close()
+        if fault == "lost":
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.close_connection = True
+            request.connection.close()
+            return
+        _send(request, told.status, told.getheaders(), data)
+
+
+def _body_of(request: http.server.BaseHTTPRequestHandler) -> bytes:
+    """What a request sends, of a known length or in chunks."""
+    if "chunked" not in request.headers.get("Transfer-Encoding", ""):
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    chunks = []
+    while size := int(request.rfile.readline().partition(b";")[0], 16):
+        chunks.append(request.rfile.read(size))
+        request.rfile.readline()
+    while request.rfile.readline().strip():
+        pass
+    return b"".join(chunks)
+
+
+def _send(request: http.server.BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+    """Answer a request whose connection stays."""
+    request.send_response_only(status)
+    of_a_connection = ("connection", "transfer-encoding", *(("content-length",) if request.command != "HEAD" else ()))
+    for name, value in headers:
+        if name.lower() not in of_a_connection:
+            request.send_header(name, value)
+    if request.command != "HEAD":
+        request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    if request.command != "HEAD":
+        request.wfile.write(data)
+
+
+class _Quiet(http.server.BaseHTTPRequestHandler):
+    """Says nothing, of connections that break neither."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the other side went, or was sent, away
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().finish()
+
+
+@contextlib.contextmanager
+def proxy(server: str) -> Iterator[Proxy]:
+    """A proxy before the server of an address, with connections that are kept, as real servers keep them."""
+
+    class Handler(_Quiet):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            passing.answer(self)
+
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  the base class looks for these names
+
+    with _served(Handler) as address:
+        passing = Proxy(address, server)
+        try:
+            yield passing
+        finally:
+            passing.over.set()
+
+
+@contextlib.contextmanager
+def _served(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of this process; its address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        served.address = f"http://127.0.0.1:{server.server_port}"
         try:
-            yield served
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
