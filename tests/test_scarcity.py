@@ -1,0 +1,89 @@
+"""Memory, threads, descriptors and room for files that do not suffice: a run is done, or says so in a line."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from patchcli.errors import shortage
+from patchcli.parallel import SMALL, WriteBehind, ahead, map_in_order, started
+from tests.conftest import gray, write_image
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
+
+
+@pytest.fixture
+def no_threads() -> Iterator[None]:
+    """No thread can start: there is no memory for its stack."""
+    before = threading.stack_size(1 << 46)
+    yield
+    threading.stack_size(before)
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_where_no_thread_can_start_its_work_is_done_without() -> None:
+    assert not started(threading.Thread(target=print))
+    assert list(ahead(iter(range(5)))) == list(range(5))
+    here = threading.get_ident()
+    assert list(map_in_order(lambda item: (item, threading.get_ident()), range(5), 3)) == [(item, here) for item in range(5)]
+    file = io.BytesIO()
+    with WriteBehind(file) as behind:
+        for _ in range(3):
+            behind.write(bytes(SMALL))
+    assert file.getvalue() == bytes(3 * SMALL)
+
+
+def test_threads_keep_the_order_and_pass_errors_on() -> None:
+    def odd(item: int) -> int:
+        if item == 7:
+            raise KeyError(item)
+        return 2 * item
+
+    made = map_in_order(odd, range(20), 3)
+    assert [next(made) for _ in range(7)] == [0, 2, 4, 6, 8, 10, 12]
+    before = threading.active_count()
+    with pytest.raises(KeyError, match="7"):
+        next(made)
+    assert threading.active_count() == before - 3
+
+
+@pytest.mark.parametrize(
+    ("error", "lack"),
+    [
+        (MemoryError(), "memory"),
+        (ImportError("x.so: failed to map segment from shared object"), "memory"),
+        (SystemError("error return without exception set"), "memory"),
+        (RuntimeError("can't start new thread"), "memory or threads"),
+        (ImportError("No module named 'x'"), None),
+        (RuntimeError("else"), None),
+    ],
+)
+def test_shortage_is_told_from_bugs(error: Exception, lack: str | None) -> None:
+    assert shortage(error) == lack
+
+
+LADDERS = [("-v", [107520, 122880, 126976, 131072]), ("-n", [5, 6, 9, 32]), ("-f", [1, 4])]
+
+
+@pytest.mark.parametrize(("limit", "value"), [(limit, value) for limit, values in LADDERS for value in values])
+def test_a_run_within_limits_is_done_or_says_in_a_line_what_is_short(tmp_path: Path, limit: str, value: int) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        write_image(tmp_path / f"in/{number}.png", gray(60, 90, seed=number))
+    for jobs in ("1", "2"):
+        call = [sys.executable, "-m", "patchcli", "extract", "in", "-s", "8", "-d", f"out{jobs}", "-j", jobs]
+        line = 'ulimit "$0" "$1"; shift; exec "$@"'
+        command = ["bash", "-c", line, limit, str(value), *call]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=30)
+        lines = ran.stderr.decode().splitlines()
+        made = [path.name for path in (tmp_path / f"out{jobs}").rglob("*") if path.is_file()]
+        assert ran.returncode in (0, 1, 3), (jobs, ran)
+        assert (ran.returncode == 0) == (len(made) == 3) == (not lines), (jobs, ran)
+        assert all(line.startswith("patchcli: ") and "damaged" not in line for line in lines), (jobs, lines)
+        assert not [name for name in made if name[0] == "."]
