@@ -190,7 +190,6 @@ OUTSIDE = {
     "aiohttp": {"web"},
     "tenacity": {"remote"},
     "tempfile": {"files", "unfinished"},
-    "shutil": {"files"},
     "multiprocessing": {"pool"},
     "distributed": {"cluster"},
 }
