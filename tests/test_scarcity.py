@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from patchcli.errors import shortage
 from patchcli.parallel import SMALL, WriteBehind, ahead, map_in_order, started
-from tests.conftest import gray, write_image
+from tests.ladders import Ladder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
 
@@ -68,22 +67,9 @@ def test_shortage_is_told_from_bugs(error: Exception, lack: str | None) -> None:
     assert shortage(error) == lack
 
 
-LADDERS = [("-v", [107520, 122880, 126976, 131072]), ("-n", [5, 6, 9, 32]), ("-f", [1, 4])]
-
-
-@pytest.mark.parametrize(("limit", "value"), [(limit, value) for limit, values in LADDERS for value in values])
-def test_a_run_within_limits_is_done_or_says_in_a_line_what_is_short(tmp_path: Path, limit: str, value: int) -> None:
-    (tmp_path / "in").mkdir()
-    for number in range(3):
-        write_image(tmp_path / f"in/{number}.png", gray(60, 90, seed=number))
-    for jobs in ("1", "2"):
-        call = [sys.executable, "-m", "patchcli", "extract", "in", "-s", "8", "-d", f"out{jobs}", "-j", jobs]
-        line = 'ulimit "$0" "$1"; shift; exec "$@"'
-        command = ["bash", "-c", line, limit, str(value), *call]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=30)
-        lines = ran.stderr.decode().splitlines()
-        made = [path.name for path in (tmp_path / f"out{jobs}").rglob("*") if path.is_file()]
-        assert ran.returncode in (0, 1, 3), (jobs, ran)
-        assert (ran.returncode == 0) == (len(made) == 3) == (not lines), (jobs, ran)
-        assert all(line.startswith("patchcli: ") and "damaged" not in line for line in lines), (jobs, lines)
-        assert not [name for name in made if name[0] == "."]
+@pytest.mark.parametrize(("limit", "values"), [("-v", [107520, 122880, 126976, 131072]), ("-n", [5, 6, 9, 32]), ("-f", [1, 4])])
+def test_a_run_within_limits_is_done_or_says_in_a_line_what_is_short(tmp_path: Path, limit: str, values: list[int]) -> None:
+    ladder = Ladder(tmp_path / "ladder")
+    for value in values:
+        for jobs in (1, 2):
+            assert ladder.climb(limit, value, "extract", jobs) == [], (value, jobs)
