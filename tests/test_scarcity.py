@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from patchcli.errors import shortage
+from patchcli.errors import OutputError, shortage
+from patchcli.jobs import Said, Task
 from patchcli.parallel import SMALL, WriteBehind, ahead, map_in_order, started
+from patchcli.pool import Processes
+from patchcli.work import Work
 from tests.ladders import Ladder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
@@ -73,3 +78,38 @@ def test_a_run_within_limits_is_done_or_says_in_a_line_what_is_short(tmp_path: P
     for value in values:
         for jobs in (1, 2):
             assert ladder.climb(limit, value, "extract", jobs) == [], (value, jobs)
+
+
+def test_memory_that_is_not_there_is_not_kept() -> None:
+    program = (
+        "import resource, numpy\nfrom patchcli.parallel import LARGEST_KEPT, reuse_memory\n"
+        "used = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + LARGEST_KEPT // 2,) * 2)\nreuse_memory()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def _cannot_be_made() -> None:
+    raise MemoryError
+
+
+class Heavy:
+    """What no worker has the memory for."""
+
+    def __reduce__(self) -> Any:
+        return _cannot_be_made, ()
+
+
+def test_workers_that_die_as_they_start_end_the_run_in_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with Processes(2, Work(_never, Heavy())) as crew:
+        future = crew.submit([Task("a", "b")])
+        with pytest.raises(
+            OutputError, match="worker processes end as they start, most often for lack of memory; -j 1 needs none"
+        ):
+            crew.outcomes(future)
+    assert capfd.readouterr().err == ""
+
+
+def _never(_task: Task, _settings: object, _tick: object) -> Said:
+    raise AssertionError
