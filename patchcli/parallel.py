@@ -27,6 +27,7 @@ MOST_THREADS = 4  # more of them wait for memory, not for a core
 WORTH_BYTES = 1 << 25
 SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
 FLUSH_BYTES = 1 << 25
+THREAD_ROOM = 1 << 25
 
 
 def usable_threads(work: int) -> int:
@@ -134,8 +135,24 @@ def _keep_making(function: Callable[[Item], Made], given: SimpleQueue[tuple[Futu
         del one, future, item  # which may be large, while the next is waited for
 
 
+def room() -> int | None:
+    """Bytes of memory that this process may still ask for; None where nothing limits that."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return None
+    most, used = resource.getrlimit(resource.RLIMIT_AS)[0], system_file("/proc/self/statm").split()
+    return None if most == resource.RLIM_INFINITY or not used else most - int(used[0]) * resource.getpagesize()
+
+
 def started(thread: threading.Thread) -> bool:
-    """Start a thread, where there is room for it: its stack is of the memory that a process may have."""
+    """Start a thread, where there is room for it: its stack is of the memory that a process may have.
+
+    With hardly more room than for the stack it would begin, fail without a word, and be waited for without end.
+    """
+    left = room()
+    if left is not None and left < THREAD_ROOM:
+        return False
     try:
         thread.start()
     except (RuntimeError, MemoryError):

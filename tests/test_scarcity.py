@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,22 @@ def test_memory_that_is_not_there_is_not_kept() -> None:
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+def test_a_thread_is_not_started_that_would_have_no_memory_but_its_stack() -> None:
+    program = (
+        "import resource, threading\nfrom patchcli.parallel import THREAD_ROOM, room, started\n"
+        "from patchcli.running import LEAST_ROOM, _may_start_processes\n"
+        "assert room() is None and _may_start_processes()\n"
+        "used = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + LEAST_ROOM - 8192, -1))\n"
+        "assert not _may_start_processes() and started(threading.Thread(target=int))\n"
+        "used = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + THREAD_ROOM - 8192, -1))\n"
+        "assert not started(threading.Thread(target=int))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
 def _cannot_be_made() -> None:
     raise MemoryError
 
@@ -113,3 +131,34 @@ def test_workers_that_die_as_they_start_end_the_run_in_a_line(capfd: pytest.Capt
 
 def _never(_task: Task, _settings: object, _tick: object) -> Said:
     raise AssertionError
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_where_a_pool_has_no_thread_its_workers_are_ended() -> None:
+    with (
+        pytest.raises(OutputError, match="worker processes cannot be started for lack of memory or threads; -j 1 needs none"),
+        Processes(2, Work(_never, None)) as crew,
+    ):
+        crew.submit([Task("a", "b")])
+    assert multiprocessing.active_children() == []
+
+
+def test_a_thread_of_a_pool_that_ends_by_an_error_takes_what_it_was_asked_with_it() -> None:
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    with (
+        pytest.raises(OutputError, match="worker processes cannot be had for lack of memory or threads; -j 1 needs none"),
+        Processes(1, Work(_sleep, None)) as crew,
+    ):
+        future = crew.submit([Task("a", "b")])
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        crew.outcomes(future)
+    assert multiprocessing.active_children() == []
+
+
+def _sleep(_task: Task, _settings: object, _tick: object) -> Said:
+    time.sleep(60)
+    return Said("")
