@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from patchcli import outputs
 from patchcli.errors import OutputError
+from patchcli.parallel import has_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,15 +88,25 @@ class Finisher:
         group, self._group = self._group, []
         self._files = self._bytes = 0
         self._since = time.monotonic()
-        if not group or not self._threaded:
+        if not group or not self._has_thread():
             self._publish(group)
             return
-        from concurrent.futures import ThreadPoolExecutor
-
+        assert self._pool is not None
         while len(self._running) > 1:
             self._running.popleft().result()
-        self._pool = self._pool or ThreadPoolExecutor(1, "patchcli-finisher")
         self._running.append(self._pool.submit(contextvars.copy_context().run, self._publish, group))
+
+    def _has_thread(self) -> bool:
+        """Whether a thread can be had, which is tried once."""
+        if self._threaded and self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(1, "patchcli-finisher")
+            try:
+                self._threaded = has_room() and self._pool.submit(bool).result() is False
+            except RuntimeError:
+                self._threaded = False
+        return self._threaded
 
     def _publish(self, group: list[Waiting]) -> None:
         if self._failed is not None:

@@ -105,6 +105,8 @@ def _read(path: str, name: str) -> list[Row | BadRow]:
         raise
     except PatchcliError as error:
         raise UsageError(f"{name}: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {files.reason(error)}") from None
 
 
 def _lines(file: Any) -> Iterator[str]:  # noqa: ANN401

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from patchcli import __version__, endings, streams
-from patchcli.errors import OutputError, PatchcliError, UsageError, one_line, shortened
+from patchcli.errors import OutputError, PatchcliError, UsageError, one_line, shortage, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,21 +77,27 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
-    except click.ClickException as error:
-        return _fail(USAGE, error.format_message())
-    except UsageError as error:
-        return _fail(USAGE, str(error))
-    except OutputError as error:
-        return _fail(STOPPED, str(error))
-    except PatchcliError as error:
-        return _fail(FAILED, str(error))
     except BrokenPipeError:
         return READER_GONE
-    except OSError as error:
-        if error.filename != streams.NAME:  # everything else names its file before it comes here
+    except Exception as error:
+        known = _known(error)
+        if known is None:  # a bug is loud
             raise
-        return _fail(STOPPED, f"{streams.NAME}: cannot be written: {(error.strerror or str(error)).lower()}")
+        return _fail(*known)
     return code
+
+
+def _known(error: Exception) -> tuple[int, str] | None:
+    """The exit code of an error that is no bug, and its sentence."""
+    if isinstance(error, click.ClickException):
+        return USAGE, error.format_message()
+    for kind, code in ((UsageError, USAGE), (OutputError, STOPPED), (PatchcliError, FAILED)):
+        if isinstance(error, kind):
+            return code, str(error)
+    if isinstance(error, OSError) and error.filename == streams.NAME:  # everything else names its file before it comes here
+        return STOPPED, f"{streams.NAME}: cannot be written: {(error.strerror or str(error)).lower()}"
+    lack = shortage(error)
+    return (STOPPED, f"cannot go on for lack of {lack}") if lack else None
 
 
 def _invoke(arguments: list[str]) -> int:

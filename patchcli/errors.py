@@ -19,6 +19,20 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 105]} ... {text[-100:]}"
 
 
+# how a loader, and an interpreter that has no memory left for an exception, say that memory is short
+LACKING = ("failed to map segment", "cannot allocate memory", "without exception set", "without setting an exception")
+
+
+def shortage(error: BaseException) -> str | None:
+    """What there is too little of, where an error tells of that in one of Python's ways; None where it tells of anything else."""
+    said = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError | SystemError) and any(part in said for part in LACKING)):
+        return "memory"
+    if isinstance(error, RuntimeError) and said == "can't start new thread":
+        return "memory or threads"
+    return None
+
+
 class PatchcliError(ValueError):
     """An input, a stack or an argument that cannot be used. The command line answers with exit code 1."""
 

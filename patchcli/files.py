@@ -71,9 +71,18 @@ def _standard_input() -> BinaryIO:
             return os.fdopen(os.dup(source.fileno()), "rb")
     except (OSError, ValueError):
         pass  # no file below it; copy
-    import shutil
+    return _spooled("standard input", lambda spool: _copy(source, spool))
 
-    return _spooled("standard input", lambda spool: shutil.copyfileobj(source, spool, 1 << 20))
+
+def _copy(source: BinaryIO, spool: BinaryIO) -> None:
+    """Copy to the end. A pipe that somebody made non-blocking gives None while nothing is in it."""
+    import select
+
+    while (data := cast("bytes | None", source.read(1 << 20))) != b"":
+        if data is None:
+            select.select([source], [], [])
+        else:
+            spool.write(data)
 
 
 def _fetched(path: str) -> BinaryIO:

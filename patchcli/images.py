@@ -5,6 +5,7 @@ Only files are handed on, never names, and only formats of `FORMATS`, told by co
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -15,7 +16,7 @@ import numpy as np
 
 from patchcli.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.dtypes import check_real
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, shortage
 from patchcli.formats import FORMATS, READABLE, SNIFF, WRITABLE
 from patchcli.metadata import Metadata
 
@@ -163,7 +164,11 @@ def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatev
         return call()
     except (PatchcliError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the system's, but where a damaged file asks
+            raise
+        if shortage(error):
+            raise MemoryError from None
         words = next(iter(str(error).strip().splitlines()), "")
         own = isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError, UnicodeError))
         if "reshape" in words:

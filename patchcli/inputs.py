@@ -132,6 +132,8 @@ def _listed(path: str, *, null: bool) -> list[str]:
             data = file.read()
     except PatchcliError as error:
         raise UsageError(f"{name_of(path, 'standard input')}: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{name_of(path, 'standard input')}: cannot be read: {reason(error)}") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UsageError(f"{name_of(path, 'standard input')}: is UTF-16 text; allowed are names as they are on disk: convert it")
     if not null and b"\0" in data:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from queue import Queue, SimpleQueue
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -27,6 +28,7 @@ WORTH_BYTES = 1 << 25
 SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
 FLUSH_BYTES = 1 << 25
 AHEAD_BYTES = 1 << 21
+THREAD_ROOM = 1 << 25
 
 
 def usable_threads(work: int) -> int:
@@ -91,20 +93,79 @@ def map_in_order(function: Callable[[Item], Made], items: Iterable[Item], thread
     if threads < 2:  # noqa: PLR2004
         yield from map(function, items)
         return
-    from concurrent.futures import ThreadPoolExecutor
+    import queue
+    from concurrent.futures import Future
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Made]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(contextvars.copy_context().run, function, item))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    given: queue.SimpleQueue[tuple[Future[Made], contextvars.Context, Item] | None] = queue.SimpleQueue()
+    workers = [threading.Thread(target=_keep_making, args=(function, given), daemon=True) for _ in range(threads)]
+    workers = [worker for worker in workers if started(worker)]
+    if not workers:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            future: Future[Made] = Future()
+            given.put((future, contextvars.copy_context(), item))
+            waiting.append(future)
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+        for _ in workers:
+            given.put(None)
+        for worker in workers:
+            worker.join()
+
+
+def _keep_making(
+    function: Callable[[Item], Made], given: SimpleQueue[tuple[Future[Made], contextvars.Context, Item] | None]
+) -> None:
+    """What a thread does until it is given None.
+
+    A pool of the standard library, where one of its threads cannot start, does what it was asked for, and does not tell.
+    """
+    while (one := given.get()) is not None:
+        future, context, item = one
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(context.run(function, item))
+            except BaseException as error:  # noqa: BLE001  raised again where the result is wanted
+                future.set_exception(error)
+        del one, future, context, item  # which may be large, while the next is waited for
+
+
+def room() -> int | None:
+    """Bytes of memory that this process may still ask for; None where nothing limits that."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return None
+    most, used = resource.getrlimit(resource.RLIMIT_AS)[0], system_file("/proc/self/statm").split()
+    return None if most == resource.RLIM_INFINITY or not used else most - int(used[0]) * resource.getpagesize()
+
+
+def has_room() -> bool:
+    """Whether there is memory for a thread to start and to do something."""
+    left = room()
+    return left is None or left >= THREAD_ROOM
+
+
+def started(thread: threading.Thread) -> bool:
+    """Start a thread, where there is room for it: its stack is of the memory that a process may have.
+
+    With hardly more room than for the stack it would begin, fail without a word, and be waited for without end.
+    """
+    if not has_room():
+        return False
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):
+        return False
+    return True
 
 
 LARGEST_KEPT = (1 << 25) - (1 << 16)  # bytes; glibc has no higher limit
@@ -121,7 +182,8 @@ def reuse_memory(largest: int = LARGEST_KEPT) -> None:
     if largest > _KEPT[0]:
         import numpy as np
 
-        _KEPT[0] = np.empty(largest, np.uint8).size
+        with contextlib.suppress(MemoryError):  # then less is kept, and it takes longer
+            _KEPT[0] = np.empty(largest, np.uint8).size
 
 
 class WriteBehind:
@@ -155,13 +217,13 @@ class WriteBehind:
     def write(self, data: bytes | memoryview) -> None:
         """Have ``data`` written after all that was given before."""
         self._complain()
+        if self._thread is None and len(data) >= SMALL:
+            thread = threading.Thread(target=self._work, name="patchcli-writer", daemon=True)
+            self._thread = thread if started(thread) else None
         if self._thread is None:
-            if len(data) < SMALL:
-                self._file.write(data)
-                return
-            self._thread = threading.Thread(target=self._work, name="patchcli-writer", daemon=True)
-            self._thread.start()
-        self._given.put(data)
+            self._file.write(data)
+        else:
+            self._given.put(data)
 
     def seek(self, place: int) -> None:
         """Write all that was given, then move."""
@@ -216,6 +278,19 @@ class _Failure:
 _END = object()
 
 
+def _put(made: Queue[object], thing: object, stop: threading.Event) -> bool:
+    """Put a thing into a queue as soon as there is room; whether there was, before nobody wanted it any more."""
+    import queue
+
+    while not stop.is_set():
+        try:
+            made.put(thing, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
 def ahead(items: Iterable[Item], nbytes: int, depth: int = 2) -> Iterator[Item]:
     """The items, made in a thread of their own, at most ``depth`` of them before they are asked for.
 
@@ -230,27 +305,20 @@ def _ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
     made: queue.Queue[object] = queue.Queue(depth)
     stop = threading.Event()
 
-    def put(thing: object) -> bool:
-        while not stop.is_set():
-            try:
-                made.put(thing, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
     def make() -> None:
         try:
             for item in items:
-                if not put(item):
+                if not _put(made, item, stop):
                     return
-            put(_END)
+            _put(made, _END, stop)
         except BaseException as error:  # noqa: BLE001  raised again where the item was wanted
-            put(_Failure(error))
+            _put(made, _Failure(error), stop)
 
     # in the context of the caller, where names of files have their meaning
     maker = threading.Thread(target=contextvars.copy_context().run, args=(make,), name="patchcli-ahead", daemon=True)
-    maker.start()
+    if not started(maker):
+        yield from items
+        return
     try:
         while (thing := made.get()) is not _END:
             if isinstance(thing, _Failure):

@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +15,7 @@ from multiprocessing import resource_tracker, util
 from typing import TYPE_CHECKING, Self
 
 from patchcli import endings, leftovers, places, unfinished
-from patchcli.errors import OutputError
+from patchcli.errors import OutputError, shortage
 from patchcli.files import reason
 from patchcli.work import Outcome, attempt_all
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 GRACE, REMOTE_GRACE = 0.5, 10  # seconds for a worker to end by itself; an upload is aborted at its server
 _OWN: list[Work] = []  # of a worker: what it does
+ALONE = "-j 1 needs none"
 KILLED = "its worker process was killed, most often for lack of memory; fewer jobs with -j need less"
 
 
@@ -43,18 +45,33 @@ class Processes:
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
         self._single: concurrent.futures.ProcessPoolExecutor | None = None  # for tasks that are done again
         self._waiting: dict[Future[list[Outcome]], tuple[Sequence[Task], concurrent.futures.ProcessPoolExecutor]] = {}
+        self._asked: set[Future[list[Outcome]]] = set()  # not done yet, of both
+        self._lost = ""  # what was short when a thread of a pool ended
+        self._works = False  # workers are known to live until they are asked for something
         self.ahead = 4 * jobs  # one slow task must not leave the others without work
         self.workers = jobs
 
     def __enter__(self) -> Self:
+        threading.excepthook = self._lose
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._waiting:  # stopped early
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._waiting or kind is not None:  # stopped early
             end_workers()
         for pool in (self._pool, self._single):
             if pool is not None:
-                pool.shutdown(cancel_futures=True)
+                with contextlib.suppress(RuntimeError):  # its thread, for which it waits, was never started
+                    pool.shutdown(cancel_futures=True)
+        threading.excepthook = threading.__excepthook__
+
+    def _lose(self, ended: threading.ExceptHookArgs) -> None:
+        """What is done when a thread ended by an error: one of a pool will never tell what became of its tasks."""
+        error = ended.exc_value or MemoryError()
+        self._lost = shortage(error) or repr(error)
+        for future in list(self._asked):
+            _break(future)
+        if shortage(error) is None:
+            threading.__excepthook__(ended)
 
     def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
         """Have some tasks done; ask `outcomes` what became of them.
@@ -62,50 +79,92 @@ class Processes:
         Raises:
             OutputError: no process can be started.
         """
-        try:
+        with _starting():
             pool = self._pool = self._pool or self._start(self._jobs)
-            with _starting():
-                future = pool.submit(_do, tasks)
-        except OSError as error:  # descriptors, semaphores, processes or memory are short
-            raise OutputError(f"worker processes cannot be started: {reason(error)}; -j 1 needs none") from None
+            future = self._ask(pool, tasks)
+        self._waiting[future] = (tasks, pool)
+        return future
+
+    def _ask(self, pool: concurrent.futures.ProcessPoolExecutor, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        try:
+            future = pool.submit(_do, tasks)
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
-            future.set_exception(BrokenProcessPool())
-        self._waiting[future] = (tasks, pool)
+            _break(future)
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        if self._lost:  # before this was among those that are asked
+            _break(future)
         return future
 
     def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
         """What became of some tasks, once they are done."""
         tasks, pool = self._waiting[future]
         try:
-            return future.result()
+            outcomes = future.result()
+            self._works = True
         except BrokenProcessPool:
+            self._refuse_lost()
             if self._pool is pool:  # and not yet another, for what came after it
                 self._pool = None
             pool.shutdown()  # its other workers are told to end: none may still write what is done again
             return [self._alone(task) for task in tasks]
+        else:
+            return outcomes
         finally:
             del self._waiting[future]
 
+    def _refuse_lost(self) -> None:
+        if self._lost:
+            raise OutputError(f"worker processes cannot be had for lack of {self._lost}; {ALONE}")
+
     def _alone(self, task: Task) -> Outcome:
         """Do a task again that was under way when a worker was killed: if it was the cause, it is killed again."""
-        self._single = self._single or self._start(1)
         try:
-            with _starting():
-                future = self._single.submit(_do, [task])
-            return future.result()[0]
+            return self._by_one([task])[0]
         except BrokenProcessPool:
-            self._single.shutdown()
-            self._single = None
+            self._refuse_dead()
             return Outcome(None, KILLED)
         finally:
             with places.within(self._work.world or places.world()):
                 leftovers.remove(task.targets())
 
+    def _by_one(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Have tasks done by a worker that does nothing else meanwhile."""
+        with _starting():
+            self._single = self._single or self._start(1)
+            future = self._ask(self._single, tasks)
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._refuse_lost()
+            self._single.shutdown()
+            self._single = None
+            raise
+
+    def _refuse_dead(self) -> None:
+        """Where workers may have died of nothing that they were asked for, ask one for nothing.
+
+        Raises:
+            OutputError: it died too.
+        """
+        if not self._works:
+            try:
+                self._by_one([])
+            except BrokenProcessPool:
+                raise OutputError(f"worker processes end as they start, most often for lack of memory; {ALONE}") from None
+            self._works = True
+
     def _start(self, jobs: int) -> concurrent.futures.ProcessPoolExecutor:
         """New worker processes, not forked: threads and locks of this one would be copied in any state."""
         _quiet_tracker()
         return concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (self._work,))
+
+
+def _break(future: Future[list[Outcome]]) -> None:
+    """Let a future end as if its worker had been killed, if it has not ended."""
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        future.set_exception(BrokenProcessPool())
 
 
 def _quiet_tracker() -> None:
@@ -122,11 +181,46 @@ def _quiet_tracker() -> None:
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Let no signal come between a worker and what it is given to start with, of which it would complain.
+    """What is needed to start worker processes in the block.
 
-    This process ends once the worker is one that it knows of. What a terminal sends to all of its processes is held back
-    from the worker too, which inherits that, until it is able to ignore it.
+    No signal comes between a worker and what it is given to start with, of which it would complain: this process ends once
+    the worker is one that it knows of. What a terminal sends to all of its processes is held back from the worker too, which
+    inherits that, until it is able to ignore it. Nor does a worker say by itself what it lacks to start.
+
+    Raises:
+        OutputError: what the system lacks to start one.
     """
+    try:
+        with _silence(), _patience():
+            yield
+    except OSError as error:  # descriptors, semaphores, processes or memory are short
+        raise OutputError(f"worker processes cannot be started: {reason(error)}; {ALONE}") from None
+    except (MemoryError, ImportError, RuntimeError, SystemError) as error:
+        lack = shortage(error)
+        if lack is None:
+            raise
+        raise OutputError(f"worker processes cannot be started for lack of {lack}; {ALONE}") from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What starts in the block has the null device as its standard error."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+        finally:
+            os.close(null)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -78,7 +78,11 @@ class Report:
                 self._write({"summary": self.summary()})
         finally:
             if self._file is not None and self._path != STREAM:
-                self._file.close()
+                try:
+                    self._file.close()
+                except OSError as failed:  # some file systems tell only now that a write failed
+                    if kind is None:
+                        raise OutputError(f"{self._path}: cannot be written: {reason(failed)}") from None
 
     @property
     def left(self) -> int:

@@ -11,7 +11,7 @@ from patchcli import memory, runner
 from patchcli.errors import UsageError
 from patchcli.files import STREAM, is_special, name_of, size_of
 from patchcli.jobs import in_megabytes
-from patchcli.parallel import usable_cpus, usable_descriptors
+from patchcli.parallel import room, usable_cpus, usable_descriptors
 from patchcli.places import is_remote
 from patchcli.work import attempt
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
 HIGHEST_PORT = 65535
-LEAST_DESCRIPTORS = 32  # with fewer, worker processes cannot be started, and one process does the work
+# with less, worker processes cannot be started, and one process does the work
+LEAST_DESCRIPTORS, LEAST_ROOM = 32, 1 << 26
 
 
 def run(
@@ -49,7 +50,7 @@ def run(
     if given["resume"]:
         tasks = _resumed(given, tasks, work)
     assert work.planner is not None
-    jobs = (given["jobs"] or usable_cpus()) if usable_descriptors() >= LEAST_DESCRIPTORS else 1
+    jobs = (given["jobs"] or usable_cpus()) if _may_start_processes() else 1
     if given["dry_run"]:
         work = work._replace(job=work.planner())
     elif jobs > 1 and voice.hint:
@@ -58,6 +59,11 @@ def run(
         given["report"], given["fail_fast"], jobs, given["executor"], hear, plans=given["dry_run"], overwrite=given["overwrite"]
     )
     return runner.run(tasks, work, voice, policy, missing)
+
+
+def _may_start_processes() -> bool:
+    left = room()
+    return usable_descriptors() >= LEAST_DESCRIPTORS and (left is None or left >= LEAST_ROOM)
 
 
 def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli import behind, places
-from patchcli.errors import OutputError, PatchcliError, shortened
+from patchcli.errors import OutputError, PatchcliError, shortage, shortened
 from patchcli.files import reason
 from patchcli.jobs import Said, Task, Tick
 from patchcli.parallel import reuse_memory
@@ -100,7 +100,7 @@ def _failed(error: Exception) -> Outcome:
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, PatchcliError):
         return Outcome(None, shortened(str(error)), stop=isinstance(error, OutputError), trace=trace)
-    if isinstance(error, MemoryError):
+    if shortage(error):
         return Outcome(None, "needs more memory than there is", trace=trace)
     if isinstance(error, OSError):  # of outputs it would be an OutputError
         return Outcome(None, f"cannot be read: {reason(error)}", trace=trace)

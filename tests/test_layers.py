@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "places": set(),
     "shards": set(),
     "leftovers": {"files", "places", "shards"},
-    "behind": {"errors", "outputs"},
+    "behind": {"errors", "outputs", "parallel"},
     "unfinished": {"leftovers"},
     "faults": set(),
     "web": set(),
@@ -205,7 +205,6 @@ OUTSIDE = {
     "aiohttp": {"web"},
     "tenacity": {"again"},
     "tempfile": {"files", "unfinished"},
-    "shutil": {"files"},
     "multiprocessing": {"pool"},
     "distributed": {"cluster"},
 }

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -57,16 +58,88 @@ def test_standard_error_whose_reader_is_gone_changes_nothing(mixed: Path) -> Non
     assert (ran.returncode, len(list((mixed / "o").iterdir()))) == (1, 2)
 
 
-SPEAKING = ["--help", "--version", "extract --help", "extract a.png -s 8 -d o -n", "extract a.png -s 8 -d p --report -"]
+# each with whether it writes to standard output; standard input, where it is read, holds an image
+TABLE = {
+    "extract a.png -s 8 -o o/x.npz": False,
+    "merge a.npz -o o/x.png": False,
+    "crop a.png --box 0 0 9 9 -o o/x.png": False,
+    "extract a.png -s 8 -d o -v": False,
+    "completion bash": True,
+    "--help": True,
+    "extract --help": True,
+    "--version": True,
+    "extract a.png -s 8 -d o -n": True,
+    "extract a.png -s 8 -d o --report -": True,
+    "extract a.png -s 8 -o -": True,
+}
+REASONS = {"closed": "bad file descriptor", "unfit": "bad file descriptor", "full": "no space left on device"}
 
 
-@pytest.mark.parametrize("call", [*SPEAKING, "extract a.png -s 8 -o -"])
-@pytest.mark.parametrize(("where", "reason"), [(">&-", "bad file descriptor"), (">/dev/full", "no space left on device")])
-def test_standard_output_that_takes_nothing_is_an_error(mixed: Path, call: str, where: str, reason: str) -> None:
-    ran = shell(mixed, f"$P {call} {where}")
-    assert ran.stderr.decode() == f"patchcli: standard output: cannot be written: {reason}\n"
-    assert ran.returncode == 3
-    assert not (mixed / "o").exists()
+def beside(number: int, state: str, folder: Path, call: str) -> tuple[int, bytes, bytes, dict[str, bytes]]:
+    """Run a call with a standard stream in some state; exit code, what it said on the other two, and its outputs."""
+    shutil.rmtree(folder / "o", ignore_errors=True)
+    (folder / "o").mkdir()
+    own: list[Any] = [subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE]
+    opened: list[int] = []
+    if state == "full":
+        opened = [os.open("/dev/full", os.O_WRONLY)]
+    elif state == "unfit":  # for its direction
+        opened = [os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)]
+    elif state in ("gone", "non-blocking"):
+        opened = list(os.pipe())[:: -1 if number else 1]
+        os.set_blocking(opened[0], state == "gone")
+        if state == "gone":
+            os.close(opened.pop())
+    if opened:
+        own[number] = opened[0]
+    line = f'exec "$@" {number}{">" if number else "<"}&-' if state == "closed" else 'exec "$@"'
+    command = ["sh", "-c", line, "sh", *PROGRAM, *call.split()]
+    ran = subprocess.run(command, cwd=folder, stdin=own[0], stdout=own[1], stderr=own[2], check=False, timeout=60)
+    for one in opened:
+        os.close(one)
+    return ran.returncode, ran.stdout or b"", ran.stderr or b"", {path.name: path.read_bytes() for path in folder.glob("o/*")}
+
+
+@pytest.mark.parametrize("state", ["closed", "full", "gone", "non-blocking", "unfit"])
+def test_a_standard_stream_in_any_state_changes_nothing_else(tmp_path: Path, state: str) -> None:
+    write_image(tmp_path / "a.png", gray())
+    assert shell(tmp_path, "$P extract a.png -s 8 -o a.npz").returncode == 0
+    for call, speaks in TABLE.items():
+        _, out, said, outputs = beside(0, "fine", tmp_path, call)
+        for number in range(3):
+            got = beside(number, state, tmp_path, call)
+            if number == 1 and speaks and state in REASONS:
+                sentence = f"patchcli: standard output: cannot be written: {REASONS[state]}\n".encode()
+                assert got[:3] == (3, b"", sentence), call
+            elif number == 1 and speaks and state == "gone":
+                assert got[:3] == (141, b"", b""), call
+            else:
+                same_out = number == 1 or "--report -" in call or got[1] == out  # which tells of seconds
+                assert (got[0], same_out, got[2]) == (0, True, b"" if number == 2 else said), (call, number)
+            assert got[3] == outputs, (call, number)
+
+
+def test_python_itself_refuses_a_folder_as_a_standard_stream(mixed: Path) -> None:
+    for number in range(3):
+        ran = shell(mixed, f"$P extract a.png -s 8 -d o {number}<.")
+        assert ran.returncode == 1
+        assert not (mixed / "o").exists()
+
+
+def test_a_slow_writer_of_a_pipe_that_does_not_block_is_waited_for(mixed: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    call = [*PROGRAM, "extract", "-", "-s", "8", "-o", "x.npz"]
+    with subprocess.Popen(call, cwd=mixed, stdin=reader, stderr=subprocess.PIPE) as running:
+        os.close(reader)
+        data = (mixed / "a.png").read_bytes()
+        for part in (data[:100], data[100:]):
+            time.sleep(0.5)
+            os.write(writer, part)
+        os.close(writer)
+        assert running.communicate(timeout=60)[1] == b""
+    assert running.returncode == 0
+    assert len(np.load(mixed / "x.npz")["patches"]) == 12
 
 
 @pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1"])

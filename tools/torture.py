@@ -28,6 +28,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.breaks import breaks
 from tools.damage import PATCH, Mutant, base_of, bases, mutant
 from tools.truth import by_netpbm, by_pillow, by_tifffile, lacks
 
@@ -339,7 +340,8 @@ def tell(what: str, findings: list[Finding], keep: Path) -> None:
 
 def main() -> int:
     """Run everything; the exit code."""
-    return 1 if torture(COUNTS, os.cpu_count() or 1, ROOT / "torture") else 0
+    damaged = torture(COUNTS, os.cpu_count() or 1, ROOT / "torture")
+    return 1 if [*damaged, *breaks(every=False)] else 0
 
 
 if __name__ == "__main__":
