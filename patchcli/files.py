@@ -206,10 +206,24 @@ def stamp_of(path: str) -> tuple[str, int | None, int | None]:
             from patchcli import remote
 
             return name, *remote.stamp(path)
-        status = os.stat(full(path))
+        status = _status(full(path))
     except OSError:
         return name, None, None
     return name, status.st_size, status.st_mtime_ns
+
+
+def _status(path: str) -> os.stat_result:
+    """What the system tells of a file, by its name or else of the open file."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            return os.fstat(number)
+        finally:
+            os.close(number)
 
 
 def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from patchcli.errors import OutputError, UsageError
+from patchcli.files import stamp_of
+from patchcli.jobs import Recipe, Records
 from patchcli.report import Report
 from tests.conftest import Run, gray, refused, write_image
 
@@ -202,3 +204,28 @@ def test_a_source_that_changes_while_it_is_read_is_done_again(photographs: Path,
     write_image(photographs / "in/1.png", gray(seed=9))
     status = [json.loads(line).get("status") for line in patchcli(*call).stdout.splitlines()]
     assert status == ["skipped", "done", "skipped", None]
+
+
+def test_a_source_of_which_the_system_tells_nothing_is_hinted_at(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first time its name is asked for; of what is open it is told."""
+    real, asked = os.stat, [0]
+
+    def fails(path: object, *rest: object, **options: object) -> os.stat_result:
+        if str(path).endswith("0.png"):
+            asked[0] += 1
+            raise OSError(5, os.strerror(5))
+        return real(path, *rest, **options)  # type: ignore[arg-type]
+
+    name = str(photographs / "in/0.png")
+    told = stamp_of(name)
+    monkeypatch.setattr(os, "stat", fails)
+    assert stamp_of(name) == told
+    assert asked == [1]
+    monkeypatch.setattr(os, "fstat", fails_always)
+    assert stamp_of(name) == ("0.png", None, None)
+    records = Records({"a.npz": Recipe("extract", {}, {"image": name})}, in_images=False)
+    assert records.hints() == [f"size and time of {name} could not be asked for; --resume will make the output again"]
+
+
+def fails_always(*_: object) -> os.stat_result:
+    raise OSError(5, os.strerror(5))
