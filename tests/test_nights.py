@@ -221,10 +221,12 @@ def test_a_source_of_which_the_system_tells_nothing_is_hinted_at(photographs: Pa
     monkeypatch.setattr(os, "stat", fails)
     assert stamp_of(name) == told
     assert asked == [1]
-    monkeypatch.setattr(os, "fstat", fails_always)
-    assert stamp_of(name) == ("0.png", None, None)
-    records = Records({"a.npz": Recipe("extract", {}, {"image": name})}, in_images=False)
-    assert records.hints() == [f"size and time of {name} could not be asked for; --resume will make the output again"]
+    with monkeypatch.context() as closed:
+        closed.setattr(os, "fstat", fails_always)
+        mute = stamp_of(name)
+        hints = Records({"a.npz": Recipe("extract", {}, {"image": name})}, in_images=False).hints()
+    assert mute == ("0.png", None, None)
+    assert hints == [f"size and time of {name} could not be asked for; --resume will make the output again"]
 
 
 def fails_always(*_: object) -> os.stat_result:
