@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, crops, kernels, processes
+from benchmarks import batches, crops, kernels, processes, stores
 from benchmarks.measure import HEAD, Table, line, machine
 from benchmarks.peers import optional
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, no stack above 2 GB")
-    parser.add_argument("--only", default="kernels,crops,fits,processes,batches,growth", help="parts to run")
+    parser.add_argument("--only", default="kernels,crops,fits,processes,batches,stores,growth", help="parts to run")
     parser.add_argument("--folder", help="where the large files go; default: a temporary folder")
     options = parser.parse_args()
     parts = options.only.split(",")
@@ -36,6 +36,8 @@ def main() -> None:
             processes.run(table, Path(name), quick=options.quick)
         if "batches" in parts:
             batches.run(table, Path(name), quick=options.quick)
+        if "stores" in parts:
+            stores.run(table, Path(name), quick=options.quick)
         if "growth" in parts:
             points = processes.growth(table, Path(name), quick=options.quick)
     RESULTS.mkdir(exist_ok=True)

@@ -94,12 +94,15 @@ def line(row: Row) -> str:
     """A row of the Markdown table."""
     limit = "" if row.limit is None else f"{row.limit:g}"
     ratio = f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.3f}"
-    unit = (lambda value: f"{value:.0f} MB") if row.group == "memory" else span
+    unit = UNITS.get(row.group, span)
     times = "" if math.isnan(row.ours) else f"{unit(row.ours)} / {unit(row.other)}"
     return f"| {row.group} | {row.work} | {row.reference} | {times} | {ratio} ± {row.spread:.2f} | {limit} | {row.verdict} |"
 
 
 HEAD = "| group | work | over | ours / other | ratio | at most | |\n|---|---|---|---|---|---|---|"
+
+
+UNITS: dict[str, Callable[[float], str]] = {"memory": "{:.0f} MB".format, "requests": "{:.2f}".format}
 
 
 def span(seconds: float) -> str:
