@@ -28,12 +28,12 @@ def _kept(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:MAX_NAME])
 
 
-def claim(number: int) -> None:
-    """Mark an open temporary file as one that a living process writes, for as long as it is open.
+def claim(number: int) -> bool:
+    """Mark an open temporary file as one that a living process writes, for as long as it is open; whether it still has a name.
 
     Where the system knows no such marks the file counts as living for ever, and is never removed by another process.
     """
-    locked(number)
+    return locked(number) and os.fstat(number).st_nlink > 0
 
 
 def remove(targets: Iterable[str]) -> None:

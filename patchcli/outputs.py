@@ -136,7 +136,8 @@ class Outputs:
         self._whole.clear()
         self._remote.clear()
         for number in self.numbers:
-            os.close(number)
+            with contextlib.suppress(OSError):  # what was written is on disk, or its flush has failed
+                os.close(number)
         self.numbers.clear()
 
     def check(self) -> None:

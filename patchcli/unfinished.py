@@ -74,26 +74,45 @@ def discard_unfinished() -> None:
 @contextlib.contextmanager
 def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, temporary_name(name))
-    UNFINISHED.add(temporary)
+    number, temporary = _created(*os.path.split(path))
     try:
-        try:
-            number = os.open(temporary, NEW, 0o666)
-        except FileNotFoundError:
-            _make_folder(folder)
-            number = os.open(temporary, NEW, 0o666)
-        except OSError as error:
-            if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
-                raise OSError(errno.EILSEQ, "its file system takes no such name") from None
-            raise
         with os.fdopen(number, "w+b") as file:
-            claim(number)
             _same_mode(number, path)
             yield file, temporary
             file.flush()
     except BaseException:
         remove(temporary)
+        raise
+
+
+def _created(folder: str, name: str) -> tuple[int, str]:
+    """A new temporary file, open and claimed, and its name.
+
+    Whoever tidies up may lock it first, as what a dead process left, and remove it; then another is made.
+    """
+    while True:
+        temporary = os.path.join(folder, temporary_name(name))
+        UNFINISHED.add(temporary)
+        try:
+            number = _opened(temporary)
+            if claim(number):
+                return number, temporary
+            os.close(number)
+        except BaseException:
+            remove(temporary)
+            raise
+        remove(temporary)
+
+
+def _opened(temporary: str) -> int:
+    try:
+        return os.open(temporary, NEW, 0o666)
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(temporary))
+        return os.open(temporary, NEW, 0o666)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
+            raise OSError(errno.EILSEQ, "its file system takes no such name") from None
         raise
 
 

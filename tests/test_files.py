@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from patchcli import unfinished
+from patchcli import leftovers, unfinished
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.files import is_special, open_input
 from patchcli.outputs import create
@@ -90,6 +91,43 @@ def test_place_that_is_not_writable(tmp_path: Path) -> None:
         create(str(tmp_path / "file" / "a")),
     ):
         pass
+
+
+def test_a_new_file_that_somebody_tidies_up_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its creation and its lock it looks like one that a dead process left."""
+    real, tidied = leftovers.claim, [0]
+
+    def late(number: int) -> bool:
+        if tidied[0] < 3:
+            tidied[0] += 1
+            leftovers.remove([str(tmp_path / "a.bin")])
+            assert names(tmp_path) == []
+        return real(number)
+
+    monkeypatch.setattr(unfinished, "claim", late)
+    with create(str(tmp_path / "a.bin")) as file:
+        file.write(b"whole")
+        assert len(names(tmp_path)) == 1
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
+    assert tidied == [3]
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_a_new_file_that_is_being_tidied_up_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, held = leftovers.claim, list[int]()
+
+    def late(number: int) -> bool:
+        if not held:  # locked by another, and not yet removed
+            held.append(os.open(f"/proc/self/fd/{number}", os.O_RDWR))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return real(number)
+
+    monkeypatch.setattr(unfinished, "claim", late)
+    with create(str(tmp_path / "a.bin")) as file:
+        file.write(b"whole")
+    os.close(held[0])
+    assert names(tmp_path) == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
 
 
 def test_long_names_have_room_for_the_temporary_one(tmp_path: Path) -> None:

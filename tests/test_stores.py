@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,7 +227,9 @@ def test_a_signal_aborts_an_upload(number: signal.Signals, jobs: int, proxy: Pro
     command = [sys.executable, "-m", "patchcli", "extract", *names, "-s", "1000", "--remote", "s3", "-j", str(jobs)]
     running = subprocess.Popen([*command, "-d", f"s3://bucket/{tmp_path.name}"], cwd=tmp_path, stderr=subprocess.PIPE)
     assert proxy.hangs.wait(60)
-    assert bucket.uploads(tmp_path.name)
+    while len(bucket.uploads(tmp_path.name)) < jobs or proxy.asked["UploadPart"] < (2, 4)[jobs - 1]:
+        assert running.poll() is None  # each worker has an upload, and knows of it
+        time.sleep(0.05)
     running.send_signal(number)
     assert running.communicate(timeout=60)[1] == b""
     assert running.returncode == -number
