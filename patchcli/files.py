@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STREAM = "-"
+NO_FILE = "is {}; allowed are regular files, and - for standard input"
 
 
 def reason(error: OSError) -> str:
@@ -40,6 +41,8 @@ def open_input(path: str) -> BinaryIO:
         # O_NONBLOCK: a FIFO put in the place of a file must not block for ever
         number = os.open(full(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise PatchcliError(NO_FILE.format("a socket")) from None
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     try:
         mode = os.fstat(number).st_mode
@@ -49,7 +52,7 @@ def open_input(path: str) -> BinaryIO:
     if not stat.S_ISREG(mode):
         os.close(number)
         what = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
-        raise PatchcliError(f"is {what}; allowed are regular files, and - for standard input")
+        raise PatchcliError(NO_FILE.format(what))
     return os.fdopen(number, "rb")
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MANY = 20  # suffixes that are told one by one
 NOTHING = "holds no file to read"
-OWN = "is the folder for the outputs, which is not searched"
+OWN = "outputs of this run"
+OWN_FOLDER = "is the folder for the outputs, which is not searched"
 
 
 class Found(NamedTuple):
@@ -83,7 +84,7 @@ def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
         found.paths.extend(below)
         found.searched.update(below)
         if (len(found.paths), len(found.faults)) == before:
-            found.empty.append((name, OWN if avoid is not None and identity(name) == avoid else NOTHING))
+            found.empty.append((name, OWN_FOLDER if avoid is not None and identity(name) == avoid else NOTHING))
     return found
 
 
@@ -143,6 +144,14 @@ def _listed(path: str, *, null: bool) -> list[str]:
     return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; what cannot be told of is a file, and fails as such, alone."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
@@ -156,7 +165,7 @@ def _below(folder: str, suffixes: tuple[str, ...], avoid: tuple[int, int] | None
             continue
         try:
             with os.scandir(folder) as entries:
-                names = sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries if entry.name[0] != ".")
+                names = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries if entry.name[0] != ".")
         except OSError as error:
             found.faults.append((folder, f"cannot be searched: {reason(error)}"))
             continue

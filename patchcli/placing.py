@@ -12,6 +12,7 @@ from patchcli import inputs as searching
 from patchcli.errors import UsageError
 from patchcli.files import STREAM, identity, is_special
 from patchcli.folders import Folders
+from patchcli.inputs import OWN
 from patchcli.jobs import Task
 from patchcli.places import WEB, is_remote, plain, scheme_of
 from patchcli.templates import expand, has_fields
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from patchcli.inputs import Found
-
-
-OWN = "outputs of this run"
 
 
 def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[str]) -> Found:

@@ -72,6 +72,16 @@ def sort_out(
     return result
 
 
+def made_alike(task: Task, settings: Any, recipes: Callable[[Task, Any], dict[str, Recipe]]) -> bool:  # noqa: ANN401
+    """Whether the input of a task was made by the same command with the same settings as an output of the task will be."""
+    try:
+        record = read_record(task.source)
+    except PatchcliError:
+        return False
+    made = recipes(task, settings).values()
+    return record is not None and any(difference(record, Record(one.command, one.settings, {})) is None for one in made)
+
+
 def _marked(task: Task, done: set[str]) -> Task:
     """A task of whose outputs some exist, and these are done."""
     if len(done) == len(task.targets()):

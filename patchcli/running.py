@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from patchcli import memory, runner
-from patchcli.errors import UsageError
+from patchcli.errors import PatchcliError, UsageError
 from patchcli.files import STREAM, is_special, name_of, size_of
+from patchcli.inputs import OWN
 from patchcli.jobs import in_megabytes
 from patchcli.parallel import room, usable_cpus, usable_descriptors
 from patchcli.places import is_remote
+from patchcli.templates import expand
 from patchcli.work import attempt
 
 if TYPE_CHECKING:
@@ -44,11 +48,13 @@ def run(
     elif voice.hint:
         for folder, why in found.empty:
             voice.hint(f"{folder}: {why}")
-    if voice.verbose and voice.done and found.passed:
-        voice.done(found.passed_in_words())
     _check_executor(given)
     if given["resume"]:
+        tasks, own = _without_own(given, found, tasks, work)
+        missing += own
         tasks = _resumed(given, tasks, work)
+    if voice.verbose and voice.done and found.passed:
+        voice.done(found.passed_in_words())
     assert work.planner is not None
     jobs = (given["jobs"] or usable_cpus()) if _may_start_processes() else 1
     if given["dry_run"]:
@@ -80,6 +86,47 @@ def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable
     if sum(needs) > free:
         fitting = max(1, sum(total <= free for total in itertools.accumulate(needs)))
         tell(f"{jobs} jobs may need {in_megabytes(sum(needs))} of memory but {in_megabytes(free)} are free; -j {fitting} fits")
+
+
+def _without_own(
+    given: dict[str, Any], found: Found, tasks: Sequence[Task], work: Work
+) -> tuple[Sequence[Task], list[tuple[str, str]]]:
+    """The tasks without those of inputs that were found in a folder and were made as this run makes its outputs.
+
+    They are outputs of inputs that are gone. If nothing else is there, that is the second, with where they lie.
+    """
+    from patchcli import resume
+
+    assert work.recipes is not None
+    folders = _folders_of_outputs(given["output"], tasks)
+    own = {
+        task.source
+        for task in tasks
+        if task.source in found.searched
+        and _folder(task.source) in folders
+        and resume.made_alike(task, work.settings, work.recipes)
+    }
+    if not own:
+        return tasks, []
+    found.passed[OWN] += len(own)
+    kept = [task for task in tasks if task.source not in own]
+    return kept, [] if kept else [(os.path.dirname(min(own)), "holds nothing but outputs of this run")]
+
+
+def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]:
+    """Where outputs of the run go, and those of inputs that may have been in a folder above those that are there now."""
+    folders = {_folder(target) for task in tasks for target in task.targets()}
+    for folder in {_folder(task.source) for task in tasks} - folders if template is not None else ():
+        above = folder
+        while above != (above := os.path.dirname(above)):
+            with contextlib.suppress(PatchcliError):
+                if _folder(expand(str(template), os.path.join(above, "x.png"), 0)) == folder:
+                    folders.add(folder)
+    return folders
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(path if is_remote(path) else os.path.abspath(path))
 
 
 def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[Task]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,28 @@ def test_an_output_of_what_is_left_out_is_an_input(photographs: Path, patchcli: 
     done = patchcli("crop", "in", "--box", 0, 0, 8, 8, "-o", "{parent}/crops/{name}", "--overwrite", "-v")
     assert (done.returncode, done.stderr.count(b" -> ")) == (0, 4)
     assert b"in/crops/crops/0.png -> in/crops/crops/crops/0.png: " in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--box", 0, 0, 8, 8), ("--boxes", "list")])
+def test_outputs_of_inputs_that_are_gone_are_no_inputs(photographs: Path, patchcli: Run, options: tuple[object, ...]) -> None:
+    (photographs / "list").write_text("x,y,w,h\n0,0,8,8\n")
+    call = ("crop", "in", *options, "-o", "{parent}/crops/{name}", "--resume", "-v")
+    patchcli(*call)
+    (photographs / "in/1.png").unlink()
+    for _ in range(2):
+        done = patchcli(*call)
+        assert (done.returncode, done.stderr.count(b"is up to date")) == (0, 2)
+        assert b"3 files of folders passed over: 3 outputs of this run\n" in done.stderr
+    assert sorted(path.name for path in (photographs / "in/crops").iterdir()) == ["0.png", "1.png", "2.png"]
+    other = patchcli("crop", "in/crops", "--box", 0, 0, 4, 4, "-o", "{parent}/{stem}.small.png", "--resume")
+    assert other.returncode == 0  # another step of the work
+    assert len(list((photographs / "in/crops").glob("*.small.png"))) == 3
+    for number in (0, 2):
+        (photographs / f"in/{number}.png").unlink()
+    shutil.rmtree(photographs / "in/crops/crops", ignore_errors=True)
+    for path in (photographs / "in/crops").glob("*.small.png"):
+        path.unlink()
+    refused(patchcli(*call[:-1]), "in/crops: holds nothing but outputs of this run", code=1)
 
 
 # -- reports -----------------------------------------------------------------------------------------------------------
@@ -169,6 +192,30 @@ def test_a_report_may_be_a_pipe(photographs: Path) -> None:
         lines = (photographs / "fifo").read_text().splitlines()
         assert running.wait(30) == 0
     assert len(lines) == 4
+
+
+# -- containers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make a namespace of processes")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_process_of_a_container_ends_by_signals(tmp_path: Path, number: signal.Signals, jobs: str) -> None:
+    """The system keeps from it the signals that it sends itself."""
+    if subprocess.run(["unshare", "-p", "-f", "--mount-proc", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this container may not make namespaces")
+    for place in range(3):
+        write_image(tmp_path / f"{place}.png", gray(1500, 1500, seed=place))
+    call = [sys.executable, "-m", "patchcli", "extract", ".", "-s", "32", "--stride", "2", "-d", "o", "-j", jobs]
+    with subprocess.Popen(["unshare", "-p", "-f", "--mount-proc", *call], cwd=tmp_path, stderr=subprocess.PIPE) as running:
+        while not list(tmp_path.glob("o/.*")):
+            assert running.poll() is None
+            time.sleep(0.01)
+        first = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()[0]
+        os.kill(int(first), number)
+        said = running.communicate(timeout=30)[1]
+    assert (running.returncode, said) == (128 + number, b"")
+    assert list(tmp_path.glob("o/.*")) == []
 
 
 # -- locales -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -303,6 +304,25 @@ def test_deep_folders_are_searched_and_links_to_folders_left_out(tmp_path: Path)
     ran = shell(tmp_path, "\n".join(lines))
     assert ran.stderr == b""
     assert ran.stdout == b"0\na.png.npz\n"
+
+
+def test_a_link_that_leads_nowhere_is_its_input_alone(mixed: Path) -> None:
+    lines = (
+        "mkdir in; cp a.png b.png in; ln -s loop.png in/loop.png; ln -s loop in/loop; ln -s nowhere.png in/gone.png",
+        "$P extract in -s 8 -d o --report r; echo $?; ls o/in",
+    )
+    ran = shell(mixed, "\n".join(lines))
+    assert ran.stdout == b"1\na.png.npz\nb.png.npz\n"
+    assert ran.stderr.splitlines()[:2] == [
+        b"patchcli: in/gone.png: cannot be read: no such file or directory",
+        b"patchcli: in/loop.png: cannot be read: too many levels of symbolic links",
+    ]
+
+
+def test_a_socket_is_no_input(mixed: Path, patchcli: Run) -> None:
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(mixed / "s.png"))
+        refused(patchcli("extract", "s.png", "-s", 8, "-d", "o"), "s.png: is a socket; allowed are regular files", code=1)
 
 
 # -- scarcity ----------------------------------------------------------------------------------------------------------
