@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,7 +89,7 @@ def test_what_is_urgent_waits_for_nothing_behind_it(folder: Folder) -> None:
 
 
 def test_one_flush_serves_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every file is on disk before the first of its group has its name."""
+    """Every file is on disk before the first of its group has its name, however slow the machine."""
     calls: list[int] = []
     folder = Folder(tmp_path)
 
@@ -97,8 +98,31 @@ def test_one_flush_serves_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return True
 
     monkeypatch.setattr(unfinished, "_sync_all", sync_all)
+    monkeypatch.setattr(behind, "SECONDS", 1e9)
     assert len(list(run(range(3 * outputs.MOST_OPEN), folder.do))) == 3 * outputs.MOST_OPEN
     assert calls[:2] == [0, outputs.MOST_OPEN]
+
+
+@pytest.mark.parametrize(("files", "fails", "each"), [(3, False, 3), (8, False, 0), (8, True, 8)])
+def test_files_are_flushed_together_where_that_is_worth_it_and_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, fails: bool, each: int
+) -> None:
+    library, calls, flushed = unfinished._system(), list[int](), list[int]()  # noqa: SLF001
+    if library is None:
+        pytest.skip("needs Linux 5.8")
+
+    def syncfs(number: int) -> int:
+        calls.append(number)
+        return -1 if fails else library.syncfs(number)
+
+    monkeypatch.setattr(unfinished, "_system", lambda: SimpleNamespace(fstatfs=library.fstatfs, syncfs=syncfs))
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    opened = [(tmp_path / str(number)).open("wb") for number in range(files)]
+    unfinished.flush([file.fileno() for file in opened])
+    for file in opened:
+        file.close()
+    assert len(calls) == (files > 3)
+    assert len(flushed) == each
 
 
 def test_behind_one_that_cannot_be_written_no_other_gets_its_name(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,9 +114,10 @@ def test_a_new_file_that_somebody_tidies_up_is_made_again(tmp_path: Path, monkey
 
 
 def test_a_new_file_that_is_being_tidied_up_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, held = leftovers.claim, list[int]()
+    real, held, tried = leftovers.claim, list[int](), list[int]()
 
     def late(number: int) -> bool:
+        tried.append(number)
         if not held:  # locked by another, and not yet removed
             held.append(os.open(f"/proc/self/fd/{number}", os.O_RDWR))
             fcntl.flock(held[0], fcntl.LOCK_EX)
@@ -126,6 +127,7 @@ def test_a_new_file_that_is_being_tidied_up_is_made_again(tmp_path: Path, monkey
     with create(str(tmp_path / "a.bin")) as file:
         file.write(b"whole")
     os.close(held[0])
+    assert len(tried) == 2
     assert names(tmp_path) == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"whole"
 
