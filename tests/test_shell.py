@@ -245,7 +245,7 @@ def test_cron_sends_what_is_wrong(folder: Path) -> None:
     [
         ("echo no image > photos/bad.png", 1, "some could not be read: see report.jsonl"),
         ("touch report.jsonl", 2, "refused, and nothing done"),
-        ("touch stacks", 3, "stopped: the disk is full, or stacks cannot be written"),
+        ("touch stacks", 3, "stopped: the disk is full, stacks or the report cannot be written, or processes cannot be had"),
         ("patchcli() { return 130; }", 130, "ended by a signal"),
     ],
 )
