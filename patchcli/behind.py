@@ -134,6 +134,7 @@ def each(
         urgent: whether a result is not to wait for others that come after it.
     """
     finisher = Finisher(threaded=len(items) > 1)
+    outputs.real_folder.cache_clear()  # of before: links may lead elsewhere by now
     held: deque[tuple[Result, list[Waiting]]] = deque()
     try:
         for item in items:

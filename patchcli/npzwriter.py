@@ -11,6 +11,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
@@ -147,6 +148,7 @@ def _parts(shape: tuple[int, ...], dtype: np.dtype[Any], pieces: Iterable[NDArra
             yield np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data
 
 
+@lru_cache(16)
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The header of a ``.npy`` file of version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html."""
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 import sys
@@ -109,6 +110,8 @@ class Outputs:
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
         self._remote: list[tuple[str, str, str]] = []  # likewise
         self._world = world()  # published later, perhaps, in another thread
+        if _GROUP.get() is None:
+            real_folder.cache_clear()  # links may lead elsewhere by now
         self.numbers: list[int] = []
         self.nbytes = 0
         self.made = False
@@ -220,7 +223,7 @@ class Outputs:
                     yield file
                 self._remote.append((temporary, path, path))
                 return
-            place = os.path.realpath(full(path))
+            place = _place(full(path))
             with unfinished.beside(place) as (file, temporary):
                 yield file
                 file.flush()
@@ -235,6 +238,16 @@ class Outputs:
                 self.numbers.append(os.dup(file.fileno()))
                 return
         os.fsync(file.fileno())
+
+
+def _place(path: str) -> str:
+    """Where an output lies, symbolic links followed: those of its folder once for all that are made together."""
+    folder, name = os.path.split(path)
+    place = os.path.join(real_folder(folder), name)
+    return os.path.realpath(place) if os.path.islink(place) else place
+
+
+real_folder = functools.lru_cache(64)(os.path.realpath)
 
 
 def _alike(temporary: str, path: str) -> bool:

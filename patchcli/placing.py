@@ -100,8 +100,8 @@ def leave_out_outputs(given: dict[str, Any], found: Found, made: Iterable[tuple[
         found: where they are from.
         made: of each output the input that it is of, and its name.
     """
-    suffixes = {os.path.splitext(path)[1] for path in found.searched}
-    maker = {_spelled(target): source for source, target in made if os.path.splitext(target)[1] in suffixes}
+    suffixes = tuple({path[path.rfind(".") :] for path in found.searched})
+    maker = {_spelled(target): source for source, target in made if target.endswith(suffixes)}
 
     def left_out(path: str, asked: frozenset[str] = frozenset()) -> bool:
         """Whether an input makes it that is not left out itself."""

@@ -24,6 +24,7 @@ from patchcli.patches import check_origins, check_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -73,14 +74,24 @@ def write_pieces(
         compress: deflate the members.
     """
     shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
-    at_once = io.BytesIO() if math.prod(shape) * dtype.itemsize < AT_ONCE_BYTES and file.seekable() else None
-    with WriteBehind(at_once or file) as behind, NpzWriter(behind, compress=compress) as writer:
+    few = math.prod(shape) * dtype.itemsize < AT_ONCE_BYTES and file.seekable()
+    with _AtOnce(file) if few else WriteBehind(file) as sink, NpzWriter(sink, compress=compress) as writer:
         write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
         writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
         writer.write("patches", shape, dtype, pieces)
-    if at_once is not None:
-        file.write(at_once.getbuffer())
+
+
+class _AtOnce(io.BytesIO):
+    """A file that is put together in memory, and written by a single call."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._file.write(self.getbuffer())
 
 
 def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = True) -> int:
