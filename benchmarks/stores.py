@@ -10,7 +10,7 @@ from benchmarks.batches import photographs
 from benchmarks.measure import Row, Table, compare
 from benchmarks.processes import PROGRAM, process
 
-FILES, DELAY = 400, 0.03  # seconds that a request takes longer than the server does
+FILES, DELAY = 250, 0.03  # seconds that a request takes longer than the server does
 
 
 def run(table: Table, folder: Path, *, quick: bool) -> None:
