@@ -6,6 +6,8 @@ knows the file puts its name in front, once.
 
 from __future__ import annotations
 
+import errno
+
 LONGEST = 300  # characters of a message, behind the name of its file
 
 
@@ -26,6 +28,8 @@ LACKING = ("failed to map segment", "cannot allocate memory", "without exception
 def shortage(error: BaseException) -> str | None:
     """What there is too little of, where an error tells of that in one of Python's ways; None where it tells of anything else."""
     said = str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return "memory"
     if isinstance(error, MemoryError) or (isinstance(error, ImportError | SystemError) and any(part in said for part in LACKING)):
         return "memory"
     if isinstance(error, RuntimeError) and said == "can't start new thread":

@@ -69,6 +69,7 @@ def test_threads_keep_the_order_and_pass_errors_on() -> None:
     ("error", "lack"),
     [
         (MemoryError(), "memory"),
+        (OSError(12, "Cannot allocate memory", "patchcli/jobs"), "memory"),
         (ImportError("x.so: failed to map segment from shared object"), "memory"),
         (SystemError("error return without exception set"), "memory"),
         (RuntimeError("can't start new thread"), "memory or threads"),
