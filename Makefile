@@ -56,7 +56,7 @@ torture: .venv/check.stamp
 
 .venv/check.stamp: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[check]'
-	@command -v cc >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang  # tests/breaking.c
+	@command -v cc >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang  # tests/helpers/breaking.c
 	@touch $@
 
 # patchify pins numpy < 2 and EMPatches opencv, which comparing needs neither of

@@ -13,9 +13,9 @@ from PIL import Image
 import patchcli
 from benchmarks.measure import Table, compare
 from benchmarks.peers import optional
-from patchcli import images
-from patchcli.search import corners_apart
-from tests.fitting import Case, draw
+from patchcli.cropping.template_match import corners_apart
+from patchcli.images import imagefile
+from tests.helpers.fitting import Case, draw
 
 LARGE = (2160, 3840, 3)
 BOX = (-0.87, -0.88, 0.93, 0.92)
@@ -119,7 +119,7 @@ def fits(*, quick: bool) -> None:
 
 def _sample(name: str) -> NDArray[np.float64]:
     with (SAMPLES / name).open("rb") as file:
-        return images.read(file)[0].astype(np.float64)
+        return imagefile.read(file)[0].astype(np.float64)
 
 
 def _fit_all(name: str, cases: list[tuple[NDArray[np.float64], Case]], *, start: bool) -> None:

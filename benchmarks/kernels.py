@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 import patchcli
 from benchmarks import peers
 from benchmarks.measure import Row, Table, compare
-from patchcli.parallel import map_in_order, usable_threads
-from patchcli.patches import cut_blocks, gather
+from patchcli.patches.extract import cut_blocks, gather
+from patchcli.threads import map_in_order, usable_threads
 
 SIZES = ((512, 8, 1), (2048, 8, 1), (100, 39, 1), (512, 16, 4), (4096, 256, 128))
 ODD = ((512, 5, 1), (512, 7, 1), (512, 13, 1))

@@ -17,7 +17,7 @@ def run(table: Table, folder: Path, *, quick: bool) -> None:
     """Measure against a real server, with a proxy before it that counts, and that a network's delay is added by."""
     import fsspec
 
-    from tests import servers
+    from tests.helpers import servers
 
     count = 60 if quick else FILES
     os.environ.update(servers.CLEAN)

@@ -8,37 +8,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from patchcli.version import __version__
 
 if TYPE_CHECKING:
-    from patchcli.cropping import crop
-    from patchcli.descent import Fit
+    from patchcli.cropping.crop import crop
+    from patchcli.cropping.fit import fit_box
+    from patchcli.cropping.gradient import crop_gradient
+    from patchcli.cropping.levenberg_marquardt import Fit
     from patchcli.errors import PatchcliError
-    from patchcli.fit import fit_box
-    from patchcli.gradient import crop_gradient
-    from patchcli.grid import Grid
-    from patchcli.merging import merge
-    from patchcli.meta import Meta, Source
-    from patchcli.patches import extract, view
-    from patchcli.select import choose_patches
-    from patchcli.stack import Stack, read_stack, write_stack
+    from patchcli.geometry.grid import Grid
+    from patchcli.patches.extract import extract, view
+    from patchcli.patches.merge import merge
+    from patchcli.patches.select import choose_patches
+    from patchcli.stacks.file import Stack, read_stack, write_stack
+    from patchcli.stacks.header import Meta, Source
 
 _HOME = {
-    "Fit": "descent",
-    "Grid": "grid",
-    "Meta": "meta",
+    "Fit": "cropping.levenberg_marquardt",
+    "Grid": "geometry.grid",
+    "Meta": "stacks.header",
     "PatchcliError": "errors",
-    "Source": "meta",
-    "Stack": "stack",
-    "choose_patches": "select",
-    "crop": "cropping",
-    "crop_gradient": "gradient",
-    "extract": "patches",
-    "fit_box": "fit",
-    "merge": "merging",
-    "read_stack": "stack",
-    "view": "patches",
-    "write_stack": "stack",
+    "Source": "stacks.header",
+    "Stack": "stacks.file",
+    "choose_patches": "patches.select",
+    "crop": "cropping.crop",
+    "crop_gradient": "cropping.gradient",
+    "extract": "patches.extract",
+    "fit_box": "cropping.fit",
+    "merge": "patches.merge",
+    "read_stack": "stacks.file",
+    "view": "patches.extract",
+    "write_stack": "stacks.file",
 }
 
 __all__ = [

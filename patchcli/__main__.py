@@ -12,9 +12,9 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from patchcli import cli
+    from patchcli.cli.main import main as run_command_line
 
-    cli.main()
+    run_command_line()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from patchcli.cli import cli
+from patchcli.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -16,64 +16,76 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "demo", "results")
 
-# Tests of tests/test_unguarded.py, and what turns each red: module of patchcli, exact text, and what stands in its place.
+# Tests of tests/properties/test_unguarded.py, and what turns each red: module of patchcli, exact text, and what replaces it.
 BROKEN = {
     "test_min_and_max_in_many_blocks": [
-        ("folds", "sums[kept:] = self.rule.combine(self._parts[which]).blank", "sums[kept:] = 0"),
-        ("rules", "Combine(np.minimum, high)", "Combine(np.minimum, high - 1)"),
-        ("down", "count * width), combine.blank, dtype)", "count * width), 0, dtype)"),
+        ("patches/merge_streaming", "sums[kept:] = self.rule.combine(self._parts[which]).blank", "sums[kept:] = 0"),
+        ("patches/reducers", "Combine(np.minimum, high)", "Combine(np.minimum, high - 1)"),
+        ("patches/overlap_add", "count * width), combine.blank, dtype)", "count * width), 0, dtype)"),
     ],
-    "test_min_and_max_of_a_large_image": [("across", "strip[:, :, : one.first] = blank", "strip[:, :, : one.first] = 0")],
-    "test_weights_of_zero_beside_real_ones_do_not_count": [("windows", "NOTHING = 2.0**-60", "NOTHING = 2.0**-40")],
-    "test_weights_count_as_they_are_down_to_the_least": [("windows", "np.maximum(dense, NOTHING", "np.add(dense, NOTHING")],
-    "test_a_pixel_whose_only_weight_is_zero_keeps_its_value": [("cover", "[counts == 0] = 1", "[counts < 1e-9] = 1")],
-    "test_weights_of_more_patches_than_are_added_at_once": [("rules", "first + AT_ONCE]", "first + AT_ONCE - 1]")],
+    "test_min_and_max_of_a_large_image": [
+        ("patches/overlap_add", "strip[:, :, : one.first] = blank", "strip[:, :, : one.first] = 0")
+    ],
+    "test_weights_of_zero_beside_real_ones_do_not_count": [("patches/windows", "NOTHING = 2.0**-60", "NOTHING = 2.0**-40")],
+    "test_weights_count_as_they_are_down_to_the_least": [
+        ("patches/windows", "np.maximum(dense, NOTHING", "np.add(dense, NOTHING")
+    ],
+    "test_a_pixel_whose_only_weight_is_zero_keeps_its_value": [("geometry/cover", "[counts == 0] = 1", "[counts < 1e-9] = 1")],
+    "test_weights_of_more_patches_than_are_added_at_once": [("patches/reducers", "first + AT_ONCE]", "first + AT_ONCE - 1]")],
     "test_windows_of_narrow_integers_are_exact": [
-        ("fold", "np.float32 if dtype.itemsize == 1 or", "np.float32 if dtype.itemsize <= 2 or"),
-        ("down", "MOST_TOGETHER = 8", "MOST_TOGETHER = 64"),
+        ("patches/overlap_add", "np.float32 if dtype.itemsize == 1 or", "np.float32 if dtype.itemsize <= 2 or"),
+        ("patches/overlap_add", "MOST_TOGETHER = 8", "MOST_TOGETHER = 64"),
     ],
-    "test_weighted_values_near_the_end_of_float32": [("down", "None if weights is None else weights.astype(dtype)", "None")],
-    "test_a_window_barely_past_a_tie": [("divide", "if whole and exact and not weighted", "if whole and exact")],
+    "test_weighted_values_near_the_end_of_float32": [
+        ("patches/overlap_add", "None if weights is None else weights.astype(dtype)", "None")
+    ],
+    "test_a_window_barely_past_a_tie": [("patches/normalize", "if whole and exact and not weighted", "if whole and exact")],
     "test_means_of_hundreds_of_large_values_are_exact": [
-        ("cover", "self.rows.max() * self.columns.max()", "self.rows.max()"),
-        ("divide", "np.finfo(floating).nmant", "(np.finfo(floating).nmant + 3)"),
-        ("fold", "self.combine.dtype(self.dtype, deep * len(plan))", "self.combine.dtype(self.dtype, deep)"),
+        ("geometry/cover", "self.rows.max() * self.columns.max()", "self.rows.max()"),
+        ("patches/normalize", "np.finfo(floating).nmant", "(np.finfo(floating).nmant + 3)"),
+        ("patches/overlap_add", "self.combine.dtype(self.dtype, deep * len(plan))", "self.combine.dtype(self.dtype, deep)"),
     ],
-    "test_more_patches_on_a_line_than_16_bits_add_up": [("fold", "-(-self.grid.patch[0] // step)", "self.grid.patch[0] // step")],
-    "test_float_sums_do_not_depend_on_parts": [("fold", "range((lines - 1) // step * step, -1, -step)", "range(0, lines, step)")],
+    "test_more_patches_on_a_line_than_16_bits_add_up": [
+        ("patches/overlap_add", "-(-self.grid.patch[0] // step)", "self.grid.patch[0] // step")
+    ],
+    "test_float_sums_do_not_depend_on_parts": [
+        ("patches/overlap_add", "range((lines - 1) // step * step, -1, -step)", "range(0, lines, step)")
+    ],
     "test_sums_are_saturated_at_both_ends": [
-        ("divide", "total[below], total[above] = low, high", "total[above] = high"),
-        ("divide", "if out.dtype == self._dtype and self.divisor is not None:", "if out.dtype == self._dtype:"),
+        ("patches/normalize", "total[below], total[above] = low, high", "total[above] = high"),
+        ("patches/normalize", "if out.dtype == self._dtype and self.divisor is not None:", "if out.dtype == self._dtype:"),
     ],
-    "test_allowed_nan_is_refused_where_integers_come_out": [("divide", ' or target.kind != "f"):', "):")],
-    "test_nan_anywhere_on_a_pixel_spoils_its_median": [("ranks", "middle[0][lost] = np.nan", "pass")],
-    "test_origins_in_a_narrow_dtype": [("patches", "origins.astype(np.int64, copy=False)", "origins")],
+    "test_allowed_nan_is_refused_where_integers_come_out": [("patches/normalize", ' or target.kind != "f"):', "):")],
+    "test_nan_anywhere_on_a_pixel_spoils_its_median": [("patches/merge_ranked", "middle[0][lost] = np.nan", "pass")],
+    "test_origins_in_a_narrow_dtype": [("patches/extract", "origins.astype(np.int64, copy=False)", "origins")],
     "test_parts_of_a_stack_of_several_pieces": [
-        ("patches", "min(stop - block.first, block.count)", "min(stop, block.count)"),
-        ("patches", "index[first : first + step]", "index[first : first + step - 1]"),
+        ("patches/extract", "min(stop - block.first, block.count)", "min(stop, block.count)"),
+        ("patches/extract", "index[first : first + step]", "index[first : first + step - 1]"),
     ],
-    "test_view_from_an_offset": [("patches", "(row, column), (dy, dx) =", "(column, row), (dy, dx) =")],
-    "test_choosing_among_very_many_patches": [("select", "grid.count, AT_ONCE)", "grid.count, AT_ONCE + 1)")],
-    "test_even_starts_are_rounded_as_fractions": [("axis", " & (nearest % 2 == 1)", "")],
-    "test_truth_is_no_number_of_pixels": [("grid", " and not isinstance(v, bool) for v in both", " for v in both")],
+    "test_view_from_an_offset": [("patches/extract", "(row, column), (dy, dx) =", "(column, row), (dy, dx) =")],
+    "test_choosing_among_very_many_patches": [("patches/select", "grid.count, AT_ONCE)", "grid.count, AT_ONCE + 1)")],
+    "test_even_starts_are_rounded_as_fractions": [("geometry/axis", " & (nearest % 2 == 1)", "")],
+    "test_truth_is_no_number_of_pixels": [("geometry/grid", " and not isinstance(v, bool) for v in both", " for v in both")],
     "test_large_crops_in_parts": [
-        ("gathers", "rows.pixel[one.crops, one.span]", "rows.pixel[one.crops, : one.span.stop - one.span.start]"),
-        ("bands", "out[first - start : last - start])", "out[first:last])"),
+        ("cropping/gather", "rows.pixel[one.crops, one.span]", "rows.pixel[one.crops, : one.span.stop - one.span.start]"),
+        ("cropping/matmul", "out[first - start : last - start])", "out[first:last])"),
     ],
-    "test_nearest_pixels_far_apart_and_in_parts": [("gathers", "* width + places", "* height + places")],
-    "test_a_pixel_without_weight_does_not_count": [("gathers", "if wild and not all_finite(total):", "if False:")],
-    "test_gradient_of_an_image_in_several_bands": [("bands", "@ lines[first:last]", "@ lines[: last - first]")],
-    "test_lanczos_at_a_step_of_one_pixel": [("taps", "step[..., None] > 1", "step[..., None] >= 1")],
-    "test_an_axis_of_one_pixel_has_no_scale": [("taps", "if span.align_corners and span.length == 1:", "if False:")],
+    "test_nearest_pixels_far_apart_and_in_parts": [("cropping/gather", "* width + places", "* height + places")],
+    "test_a_pixel_without_weight_does_not_count": [("cropping/gather", "if wild and not all_finite(total):", "if False:")],
+    "test_gradient_of_an_image_in_several_bands": [("cropping/matmul", "@ lines[first:last]", "@ lines[: last - first]")],
+    "test_lanczos_at_a_step_of_one_pixel": [("cropping/taps", "step[..., None] > 1", "step[..., None] >= 1")],
+    "test_an_axis_of_one_pixel_has_no_scale": [("cropping/taps", "if span.align_corners and span.length == 1:", "if False:")],
     "test_a_directory_that_lies": [
-        ("npz", "return self._read_deflated(one) == 0", "return self._left == 0"),
-        ("npz", "if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:", "if False:"),
-        ("npz", "if end > archive.start_dir:", "if False:"),
-        ("npz", "self._file.read(min(CHUNK, self._left))", "self._file.read(CHUNK)"),
+        ("stacks/npz", "return self._read_deflated(one) == 0", "return self._left == 0"),
+        ("stacks/npz", "if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:", "if False:"),
+        ("stacks/npz", "if end > archive.start_dir:", "if False:"),
+        ("stacks/npz", "self._file.read(min(CHUNK, self._left))", "self._file.read(CHUNK)"),
     ],
-    "test_text_of_either_byte_order_up_to_a_length": [("npz", " or self.dtype.itemsize > MAX_TEXT", "")],
-    "test_pieces_of_arrays_in_either_order": [("npz", "whole[len(whole) - left : len(whole) - left + take]", "whole[:take]")],
-    "test_bad_numbers_of_shards": [("meta", "if number >= count:", "if number > count:")],
+    "test_text_of_either_byte_order_up_to_a_length": [("stacks/npz", " or self.dtype.itemsize > MAX_TEXT", "")],
+    "test_pieces_of_arrays_in_either_order": [
+        ("stacks/npz", "whole[len(whole) - left : len(whole) - left + take]", "whole[:take]")
+    ],
+    "test_bad_numbers_of_shards": [("stacks/header", "if number >= count:", "if number > count:")],
 }
 
 
@@ -99,7 +111,7 @@ def turns_red(folder: Path, test: str, module: str, old: str, new: str) -> bool:
 
 def main() -> None:
     """Break every line of the table."""
-    tests = {name: f"tests/test_unguarded.py::{name}" for name in BROKEN}
+    tests = {name: f"tests/properties/test_unguarded.py::{name}" for name in BROKEN}
     all_red = True
     with tempfile.TemporaryDirectory() as made:
         folder = Path(shutil.copytree(ROOT, Path(made) / "copy", ignore=LEFT_OUT))

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests import breaking
-from tests.ladders import COMMANDS, LADDERS, Ladder
-from tests.scenes import SCENES, Scene, failures, kills
+from tests.helpers import breaking
+from tests.helpers.ladders import COMMANDS, LADDERS, Ladder
+from tests.helpers.scenes import SCENES, Scene, failures, kills
 
 if TYPE_CHECKING:
-    from tests.breaking import Point
+    from tests.helpers.breaking import Point
 
 KINDS = ("torn", "lost", "odd", "leftover", "traceback", "wrong code", "says nothing", "hang", "false success")
 SAMPLED = 37  # one of so many failures is tried; a prime, so that all kinds of calls and errors have their turn

@@ -17,9 +17,9 @@ import tifffile
 from numpy.typing import NDArray
 
 import patchcli
-from patchcli.grid import Part
-from patchcli.meta import Meta
-from patchcli.stack import write_pieces
+from patchcli.geometry.grid import Part
+from patchcli.stacks.file import write_pieces
+from patchcli.stacks.header import Meta
 
 HEIGHT, WIDTH, PATCH = 64, 96, 16
 TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}

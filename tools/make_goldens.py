@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import patchcli
-from patchcli.meta import VERSION
+from patchcli.stacks.header import VERSION
 
 FOLDER = Path(__file__).parent.parent / "tests" / "golden" / f"v{VERSION}"
 RNG = np.random.Generator(np.random.PCG64(1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from patchcli.cli import HELP_NAMES, cli
+from patchcli.cli.main import HELP_NAMES, cli
 
 MANUAL = Path(__file__).parent.parent / "docs" / "commands.md"
 

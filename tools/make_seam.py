@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import patchcli
-from patchcli import images
-from patchcli.windows import NAMES
+from patchcli.images import imagefile
+from patchcli.patches.windows import NAMES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "sample_images" / "scene.png"
@@ -88,7 +88,7 @@ def plot(pictures: dict[str, Floats]) -> None:
 def main() -> None:
     """Write the picture and print the table."""
     with SOURCE.open("rb") as file:
-        source = images.read(file).pixels
+        source = imagefile.read(file).pixels
     original = source.astype(np.float32)
     found = merged(source)
     print("| merged | step across borders | step elsewhere | the source's step across the same borders | and elsewhere |")

@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli import files, images
-from patchcli.box import check_boxes, describe, normalized_box, pixel_box
-from patchcli.cropping import crop
-from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, read_image, size_in_words
-from patchcli.outputs import create
-from patchcli.record import differing
+from patchcli.cropping.crop import crop
+from patchcli.geometry.box import check_boxes, describe, normalized_box, pixel_box
+from patchcli.images import imagefile
+from patchcli.jobs.reading import Reading, blamed, read_image, size_in_words
+from patchcli.jobs.records import Recipe, Records
+from patchcli.jobs.task import Said, Task, Tick
+from patchcli.storage import files
+from patchcli.storage.outputs import create
+from patchcli.storage.provenance import differing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from patchcli.axis import Pair
-    from patchcli.box import Box
-    from patchcli.descent import Fit
-    from patchcli.images import Peeked, Picture
-    from patchcli.metadata import Metadata
+    from patchcli.cropping.levenberg_marquardt import Fit
+    from patchcli.geometry.axis import Pair
+    from patchcli.geometry.box import Box
+    from patchcli.images.imagefile import Peeked, Picture
+    from patchcli.images.metadata import Metadata
 
 
 FARTHEST = 4  # normalised corners beyond are hardly meant as such
@@ -105,10 +108,10 @@ def cut(picture: Picture, box: Box | Sequence[Box], size: Pair | None, settings:
 
 def save(task: Task, cropped: NDArray[Any], metadata: Metadata, settings: CropSettings, records: Records) -> None:
     """Write the crop of a task as an image, whose samples mean what those of its source do."""
-    name = images.format_of(task.target, settings.image_format)
-    images.check_holds(name, cropped.shape, cropped.dtype)
+    name = imagefile.format_of(task.target, settings.image_format)
+    imagefile.check_holds(name, cropped.shape, cropped.dtype)
     with create(task.target, overwrite=settings.overwrite or task.replace) as file:
-        images.write(file, cropped, name, records.note(task.target), metadata)
+        imagefile.write(file, cropped, name, records.note(task.target), metadata)
 
 
 def hints_of(
@@ -120,8 +123,8 @@ def hints_of(
 ) -> tuple[str, ...]:
     """What is odd about an image of a shape, its boxes (each with whether it is normalised) and the files that these become."""
     targets = [row.target for row in task.boxes] or [task.target]
-    names = {images.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
-    lost = (images.hint_of_samples(name, picture.metadata, (*shape, 1)[2]) for name in sorted(names))
+    names = {imagefile.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
+    lost = (imagefile.hint_of_samples(name, picture.metadata, (*shape, 1)[2]) for name in sorted(names))
     hints = [*picture.hints, *(hint for hint in lost if hint)]
     length = shape[0], shape[1]
     pixels = [pixel_box(box, length, align_corners=settings.align_corners) if normalized else box for box, normalized in boxes]
@@ -154,12 +157,12 @@ def check_cut(image: NDArray[Any] | Peeked, box: Box, size: Pair | None, setting
 
 def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
     """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
-    images.check_size(size, pixel_bytes, most, "crop would have")
+    imagefile.check_size(size, pixel_bytes, most, "crop would have")
 
 
 def _fit_one(task: Task, picture: Picture, settings: CropSettings, records: Records) -> Said:
     """Find the box that matches a template and crop it; what was found is the result, be it good or not."""
-    from patchcli.fit import fit_box, not_found  # a quarter of the time that a plain crop takes to start
+    from patchcli.cropping.fit import fit_box, not_found  # a quarter of the time that a plain crop takes to start
 
     assert settings.fit is not None
     with blamed(f"its template {settings.fit} "):

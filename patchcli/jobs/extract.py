@@ -8,30 +8,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli import images
 from patchcli.errors import PatchcliError
-from patchcli.folders import Folders
-from patchcli.grid import Grid, Part
-from patchcli.items import pixel_bytes
-from patchcli.jobs import Reading, Recipe, Records, Said, Task, Tick, blamed, check_pixels, read_image, size_in_words
-from patchcli.layouts import planes, planes_at, unroll
-from patchcli.meta import Meta, Source
-from patchcli.outputs import Outputs, remove
-from patchcli.parallel import ahead
-from patchcli.patches import cut, cut_at, pad
-from patchcli.record import Record, differing
-from patchcli.select import Choice, choose
-from patchcli.shards import shard_name
-from patchcli.stack import ORIGINS_AT_ONCE, write_pieces
+from patchcli.geometry.grid import Grid, Part
+from patchcli.images import convert
+from patchcli.jobs.reading import Reading, blamed, check_pixels, read_image, size_in_words
+from patchcli.jobs.records import Recipe, Records
+from patchcli.jobs.task import Said, Task, Tick
+from patchcli.patches.extract import cut, cut_at, pad
+from patchcli.patches.planes import planes, planes_at
+from patchcli.patches.select import Choice, choose
+from patchcli.stacks.file import ORIGINS_AT_ONCE, write_pieces
+from patchcli.stacks.header import Meta, Source
+from patchcli.stacks.layouts import unroll
+from patchcli.storage.listing import Folders
+from patchcli.storage.outputs import Outputs, remove
+from patchcli.storage.provenance import Record, differing
+from patchcli.storage.shards import shard_name
+from patchcli.strided import pixel_bytes
+from patchcli.threads import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from patchcli.axis import Pair
-    from patchcli.images import Peeked, Picture
-    from patchcli.metadata import Metadata
+    from patchcli.geometry.axis import Pair
+    from patchcli.images.imagefile import Peeked, Picture
+    from patchcli.images.metadata import Metadata
 
 
 class ExtractSettings(NamedTuple):
@@ -188,7 +191,7 @@ def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hint
 def _mask(path: str, grid: Grid, settings: ExtractSettings, hints: list[str]) -> NDArray[Any]:
     """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
     picture, _ = _belonging(path, grid, settings, "mask", hints)
-    inside = np.any(images.without_alpha(picture).reshape(*grid.image, -1), axis=2)
+    inside = np.any(convert.without_alpha(picture.pixels, picture.metadata).reshape(*grid.image, -1), axis=2)
     return pad(inside, grid, settings.pad_mode)
 
 

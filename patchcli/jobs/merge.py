@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli import files, images
-from patchcli.divide import Wanted
 from patchcli.errors import PatchcliError
-from patchcli.folds import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.jobs import Recipe, Records, Said, Task, Tick, blamed, check_pixels
-from patchcli.npz import MAGIC, NpzReader
-from patchcli.outputs import Outputs
-from patchcli.patches import blocks
-from patchcli.payload import Payload, Picker, StackFile
-from patchcli.places import is_remote
-from patchcli.ranks import RANKED, RankFold
-from patchcli.record import differing
-from patchcli.rules import Rule
-from patchcli.stack import StackReader
-from patchcli.windows import NAMES, Window, named, of_array
+from patchcli.images import imagefile
+from patchcli.jobs.reading import blamed, check_pixels
+from patchcli.jobs.records import Recipe, Records
+from patchcli.jobs.task import Said, Task, Tick
+from patchcli.patches.extract import blocks
+from patchcli.patches.merge_ranked import RANKED, RankFold
+from patchcli.patches.merge_streaming import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
+from patchcli.patches.normalize import Wanted
+from patchcli.patches.reducers import Rule
+from patchcli.patches.windows import NAMES, Window, named, of_array
+from patchcli.stacks.file import StackReader
+from patchcli.stacks.npz import MAGIC, NpzReader
+from patchcli.stacks.reader import Payload, Picker, StackFile
+from patchcli.storage import files
+from patchcli.storage.outputs import Outputs
+from patchcli.storage.paths import is_remote
+from patchcli.storage.provenance import differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from patchcli.grid import Grid
+    from patchcli.geometry.grid import Grid
 
 
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
@@ -49,7 +52,7 @@ class MergeSettings(NamedTuple):
     trim: bool = False
     allow_nonfinite: bool = False
     image_format: str | None = None
-    max_pixels: int = images.MAX_PIXELS
+    max_pixels: int = imagefile.MAX_PIXELS
     overwrite: bool = False
     resume: bool = False
 
@@ -86,16 +89,16 @@ def merge_one(task: Task, settings: MergeSettings, tick: Tick) -> Said:
     with contextlib.ExitStack() as opened:
         payload = payload_of(task, settings, opened)
         wanted = wanted_of(payload, settings)
-        name = images.format_of(task.target, settings.image_format)
+        name = imagefile.format_of(task.target, settings.image_format)
         merged, window = _fold(payload, wanted, name, settings, tick)
     with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         if task.cover is not None:
             cover = _cover_image(merged, window)
             check_cover(task.cover, cover.shape, cover.dtype)
             with outputs.create(task.cover) as file:
-                images.write(file, cover, images.format_of(task.cover), records.note(task.cover))
+                imagefile.write(file, cover, imagefile.format_of(task.cover), records.note(task.cover))
         with outputs.create(task.target) as file:
-            images.write(file, merged.image, name, records.note(task.target), payload.meta.metadata)
+            imagefile.write(file, merged.image, name, records.note(task.target), payload.meta.metadata)
     said = _said(merged, payload, wanted.dtype, name)
     return said._replace(hints=(*said.hints, *records.hints()))
 
@@ -123,7 +126,7 @@ def wanted_of(payload: Payload, settings: MergeSettings) -> Wanted:
 def check_cover(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Refuse a cover that its format cannot hold."""
     with blamed(f"--cover {path} "):
-        images.check_holds(images.format_of(path), shape, dtype)
+        imagefile.check_holds(imagefile.format_of(path), shape, dtype)
 
 
 def _stack_file(
@@ -193,7 +196,7 @@ def laid_out(
     _check_covered(payload, wanted)
     grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
-    images.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
+    imagefile.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
     return grid, origins
 
 
@@ -246,7 +249,7 @@ def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any], image_format: 
     if merged.unit_like:
         hints.append(_hint_of_range(*merged.unit_like, dtype))
     channels = (*merged.image.shape, 1)[2]
-    if lost := images.hint_of_samples(image_format, payload.meta.metadata, channels):
+    if lost := imagefile.hint_of_samples(image_format, payload.meta.metadata, channels):
         hints.append(lost)
     return Said(notes, tuple(hints))
 

@@ -1,0 +1,1 @@
+"""Many inputs: found, given their outputs, done here or elsewhere, told of."""

@@ -1,0 +1,240 @@
+"""What a run reads and writes: its inputs, the output of each, and what would be lost, all of it before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from patchcli.batch.inputs import OWN
+from patchcli.errors import UsageError
+from patchcli.jobs.task import Task
+from patchcli.storage.files import STREAM, identity, is_special
+from patchcli.storage.listing import Folders
+from patchcli.storage.paths import WEB, is_remote, plain, scheme_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from patchcli.batch.inputs import Found
+
+FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+FIELDS = ("stem", "name", "ext", "parent", "index")
+
+
+def expand(template: str, path: str, index: int) -> str:
+    """Fill the fields of a template; ``{{`` and ``}}`` stand for braces.
+
+    Args:
+        template: text with fields ``{stem}`` (name without suffix), ``{name}``, ``{ext}`` (suffix without its dot),
+            ``{parent}`` (folder, ``.`` if none), ``{index}`` (number of the input, from 0).
+        path: of the input.
+        index: of the input.
+
+    Raises:
+        UsageError: a field that there is not, or a brace alone.
+
+    >>> expand("{parent}/masks/{stem}.{ext}", "a/b.png", 0)
+    'a/masks/b.png'
+    """
+    path = plain(path)
+    name = os.path.basename(path)
+    stem, suffix = os.path.splitext(name)
+    values = {"stem": stem, "name": name, "ext": suffix[1:], "parent": os.path.dirname(path) or ".", "index": str(index)}
+
+    def fill(found: re.Match[str]) -> str:
+        if found[0] in ("{{", "}}"):
+            return found[0][0]
+        if found[1] not in values:
+            raise UsageError(
+                f"{template}: has the field {found[0]}; allowed are {', '.join(f'{{{f}}}' for f in FIELDS)}, and {{{{ for a brace"
+            )
+        return values[found[1]]
+
+    return FIELD.sub(fill, template)
+
+
+def has_fields(template: str) -> bool:
+    """Whether a template gives different names for different inputs."""
+    return any(found[0] not in ("{{", "}}") for found in FIELD.finditer(template))
+
+
+def place_tasks(
+    given: dict[str, Any],
+    found: Found,
+    rename: Callable[[str], str],
+    also_written: Sequence[str] = (),
+    also_read: Sequence[str] = (),
+    complete: Callable[[Task, int], Task] = lambda task, _index: task,
+) -> list[Task]:
+    """Give each input its output, and refuse what could lose a file, before any work.
+
+    Args:
+        given: the group `batch_options`.
+        found: its inputs.
+        rename: from an input's path, relative to ``output_dir``, to its output's.
+        also_written: further files that the run writes.
+        also_read: further files that it reads.
+        complete: gives a task, the how-manieth it is, what else belongs to it.
+
+    Raises:
+        UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
+    """
+    inputs, output, output_dir = given["inputs"], given["output"], given["output_dir"]
+    named = output is not None and has_fields(output)
+    if (output is None) == (output_dir is None):
+        raise UsageError("one of -o/--output and -d/--output-dir is needed" if output is None else "-o and -d exclude each other")
+    if "" in (output, output_dir, *inputs):
+        raise UsageError("an empty name was given; allowed are names of files and folders")
+    if output is not None and output.endswith(os.sep):
+        raise UsageError(f"{output}: is the name of a folder; allowed for -o is a file, for folders there is -d/--output-dir")
+    if output is not None and len(inputs) > 1 and not named:
+        raise UsageError(
+            f"-o names one output but there are {len(inputs)} inputs; allowed with several are -d/--output-dir, and names made "
+            "from the inputs' own, as in -o 'out/{stem}.npz'"
+        )
+    if [*inputs, *also_read].count(STREAM) > 1:
+        raise UsageError("standard input (-) was given twice; it can be read once")
+    if STREAM in inputs and (output_dir is not None or named):
+        what = "fill a template with" if named else "keep below --output-dir"
+        raise UsageError(f"standard input has no name to {what}; give -o/--output")
+
+    def place() -> list[Task]:
+        if output_dir is not None:
+            tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in given["inputs"]]
+        else:
+            tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(given["inputs"])]
+        return [complete(task, index) for index, task in enumerate(tasks)]
+
+    tasks = place()
+    if leave_out_outputs(given, found, ((task.source, target) for task in tasks for target in task.targets())):
+        tasks = place()
+    refuse_losses(given, tasks, also_written, also_read)
+    return tasks
+
+
+def leave_out_outputs(given: dict[str, Any], found: Found, made: Iterable[tuple[str, str]]) -> bool:
+    """Leave out inputs that were found in a folder and are outputs of other inputs, as a run before made them; whether any was.
+
+    Args:
+        given: its inputs become fewer.
+        found: where they are from.
+        made: of each output the input that it is of, and its name.
+    """
+    suffixes = tuple({path[path.rfind(".") :] for path in found.searched})
+    maker = {_spelled(target): source for source, target in made if target.endswith(suffixes)}
+
+    def left_out(path: str, asked: frozenset[str] = frozenset()) -> bool:
+        """Whether an input makes it that is not left out itself."""
+        own = maker.get(_spelled(path)) if path in found.searched else None
+        return own is not None and own not in asked | {path} and not left_out(own, asked | {path})
+
+    kept = [path for path in given["inputs"] if not left_out(path)] if maker else given["inputs"]
+    left = len(given["inputs"]) - len(kept)
+    if left:
+        found.passed[OWN] += left
+        given["inputs"] = tuple(kept)
+    return left > 0
+
+
+def _spelled(path: str) -> str:
+    """A name of which two spellings are the same."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str]) -> None:
+    """Refuse outputs, the report among them, that would meet each other, an input, or a file that exists."""
+    lists = [] if given["files_from"] is None else [given["files_from"]]
+    reports = [] if given["report"] is None else [given["report"]]
+    sources = [source for task in tasks for source in (task.source, *task.shards, *(path for path, _ in task.companions))]
+    made = [target for task in tasks for target in task.targets()]
+    targets = [*made, *also_written, *reports]
+    if targets.count(STREAM) > 1:
+        raise UsageError("standard output (-) was given twice; it can be written once")
+    binary = STREAM in targets and STREAM not in reports and not given["dry_run"]
+    if binary and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
+    _refuse_remote(targets, reports)
+    masks = [task.mask for task in tasks if task.mask is not None]
+    folders = Folders(targets)
+    ours = set(made) if given["resume"] else set()
+    read = {folders.place(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
+    written: set[str] = set()
+    files = _Files([*sources, *masks, *also_read, *lists])
+    for target in targets:
+        if target == STREAM:
+            continue
+        remote = is_remote(target)
+        there = not remote and folders.holds(target)
+        if there and _special(target):
+            continue
+        place = folders.place(target)
+        if place in written:
+            raise UsageError(f"{target}: two outputs have this name{_makers(tasks, place, folders)}")
+        if place in read:
+            raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
+        if there:
+            files.refuse_one_of(target)
+        if not given["overwrite"] and target not in ours and (folders.holds(target) if remote else there):
+            raise UsageError(f"{target}: exists already; allowed with --overwrite")
+        written.add(place)
+
+
+class _Files:
+    """Files by device and inode, which tell that two names, through links or mounts, are of one file.
+
+    Args:
+        read: names of files that are read; they are looked at where an output exists.
+    """
+
+    def __init__(self, read: Sequence[str]) -> None:
+        self._names, self._read = read, dict[object, str]()
+        self._written: dict[object, str] = {}
+
+    def refuse_one_of(self, target: str) -> None:
+        """Refuse an output that exists and is a file that is read, or another output."""
+        own = identity(target)
+        if own is None:
+            return
+        self._read = self._read or {identity(path): path for path in self._names}
+        for known, what in ((self._read, "input"), (self._written, "output")):
+            if own in known:
+                raise UsageError(
+                    f"{target}: is the same file as the {what} {known[own]}; allowed are outputs that are no other file"
+                )
+        self._written[own] = target
+
+
+def _makers(tasks: Sequence[Task], place: str, folders: Folders) -> str:
+    """Whose outputs have the same name, where they are of different inputs."""
+    sources = [task.source for task in tasks if place in map(folders.place, task.targets())]
+    if len(sources) > 1 and len({folders.place(source) for source in sources}) == 1:
+        return f", because {sources[0]} was given {len(sources)} times; allowed is once"
+    made = dict.fromkeys(sources)
+    return f", that of {' and that of '.join(list(made)[:2])}" if len(made) > 1 else ""
+
+
+def _refuse_remote(targets: Sequence[str], reports: Sequence[str]) -> None:
+    """Refuse remote names that nothing can be written to, or not line by line."""
+    for target in targets:
+        if scheme_of(target) in WEB:
+            raise UsageError(f"{target}: is a web address, which is read-only; allowed are local files, s3:// and gs://")
+    for report in reports:
+        if is_remote(report):
+            raise UsageError(f"{report}: is remote; allowed for --report is a local file, which is written line by line")
+
+
+def _special(target: str) -> bool:
+    """Whether something that exists is written to and never replaced; a folder is refused."""
+    if os.path.isdir(target):
+        raise UsageError(f"{target}: is a directory; allowed for -o is a file, for folders there is -d/--output-dir")
+    return is_special(target)
+
+
+def below(path: str) -> str:
+    """A path as it is kept below another folder: without root or scheme, and without steps upwards."""
+    if is_remote(path):
+        path = plain(path).partition("://")[2]
+    parts = os.path.normpath(os.path.splitdrive(path)[1]).split(os.sep)
+    return os.sep.join(part for part in parts if part not in ("", os.pardir))

@@ -1,0 +1,229 @@
+"""Taps: which input pixels make an output pixel along one axis, with what weight, and how the weight follows the box.
+
+Letters: B boxes, n output pixels, k taps. Formulas: bilinear and bicubic as
+https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html has them, after R. Keys, Cubic convolution
+interpolation for digital image processing (1981), with a = -0.75; the filters over an area are those of Pillow,
+https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from patchcli.cropping.coordinates import NOTHING, OUTSIDE, Span, moves, positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+CUBIC = -0.75
+LOBES = 3.0
+
+
+class Motion(NamedTuple):
+    """How weights follow the ends of the span: d weight / d low is ``slope * by_low``, likewise for high.
+
+    Attributes:
+        slope: ``(B, n, k)``.
+        by_low: ``(B, n)``.
+        by_high: ``(B, n)``.
+    """
+
+    slope: NDArray[np.float64]
+    by_low: NDArray[np.float64]
+    by_high: NDArray[np.float64]
+
+
+class Taps(NamedTuple):
+    """Input indices and weights of each output position along one axis.
+
+    Attributes:
+        pixel: numbers of input pixels, ``(B, n, k)``, all inside the axis.
+        weight: ``(B, n, k)``; 0 where a tap lies outside and outside is zeros.
+        motions: how weights follow the box; empty where they do not, or were not asked for.
+    """
+
+    pixel: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    motions: tuple[Motion, ...] = ()
+
+    def of(self, box: int) -> Taps:
+        """The taps of one box, ``(n, k)``."""
+        return Taps(self.pixel[box], self.weight[box], tuple(Motion(*(part[box] for part in one)) for one in self.motions))
+
+    def part(self, span: slice) -> Taps:
+        """The taps of some output positions of one box, without their motions."""
+        return Taps(self.pixel[span], self.weight[span])
+
+
+def _placed(index: NDArray[np.int64], outside: str, span: Span) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Indices of taps brought inside, and which of them count (None: all)."""
+    if not index.size or (index.min() >= 0 and index.max() < span.length):
+        return index, None
+    if outside in NOTHING:
+        return np.clip(index, 0, span.length - 1), (index >= 0) & (index < span.length)
+    return np.rint(OUTSIDE[outside](index.astype(np.float64), span)[0]).astype(np.int64), None
+
+
+def _taps(
+    index: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    motions: tuple[Motion, ...],
+    outside: str,
+    span: Span,
+) -> Taps:
+    """Taps with what lies outside taken care of."""
+    index, counts = _placed(index, outside, span)
+    if counts is None:
+        return Taps(index, weight, motions)
+    moved = tuple(Motion(np.where(counts, one.slope, 0.0), one.by_low, one.by_high) for one in motions)
+    return Taps(index, np.where(counts, weight, 0.0), moved)
+
+
+# -- the rules -----------------------------------------------------------------------------------------------------------
+
+
+def _nearest(span: Span, outside: str, *, moving: bool) -> Taps:  # noqa: ARG001  its weights never move
+    """One tap: the nearest pixel, ties to even as nearbyint has them."""
+    position, _ = OUTSIDE[outside](positions(span), span)
+    index = np.rint(position).astype(np.int64)[..., None]
+    return _taps(index, np.ones(index.shape), (), outside, span)
+
+
+def _bilinear(span: Span, outside: str, *, moving: bool) -> Taps:
+    """Two taps, weighted by nearness."""
+    position, follows = OUTSIDE[outside](positions(span, exact=moving), span)
+    left = np.floor(position)
+    part = (position - left)[..., None]
+    motions: tuple[Motion, ...] = ()
+    if moving:
+        motions = (Motion(follows[..., None] * np.array([-1.0, 1.0]), *moves(span)),)
+    index = left.astype(np.int64)[..., None] + np.arange(2)
+    return _taps(index, np.concatenate([1 - part, part], axis=-1), motions, outside, span)
+
+
+def _bicubic(span: Span, outside: str, *, moving: bool) -> Taps:
+    """Four taps by cubic convolution; outside, each tap is placed by itself, as grid_sample does."""
+    position = positions(span, exact=moving)
+    left = np.floor(position)
+    near = (position - left)[..., None] + np.array([1.0, 0.0, -1.0, -2.0])
+    away = np.abs(near)
+    inner = ((CUBIC + 2) * away - (CUBIC + 3)) * away * away + 1
+    outer = ((CUBIC * away - 5 * CUBIC) * away + 8 * CUBIC) * away - 4 * CUBIC
+    middle = np.array([False, True, True, False])
+    motions: tuple[Motion, ...] = ()
+    if moving:
+        steep = np.where(
+            middle, (3 * (CUBIC + 2) * away - 2 * (CUBIC + 3)) * away, (3 * CUBIC * away - 10 * CUBIC) * away + 8 * CUBIC
+        )
+        sides = np.array([1.0, 1.0, -1.0, -1.0])  # taps on the left lie further away as the position grows
+        motions = (Motion(steep * sides, *moves(span)),)
+    index = left.astype(np.int64)[..., None] + np.arange(-1, 3)
+    return _taps(index, np.where(middle, inner, outer), motions, outside, span)
+
+
+def _box(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where((away > -0.5) & (away <= 0.5), 1.0, 0.0)  # noqa: PLR2004
+
+
+def _lanczos(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.abs(away) < LOBES, np.sinc(away) * np.sinc(away / LOBES), 0.0)
+
+
+def _lanczos_slope(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    product = _sinc_slope(away) * np.sinc(away / LOBES) + np.sinc(away) * _sinc_slope(away / LOBES) / LOBES
+    return np.where(np.abs(away) < LOBES, product, 0.0)
+
+
+def _sinc_slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The derivative of sin(pi x) / (pi x); by its series where the quotient would lose all digits."""
+    small = np.abs(x) < 1e-3  # noqa: PLR2004
+    safe = np.where(small, 1.0, x)
+    square = (np.pi * x) ** 2
+    return np.where(small, -np.pi * np.pi * x / 3 * (1 - square / 10), (np.cos(np.pi * safe) - np.sinc(safe)) / safe)
+
+
+LOBES = 3.0
+
+
+def _filter(
+    span: Span,
+    outside: str,
+    reach: float,
+    weigh: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    steepness: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+) -> Taps:
+    """A filter as wide as the step from one output pixel to the next, at least one pixel, as Pillow's resize has it.
+
+    A side of the box that lies inside the image ends the filter at the image's border, and the weights are scaled to add up
+    to 1; beyond a side that lies outside, pixels are as ``outside`` says.
+    """
+    if span.align_corners and span.length == 1:  # any coordinate means the one pixel
+        span = span._replace(start=np.minimum(0.0, np.sign(span.extent)) * -1, extent=np.sign(span.extent))
+    mirrored = span.extent < 0
+    start = np.where(mirrored, span.start + span.extent, span.start)[:, None]
+    extent = np.abs(span.extent)[:, None]
+    if span.align_corners and span.size > 1:
+        step = (extent - 1) / (span.size - 1)
+        centre = start + 0.5 + np.arange(span.size) * step
+    else:
+        step = extent / span.size
+        centre = start + (np.arange(span.size) + 0.5) * step
+    wide = np.maximum(step, 1.0)
+    support = reach * wide
+    least = np.where(start < 0, -np.inf, 0.0)
+    most = np.where(start + extent > span.length, np.inf, span.length)
+    first = np.maximum(np.floor(centre - support + 0.5), least)
+    last = np.minimum(np.floor(centre + support + 0.5), most)
+    index = first[..., None] + np.arange(max(1, int((last - first).max())))
+    inverse = 1 / wide[..., None]
+    away = (index - centre[..., None] + 0.5) * inverse
+    used = index < last[..., None]
+    raw = np.where(used, weigh(away), 0.0)
+    total = raw.sum(axis=-1, keepdims=True)
+    total = np.where(total == 0, 1.0, total)
+    weight = raw / total
+    motions: tuple[Motion, ...] = ()
+    if steepness is not None:
+        slopes = [
+            np.where(used, steepness(away) * by, 0.0) for by in (-inverse, np.where(step[..., None] > 1, -away * inverse, 0.0))
+        ]
+        moved = [(slope - weight * slope.sum(axis=-1, keepdims=True)) / total for slope in slopes]
+        motions = tuple(Motion(slope, *by) for slope, by in zip(moved, _filter_moves(span), strict=True))
+    if mirrored.any():
+        turn = mirrored[:, None, None]
+        index, weight = (np.where(turn, part[:, ::-1], part) for part in (index, weight))
+        motions = tuple(Motion(np.where(turn, one.slope[:, ::-1], one.slope), one.by_low, one.by_high) for one in motions)
+    return _taps(index.astype(np.int64), weight, motions, outside, span)
+
+
+def _filter_moves(span: Span) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
+    """How the centres of a filter and its step follow the ends of the span."""
+    parts = span.size - 1 if span.align_corners and span.size > 1 else span.size
+    scale = (span.length - 1 if span.align_corners else span.length) / 2 / parts
+    by = np.broadcast_to(np.where(span.extent < 0, -scale, scale)[:, None], (len(span.low), span.size))
+    return moves(span), (-by, by)
+
+
+def _area(span: Span, outside: str, *, moving: bool) -> Taps:  # noqa: ARG001  its weights jump
+    """All pixels whose centres lie below the output pixel, equally: Pillow's BOX."""
+    return _filter(span, outside, 0.5, _box, None)
+
+
+def _wide_lanczos(span: Span, outside: str, *, moving: bool) -> Taps:
+    """A windowed sinc of three lobes as wide as the output pixels are far apart: Pillow's LANCZOS."""
+    return _filter(span, outside, LOBES, _lanczos, _lanczos_slope if moving else None)
+
+
+RESAMPLING: dict[str, Callable[..., Taps]] = {
+    "nearest": _nearest,
+    "bilinear": _bilinear,
+    "bicubic": _bicubic,
+    "area": _area,
+    "lanczos": _wide_lanczos,
+}
+WIDE = ("area", "lanczos")  # as many taps as the step from pixel to pixel asks for
+STILL = ("nearest", "area")  # no derivative by the box: it is 0 wherever there is one

@@ -1,0 +1,1 @@
+"""Integers and boxes: which patches there are and where; no pixels."""

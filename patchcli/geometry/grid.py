@@ -1,0 +1,256 @@
+"""The grid: the rule that places patches, from integers alone.
+
+Row and column axis are independent, so that a grid is the product of two of them and everything about it (number of
+patches, origins, cover) follows from two short lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.geometry.axis import Axis, Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class Block:
+    """Neighbouring patches of a grid: patch rows ``rows``, patch columns ``columns``; `first` is the index of the first."""
+
+    __slots__ = ("columns", "count", "first", "rows")
+
+    def __init__(self, rows: slice, columns: slice, first: int, count: int) -> None:
+        self.rows, self.columns, self.first, self.count = rows, columns, first, count
+
+
+def pair(name: str, value: int | Pair) -> Pair:
+    """``value`` as a pair (rows, columns) of ints; one number stands for both."""
+    both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in both):  # noqa: PLR2004
+        raise PatchcliError(f"{name} is {value!r}; allowed are a whole number or a pair (rows, columns)")
+    return int(both[0]), int(both[1])
+
+
+def _whole(name: str, value: int) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise PatchcliError(f"{name} is {value!r}; allowed is a whole number")
+    return int(value)
+
+
+_axis = lru_cache(8)(Axis)  # the images of a folder mostly have a grid in common
+SHORT = 1 << 16  # pixels of an axis that is kept
+
+
+@dataclass(frozen=True, init=False)
+class Grid:
+    """Where the patches of an image of shape ``(H, W)`` lie.
+
+    Args:
+        image: ``(H, W)`` of the image.
+        patch: ``(h, w)`` of a patch, or one number for both.
+        stride: ``(rows, columns)`` from one patch to the next, or one number; the patch itself if not given.
+        offset: ``(row, column)`` of the first patch, counted from the corner of the margin.
+        edge: what happens at the far sides: a key of `EDGES`. ``drop`` leaves uncovered what does not fill a patch,
+            ``shift`` moves one more patch back to the border, ``even`` spreads the patches, ``pad`` enlarges the image.
+        margin: pixels added on all four sides before the grid is laid.
+
+    Raises:
+        PatchcliError: a number out of range, or a patch that does not fit.
+
+    >>> grid = Grid((5, 7), 3, stride=2)
+    >>> grid.shape, grid.count
+    ((2, 3), 6)
+    >>> grid.origins()[:4].tolist()
+    [[0, 0], [0, 2], [0, 4], [2, 0]]
+    """
+
+    image: Pair
+    patch: Pair
+    stride: Pair
+    offset: Pair
+    edge: str
+    margin: int
+
+    def __init__(
+        self,
+        image: Pair,
+        patch: int | Pair,
+        stride: int | Pair | None = None,
+        *,
+        offset: int | Pair = (0, 0),
+        edge: str = "shift",
+        margin: int = 0,
+    ) -> None:
+        fields = {
+            "image": pair("image shape", image),
+            "patch": pair("patch", patch),
+            "stride": pair("stride", patch if stride is None else stride),
+            "offset": pair("offset", offset),
+            "edge": edge,
+            "margin": _whole("margin", margin),
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        self.rows, self.columns  # noqa: B018  an axis checks itself when it is made
+
+    def _axis(self, name: str, which: int) -> Axis:
+        sizes = (self.image[which], self.patch[which], self.stride[which], self.offset[which])
+        make = _axis if isinstance(self.edge, str) and sizes[0] <= SHORT else Axis
+        return make(name, *sizes, self.edge, self.margin)
+
+    @cached_property
+    def rows(self) -> Axis:
+        """The vertical axis."""
+        return self._axis("height", 0)
+
+    @cached_property
+    def columns(self) -> Axis:
+        """The horizontal axis."""
+        return self._axis("width", 1)
+
+    @property
+    def shape(self) -> Pair:
+        """``(ny, nx)``: patches along rows and columns."""
+        return self.rows.count, self.columns.count
+
+    @property
+    def count(self) -> int:
+        """``N = ny * nx``, the number of patches."""
+        return self.rows.count * self.columns.count
+
+    @property
+    def padded(self) -> Pair:
+        """``(H, W)`` of the image with margin and padding."""
+        return self.rows.padded, self.columns.padded
+
+    @property
+    def uncovered(self) -> int:
+        """Number of image pixels that no patch covers."""
+        rows, columns = (int(np.count_nonzero(axis.cover())) for axis in (self.rows, self.columns))
+        return self.image[0] * self.image[1] - rows * columns
+
+    def origins(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """Origins ``(row, column)`` of the patches ``first`` to ``last`` (excluded), int64 ``(n, 2)``, row-major.
+
+        They count in pixels of the source image, hence are negative inside a margin.
+        """
+        stop, nx = self.count if last is None else last, self.columns.count
+        if not 0 <= first <= stop <= self.count:
+            raise PatchcliError(f"patches {first} to {stop} were asked for; allowed are 0 to {self.count}")
+        rows = self.rows.starts[first // nx : -(-stop // nx)]
+        whole = np.empty((len(rows), nx, 2), np.int64)
+        whole[..., 0] = rows[:, None] - self.margin
+        whole[..., 1] = self.columns.starts - self.margin
+        return whole.reshape(-1, 2)[first % nx : first % nx + stop - first]
+
+    def starts_of(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the patches ``index`` ``(n,)`` start in the padded image, int64 ``(n, 2)``, row-major order of patches."""
+        row, column = np.divmod(index, self.columns.count)
+        return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1)
+
+    def scale_of(self, patch: Pair) -> Pair | None:
+        """``(over, under)``: how often larger patches of another size are, k or 1/k on both axes; None for any other ratio.
+
+        >>> Grid((8, 8), 4).scale_of((8, 8)), Grid((8, 8), 4).scale_of((2, 2)), Grid((8, 8), 4).scale_of((6, 6))
+        ((2, 1), (1, 2), None)
+        """
+        height, width = patch
+        if min(patch) < 1 or height * self.patch[1] != width * self.patch[0]:
+            return None
+        if height % self.patch[0] == 0:
+            return height // self.patch[0], 1
+        return None if self.patch[0] % height else (1, self.patch[0] // height)
+
+    def resized(self, patch: Pair, origins: NDArray[np.int64] | None = None) -> tuple[Grid, NDArray[np.int64] | None]:
+        """The same grid where patches, image and all else are larger or smaller by a whole factor, k or 1/k, on both axes.
+
+        Args:
+            patch: the new size of a patch.
+            origins: of the patches, int64 ``(N, 2)``, where they are not those of the grid, in order.
+
+        Returns:
+            The new grid, and new origins; None for all those of the new grid, in order.
+
+        Raises:
+            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels.
+        """
+        if patch == self.patch:
+            return self, origins
+        scale = self.scale_of(patch)
+        sizes = f"patches have width={patch[1]} height={patch[0]} where width={self.patch[1]} height={self.patch[0]} was recorded"
+        if scale is None:
+            raise PatchcliError(
+                f"{sizes}; allowed are that size, and one that is k or 1/k times as large on both axes, k a whole number"
+            )
+        over, under = scale
+        whole = [*self.image, self.margin, *self.offset]
+        numbers = np.concatenate([whole, self.rows.starts, self.columns.starts, () if origins is None else origins.ravel()])
+        if (numbers.astype(np.int64) % under).any():
+            raise PatchcliError(f"{sizes}; allowed is 1/{under} of it where image, margin and origins stay whole pixels")
+        height, width, margin, row, column = (number * over // under for number in whole)
+        dy, dx = (-(-stride * over // under) for stride in self.stride)
+        grid = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=self.edge, margin=margin)
+        if origins is not None:
+            return grid, origins * over // under
+        moved = [axis.starts * over // under for axis in (self.rows, self.columns)]
+        if np.array_equal(grid.rows.starts, moved[0]) and np.array_equal(grid.columns.starts, moved[1]):
+            return grid, None
+        pairs = np.stack(np.meshgrid(*moved, indexing="ij"), axis=-1).reshape(-1, 2)  # the edge rule would round otherwise
+        return grid, pairs - margin
+
+    def cover(self) -> NDArray[np.int64]:
+        """How many patches lie on each image pixel, int64 ``(H, W)``."""
+        return np.multiply.outer(self.rows.cover(), self.columns.cover())
+
+    def blocks(self, rows_at_once: int, columns_at_most: int) -> Iterator[Block]:
+        """Cut the grid, in order, into blocks of whole patch rows, or of parts of one where a row has too many patches."""
+        ny, nx = self.shape
+        if nx <= columns_at_most:
+            for i in range(0, ny, rows_at_once):
+                stop = min(i + rows_at_once, ny)
+                yield Block(slice(i, stop), slice(0, nx), i * nx, (stop - i) * nx)
+            return
+        for i in range(ny):
+            for j in range(0, nx, columns_at_most):
+                stop = min(j + columns_at_most, nx)
+                yield Block(slice(i, i + 1), slice(j, stop), i * nx + j, stop - j)
+
+
+class Part:
+    """Some patches of a grid: the ``first`` to ``last`` (excluded) of all of them, or of those in ``chosen``.
+
+    Args:
+        grid: the whole.
+        first: of the part.
+        last: of the part, excluded.
+        chosen: sorted indices into the grid, int64 ``(n,)``; None for all of it.
+    """
+
+    __slots__ = ("chosen", "first", "grid", "last")
+
+    def __init__(self, grid: Grid, first: int, last: int, chosen: NDArray[np.int64] | None = None) -> None:
+        self.grid, self.first, self.last, self.chosen = grid, first, last, chosen
+
+    @property
+    def count(self) -> int:
+        """Number of patches."""
+        return self.last - self.first
+
+    @property
+    def index(self) -> NDArray[np.int64] | None:
+        """Indices into the grid, int64 ``(count,)``; None where they are just ``first`` to ``last``."""
+        return None if self.chosen is None else self.chosen[self.first : self.last]
+
+    def origins(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """Origins ``(row, column)`` of the patches ``first`` to ``last`` (excluded) of the part, int64 ``(n, 2)``."""
+        index = self.index
+        if index is None:
+            return self.grid.origins(self.first + first, self.last if last is None else self.first + last)
+        return self.grid.starts_of(index[first:last]) - self.grid.margin

@@ -1,0 +1,1 @@
+"""Image files: their formats, decoded and encoded."""

@@ -1,0 +1,203 @@
+"""What image formats have in common: an image whose header was read, and what their libraries print.
+
+Image libraries are imported by the modules of their formats alone, when a file needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from patchcli.images.metadata import Metadata
+
+ORIENTATION = 274  # tag of TIFF and EXIF
+UNREADABLE = "a tag or a block that cannot be read"  # in place of an orientation
+EXIF_READER = "TiffImagePlugin"  # of Pillow, whose warnings are not of pixels
+HEARD = 1 << 16  # bytes of what libraries print that are kept
+# PNG chunks that no pixel depends on
+HARMLESS = tuple(
+    b"iCCP sRGB gAMA cHRM tEXt zTXt iTXt tIME pHYs bKGD sBIT hIST sPLT oFFs pCAL sCAL acTL fcTL fdAT mDCV cLLI cICP".split()
+)
+# What libpng says of them, of EXIF blocks, which are looked at here, and of how its caller reads interlaced images
+UNHEARD = re.compile(rf"(libpng|PNG) warning: (Interlace handling|known incorrect|({b'|'.join(HARMLESS).decode()}|eXIf)\b)")
+
+
+LIBRARY = re.compile(rb"(lib[a-z]+|PNG|TIFF\w*|JPEG\w*)( \w+)?: ")  # how lines of C libraries begin
+
+
+class Header(NamedTuple):
+    """What more a header tells of an image.
+
+    Attributes:
+        channels: 1 for gray.
+        dtype: of the pixels, in native byte order.
+        orientation: what the file says of it, which can be anything.
+        scratch: about how many bytes decoding holds at its peak, beside the image that comes out.
+    """
+
+    channels: int
+    dtype: np.dtype[Any]
+    orientation: object
+    scratch: int
+
+
+class Opened(NamedTuple):
+    """An image of which the header was read.
+
+    Attributes:
+        height, width: in pixels.
+        decode: gives its pixels ``(H, W[, C])``, and what the file says of its orientation.
+        header: what else the header tells.
+        pixel_bytes: bytes of a pixel, where they can be more than 8.
+        metadata: what its samples mean; None for what is usual for so many channels.
+    """
+
+    height: int
+    width: int
+    decode: Callable[[], tuple[NDArray[Any], object]]
+    header: Callable[[], Header]
+    pixel_bytes: int = 8
+    metadata: Metadata | None = None
+
+
+def check_single(page: int) -> None:
+    """Refuse another page than the first of a file that can have but one."""
+    if page:
+        raise PatchcliError(f"has no page {page}; it has 1, counted from 0")
+
+
+def has_jpeg_end(data: bytes, start: int = 0) -> bool:
+    """Whether the marker of the end of an image stands behind ``start`` (ITU-T T.81, B.1.1.3), which pixels cannot hold.
+
+    Decoders fill up what is missing where it does not.
+    """
+    return data.rfind(b"\xff\xd9") > start
+
+
+def exif_orientation(exif: bytes) -> object:
+    """What an EXIF block, which begins with the header of a TIFF file, says of the orientation; None where it says nothing."""
+    import PIL.Image
+
+    tiff = exif.removeprefix(b"Exif\0\0")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            block = PIL.Image.Exif()
+            block.load(b"Exif\0\0" + tiff)
+            said: object = block.get(ORIENTATION)
+    except Exception:  # noqa: BLE001  a damaged block raises anything
+        return UNREADABLE
+    if said is None and ORIENTATION in _tags(tiff):  # which Pillow leaves out if it has an unknown type, or lies elsewhere
+        return UNREADABLE
+    return said
+
+
+def _tags(tiff: bytes) -> set[int]:
+    """The numbers of all tags of the first directory, of those, too, that cannot be read."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    place = int.from_bytes(tiff[4:8], order)
+    count = int.from_bytes(tiff[place : place + 2], order)
+    return {int.from_bytes(tiff[at : at + 2], order) for at in range(place + 2, min(place + 2 + 12 * count, len(tiff)), 12)}
+
+
+def as_orientation(said: object) -> int | None:
+    r"""What a file says of its orientation as a number from 1 to 8; None where that cannot be understood.
+
+    Tags have been seen of every type: a number, text, bytes, several of these, of which the first counts.
+
+    >>> as_orientation(6), as_orientation(b"6"), as_orientation("6\0"), as_orientation((6,)), as_orientation(b"x")
+    (6, 6, 6, 6, None)
+    """
+    if isinstance(said, (tuple, list)) and said:
+        return as_orientation(said[0])
+    if isinstance(said, bytes):
+        return said[0] if len(said) == 1 and said[0] in range(1, 9) else as_orientation(said.decode("latin-1"))
+    try:
+        number = float(said.strip(" \0") if isinstance(said, str) else said)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return int(number) if number in range(1, 9) else None
+
+
+class _Ear:
+    """Standard error of this process while C libraries may print there; shared by threads that decode at the same time."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.Lock(), 0
+        self._kept = self._reader = -1
+
+    def open(self) -> None:
+        """Send what is printed into a pipe; what it cannot hold is lost. Without descriptors left, nothing is done."""
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            with contextlib.suppress(OSError):
+                self._kept = os.dup(2)
+                self._reader, writer = os.pipe()
+                for end in (self._reader, writer):
+                    os.set_blocking(end, False)
+                os.dup2(writer, 2)
+                os.close(writer)
+
+    def close(self) -> bytes:
+        """Give standard error back; what was printed."""
+        with self._lock:
+            heard = b""
+            if self._reader >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    heard = os.read(self._reader, HEARD)
+            self._depth -= 1
+            if not self._depth:
+                if self._reader >= 0:
+                    os.dup2(self._kept, 2)
+                for number in (self._kept, self._reader):
+                    if number >= 0:
+                        os.close(number)
+                self._kept = self._reader = -1
+            return heard
+
+
+_EAR = _Ear()
+
+
+@contextlib.contextmanager
+def overheard(said: list[str]) -> Iterator[None]:
+    """Keep what image libraries print or warn of from standard error, in this or any process; what matters goes to ``said``."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _EAR.open()
+        try:
+            yield
+        finally:
+            lines = _own(_EAR.close()).decode("utf-8", "backslashreplace").splitlines()
+            lines += [str(one.message) for one in caught if one.category is UserWarning and EXIF_READER not in one.filename]
+            said += dict.fromkeys(line.strip() for line in lines if line.strip() and not UNHEARD.match(line))
+
+
+def _own(heard: bytes) -> bytes:
+    """What libraries printed: in a thread beside others, as on a cluster, only lines that begin as theirs do; others go on."""
+    if threading.current_thread() is threading.main_thread():
+        return heard
+    lines = heard.splitlines(keepends=True)
+    with contextlib.suppress(OSError):
+        os.write(2, b"".join(line for line in lines if not LIBRARY.match(line)))
+    return b"".join(line for line in lines if LIBRARY.match(line))
+
+
+def sized(file: BinaryIO) -> int:
+    """How many bytes a file has."""
+    return file.seek(0, 2)

@@ -1,0 +1,111 @@
+"""JPEG: the usual kind through Pillow; 12-bit and lossless ones, and JPEG-LS, through imagecodecs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.images.codec import Header, Opened, check_single, exif_orientation, has_jpeg_end, sized
+from patchcli.images.pillow import open_pillow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Markers of ITU-T T.81, B.1.1.3, and T.87: how an image is coded
+FRAMES = {
+    0xC0: "baseline",
+    0xC1: "extended sequential",
+    0xC2: "progressive",
+    0xC3: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xC9: "arithmetic-coded",
+    0xCA: "arithmetic-coded",
+    0xCB: "arithmetic-coded lossless",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "hierarchical",
+    0xF7: "LS",
+}
+USUAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
+LOSSLESS, LS = 0xC3, 0xF7
+ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
+APP1, SCAN, END = 0xE1, 0xDA, 0xD9
+
+
+class Frame(NamedTuple):
+    """What the markers before the pixels say of an image; ``kind`` is a key of `FRAMES`, which stands at ``place``."""
+
+    kind: int
+    bits: int
+    height: int
+    width: int
+    channels: int
+    exif: bytes | None
+    place: int
+
+
+def open_jpeg(file: BinaryIO, page: int) -> Opened:
+    """Read the header of a JPEG image."""
+    frame = frame_of(file)
+    if frame is None or (frame.kind in USUAL and frame.bits == 8):  # noqa: PLR2004
+        file.seek(0)
+        return open_pillow(file, page)
+    check_single(page)
+    channels = f"{frame.channels} channel{'s' * (frame.channels > 1)}"
+    name = f"JPEG image of the kind {FRAMES[frame.kind]} with {frame.bits} bits and {channels}"
+    if frame.kind not in (*USUAL, LOSSLESS, LS) or frame.channels not in (1, 3) or frame.bits not in range(2, 17):
+        raise PatchcliError(f"is a {name}; allowed are baseline, progressive, 12-bit, lossless and LS, gray or RGB: convert it")
+
+    def decode() -> tuple[NDArray[Any], object]:
+        import imagecodecs
+
+        file.seek(0)
+        decoder = imagecodecs.jpegls_decode if frame.kind == LS else imagecodecs.jpeg8_decode
+        data = file.read()
+        if not has_jpeg_end(data, frame.place):
+            raise PatchcliError(f"is a {name} that is truncated: its end is missing")
+        try:
+            pixels = np.asarray(decoder(data))
+        except Exception as error:  # noqa: BLE001  of which it has one for each library
+            raise PatchcliError(f"is a {name} that cannot be decoded: {error}") from None
+        return pixels, orientation()
+
+    def orientation() -> object:
+        said = None if frame.exif is None else exif_orientation(frame.exif)
+        return 1 if said is None else said
+
+    def header() -> Header:
+        dtype = np.dtype(np.uint8 if frame.bits <= 8 else np.uint16)  # noqa: PLR2004
+        return Header(frame.channels, dtype, orientation(), sized(file))
+
+    return Opened(frame.height, frame.width, decode, header)
+
+
+def frame_of(file: BinaryIO) -> Frame | None:
+    """The frame of an image, and its EXIF block; None where no frame is found."""
+    file.seek(2)
+    exif = None
+    while file.read(1) == b"\xff":
+        while (marker := file.read(1)) == b"\xff":
+            pass
+        kind = marker[0] if marker else END
+        if kind in ALONE:
+            continue
+        if kind in (SCAN, END):
+            return None
+        size = int.from_bytes(file.read(2)) - 2
+        if kind in FRAMES:
+            head = file.read(6)
+            if len(head) < 6:  # noqa: PLR2004
+                return None
+            return Frame(kind, head[0], int.from_bytes(head[1:3]), int.from_bytes(head[3:5]), head[5], exif, file.tell())
+        body = file.read(max(size, 0)) if kind == APP1 and exif is None else b""
+        if body.startswith(b"Exif\0\0"):
+            exif = body
+        elif not body:
+            file.seek(max(size, 0), 1)
+    return None

@@ -1,0 +1,95 @@
+"""PNG through libpng: exact at every depth, where Pillow halves 16-bit colour; bool for one bit, as Pillow has it."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.images import comments
+from patchcli.images.codec import HARMLESS, Header, Opened, check_single, exif_orientation, sized
+from patchcli.images.pillow import by_pillow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from patchcli.images.metadata import Metadata
+
+DEPTH, COLOUR = 24, 25  # bytes of a file that hold them
+CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
+CHUNK = 12  # bytes of a chunk without data
+CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
+
+
+def open_png(file: BinaryIO, page: int) -> Opened:
+    """Read the header of a PNG image."""
+    check_single(page)
+    head = file.read(COLOUR + 1)
+    width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    one_bit = head[DEPTH:] == b"\1\0"
+
+    def decode() -> tuple[NDArray[Any], object]:
+        import imagecodecs
+
+        file.seek(0)
+        data = file.read()
+        _, orientation = _beside_pixels(io.BytesIO(data))
+        pixels = np.asarray(imagecodecs.png_decode(data))
+        return pixels > 0 if one_bit and pixels.ndim == 2 else pixels, orientation  # noqa: PLR2004
+
+    def header() -> Header:
+        clear, orientation = _beside_pixels(file)
+        channels = CHANNELS[head[COLOUR]]
+        channels += clear and channels % 2
+        bits = one_bit and channels == 1
+        dtype = np.dtype(bool if bits else np.uint16 if head[DEPTH] == 16 else np.uint8)  # noqa: PLR2004
+        return Header(channels, dtype, orientation, sized(file) + height * width * bits)
+
+    return Opened(height, width, decode, header)
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and size of the chunks of a PNG file, none of them read."""
+    place, end = 8, sized(file)
+    while place + CHUNK <= end:
+        file.seek(place)
+        head = file.read(8)
+        size = int.from_bytes(head[:4])
+        yield head[4:], place + 8, size
+        place += size + CHUNK
+
+
+def _beside_pixels(file: BinaryIO) -> tuple[bool, object]:
+    """Whether one colour is clear (tRNS), and the orientation (eXIf, 1 where there is none): https://www.w3.org/TR/png-3/.
+
+    libpng leaves out what has a wrong checksum, and goes on. A chunk that pixels depend on, or one that is not known and may
+    have been one, is damage.
+    """
+    clear = False
+    orientation: object = 1
+    for kind, place, size in _chunks(file):
+        if kind in CRITICAL or kind in HARMLESS:
+            continue
+        file.seek(place - 4)
+        body, crc = file.read(4 + size), file.read(4)
+        if zlib.crc32(body).to_bytes(4) != crc:
+            raise PatchcliError(f"is damaged: its chunk {kind!r} has a wrong checksum")
+        clear = clear or kind == b"tRNS"
+        if kind == b"eXIf":
+            said = exif_orientation(body[4:])
+            orientation = 1 if said is None else said
+    return clear, orientation
+
+
+def write_png(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
+    """Write a PNG image."""
+    import imagecodecs
+
+    one_bit = image.dtype.kind == "b"
+    data = by_pillow(image, "png") if one_bit else bytes(imagecodecs.png_encode(image, level=6))
+    file.write(comments.into_png(data, note) if note else data)

@@ -1,0 +1,1 @@
+"""Kernels on patches: arrays in, arrays out."""

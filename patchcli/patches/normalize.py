@@ -1,0 +1,195 @@
+"""From sums to an image: divided, rounded into a dtype, uncovered pixels filled."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from patchcli.arrays import convert, exact_scalar, limits
+from patchcli.errors import PatchcliError
+from patchcli.patches.extract import BLOCK_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from patchcli.geometry.cover import Cover
+    from patchcli.geometry.grid import Grid
+
+UNIT_LIKE = -1.5, 1.5  # values between that are not whole look like fractions of a full range
+HALF = 32  # 64-bit integers are added as two halves of this many bits
+
+
+class Wanted(NamedTuple):
+    """The image that is asked for.
+
+    Attributes:
+        dtype: of the image; integers are rounded to nearest, ties to even, and saturated.
+        fill: value for pixels that no patch covers; without it they are an error.
+        trim: cut the image to the smallest box that holds all covered pixels.
+        allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
+        unit: floats from 0 to 1 stand for the full range of an integer image.
+    """
+
+    dtype: np.dtype[Any]
+    fill: float | None = None
+    trim: bool = False
+    allow_nonfinite: bool = False
+    unit: bool = False
+
+
+class Divider:
+    """Makes the image line by line from sums that are complete.
+
+    Args:
+        grid: where the patches lie; sums come in lines of its padded image.
+        cover: of the image.
+        divisor: of the sums, as whole numbers or weights; None for nothing: they are sums, or values of patches.
+        dtype: of the patches.
+        channels: ``()`` or ``(C,)``.
+        wanted: the image asked for.
+
+    Raises:
+        PatchcliError: pixels without cover that are to have no value, or a value that the dtype cannot hold.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        cover: Cover,
+        divisor: Cover | None,
+        dtype: np.dtype[Any],
+        channels: tuple[int, ...],
+        wanted: Wanted,
+    ) -> None:
+        self._dtype, self._channels, self._wanted = dtype, channels, wanted
+        if wanted.unit and (dtype.kind != "f" or wanted.dtype.kind == "f"):
+            raise PatchcliError(
+                f"patches are {dtype} and the image {wanted.dtype}; --unit-range is for floats that become integers"
+            )
+        self._filling = exact_scalar(0 if wanted.fill is None else wanted.fill, wanted.dtype)
+        height, width = grid.image
+        rows, columns = cover.box() if wanted.trim else (slice(0, height), slice(0, width))
+        self.cover = cover.crop(rows, columns)
+        self.divisor = None if divisor is None else divisor.crop(rows, columns)
+        self._uncovered = self.cover.uncovered
+        if self._uncovered and wanted.fill is None:
+            raise PatchcliError(
+                f"{self._uncovered} of {self.cover.size} pixels are covered by no patch; give them a value with --fill"
+                + ("" if wanted.trim else " or cut the border off with --trim")
+            )
+        self._first = grid.margin + rows.start
+        self._columns = slice(grid.margin + columns.start, grid.margin + columns.stop)
+        most = 1 if divisor is None else divisor.most
+        self._limit = math.inf if dtype.kind == "f" else max(map(abs, limits(dtype))) * most
+        self._image = np.empty((*self.cover.shape, *channels), wanted.dtype)
+        self.saturated = self._nonfinite = 0
+        self._low, self._high, self._whole = math.inf, -math.inf, True
+
+    def take(self, sums: list[NDArray[Any]], line: int) -> None:
+        """Divide complete sums ``(n, W'[, C])``, or high and low half sums, of padded lines ``line`` to ``line + n``."""
+        start, stop = max(line, self._first), min(line + len(sums[0]), self._first + len(self._image))
+        step = max(1, BLOCK_BYTES // sums[0][0].nbytes)
+        for top in range(start, stop, step):
+            inner = slice(top - line, min(top + step, stop) - line)
+            these = slice(top - self._first, min(top + step, stop) - self._first)
+            self._divide([part[inner, self._columns] for part in sums], these)
+
+    def finish(self) -> NDArray[Any]:
+        """The image, once all lines were taken.
+
+        Raises:
+            PatchcliError: values that are not finite.
+        """
+        target = self._wanted.dtype
+        if self._nonfinite and (not self._wanted.allow_nonfinite or target.kind != "f"):
+            raise PatchcliError(
+                f"{self._nonfinite} values of the image would be NaN or infinite; allowed are patches of finite values"
+                + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
+            )
+        if self._uncovered:
+            self._image[self.cover.dense() == 0] = self._filling
+        return self._image
+
+    @property
+    def unit_like(self) -> tuple[float, float] | None:
+        """Smallest and largest value, where floats of about -1 to 1, as networks give them, became integers as they were."""
+        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1]
+        return (self._low, self._high) if near and not self._whole and not self._wanted.unit else None
+
+    def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
+        """Divide some lines into the image; count the values that were saturated or are not finite."""
+        out = self._image[these]
+        values = self._joined(sums) if self.divisor is None else self._mean(sums, these, self.divisor)
+        if self._dtype.kind == "f":
+            if self._uncovered:
+                values[self.cover.lines(these) == 0] = 0
+            lost = ~np.isfinite(values)
+            self._nonfinite += int(np.count_nonzero(lost))
+            if out.dtype.kind != "f":
+                values[lost] = 0  # counted; finish() refuses
+                self._notice(values)
+                if self._wanted.unit:
+                    values = values * float(limits(out.dtype)[1])
+        if out.dtype == self._dtype and self.divisor is not None:
+            np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
+        else:
+            self.saturated += convert(values, out)
+
+    def _notice(self, values: NDArray[Any]) -> None:
+        """Remember how floats that become integers look."""
+        if values.size:
+            self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
+            self._whole = self._whole and bool((values == np.rint(values)).all())
+
+    def _joined(self, sums: list[NDArray[Any]]) -> NDArray[Any]:
+        """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted."""
+        if len(sums) == 1:
+            return sums[0]
+        wide = np.dtype(f"{self._dtype.kind}8")
+        low, high = limits(wide)
+        lower = sums[1].astype(wide)
+        upper = sums[0].astype(wide) + (lower >> HALF)
+        below, above = upper < low >> HALF, upper > high >> HALF
+        total: NDArray[Any] = (upper << HALF) + (lower & (2**HALF - 1))
+        total[below], total[above] = low, high
+        self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+        return total
+
+    def _mean(self, sums: list[NDArray[Any]], these: slice, divisor: Cover) -> NDArray[Any]:
+        """Mean in a dtype from which the wanted one follows by one rounding: whole numbers of integers for integers, or float64.
+
+        Whole numbers are rounded to nearest, ties to even. If |sum| < 2**m for a float of m mantissa bits, the float quotient
+        rounds as the true one does: half-way points that don't equal it are at least 1 / (2 divisor) away, which is more than
+        the quotient's error.
+        """
+        whole = self._dtype.kind != "f" and self._wanted.dtype.kind != "f"
+        exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
+        # Weights that are not whole, and so sums that are not, need all of float64.
+        weighted = sums[0].dtype.kind == "f"
+        floating = exact[0] if whole and exact and not weighted else np.float64
+        counts = divisor.divisors(these, floating)
+        counts = counts.reshape(*counts.shape, *([1] * len(self._channels)))
+        if whole and not exact and not weighted:
+            return _rounded_mean(sums, counts, self._dtype)
+        total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
+        mean: NDArray[Any] = total.astype(floating)
+        mean /= counts
+        if whole:
+            np.rint(mean, out=mean)
+        return mean
+
+
+def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Exact integer mean, ties to even, of sums or of high and low half sums, in a 64-bit integer dtype like ``dtype``."""
+    wide = np.dtype(f"{dtype.kind}8")
+    divisor = counts.astype(wide)
+    quotient, rest = np.divmod(sums[0].astype(wide), divisor)
+    if len(sums) > 1:
+        # rest < count < 2**31 and low half sum < count * 2**32: the sum of both stays below 2**63
+        low, rest = np.divmod((rest << HALF) + sums[1].astype(wide), divisor)
+        quotient = (quotient << HALF) + low
+    up = (2 * rest > divisor) | ((2 * rest == divisor) & (quotient % 2 == 1))
+    quotient += up.astype(wide)
+    return quotient

@@ -1,0 +1,1 @@
+"""Patches at rest: the stack file."""

@@ -1,0 +1,337 @@
+"""Outputs that appear under their names when they are whole, several of them together."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+
+from patchcli.errors import OutputError, PatchcliError
+from patchcli.storage import atomic
+from patchcli.storage.files import STREAM, is_special, name_of, reason
+from patchcli.storage.paths import full, is_remote, within, world
+from patchcli.threads import usable_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+# what is wrong with a name, or too large, is wrong for its input alone
+OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
+MOST_OPEN, PART = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
+COMPARED = 1 << 20  # bytes of two files that are compared at once
+
+
+class Group(Protocol):
+    """Takes outputs that are written, to give several of them their names together."""
+
+    def add(self, outputs: Outputs) -> None:
+        """Take the outputs of one piece of work; they are published, or discarded, later."""
+
+
+_GROUP: ContextVar[Group | None] = ContextVar("patchcli_group", default=None)
+
+
+@contextlib.contextmanager
+def given_to(group: Group) -> Iterator[None]:
+    """Outputs whose blocks end in this one are given to ``group`` instead of being published at once."""
+    token = _GROUP.set(group)
+    try:
+        yield
+    finally:
+        _GROUP.reset(token)
+
+
+def publish(several: Sequence[Outputs]) -> list[Exception | None]:
+    """Give the outputs of several pieces of work their names, those of each together or not at all; what went wrong with each.
+
+    The data of all are on disk before the first of them has its name. Behind one that cannot be written no other gets its own.
+    """
+    errors: list[Exception | None] = [None] * len(several)
+    stopped: Exception | None = None
+    try:
+        for place, one in enumerate(several):
+            errors[place] = _error_of(one.check)
+        ready = [one for one, error in zip(several, errors, strict=True) if error is None]
+        stopped = _error_of(lambda: _flush_all(ready))
+        for place, one in enumerate(several):
+            if errors[place] is None:
+                errors[place] = stopped or _error_of(one.put_in_place)
+                if isinstance(errors[place], OutputError):
+                    stopped = errors[place]
+    finally:
+        for one in several:
+            one.discard()
+    return errors
+
+
+def most_open() -> int:
+    """How many files may wait to be flushed: each stays open, and by that locked against those who tidy up."""
+    return min(MOST_OPEN, max(1, usable_descriptors() // PART))
+
+
+def _error_of(step: Callable[[], None]) -> Exception | None:
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001  handed on to whoever waits for it
+        return error
+    return None
+
+
+def _flush_all(several: Sequence[Outputs]) -> None:
+    """Bring to disk what is written; a failure is told of the first that has anything on its way there."""
+    given = next((one.given for one in several if one.numbers), "")
+    with _named(given):
+        atomic.flush([number for one in several for number in one.numbers])
+
+
+class Outputs:
+    """Outputs of one piece of work: all of them appear under their names when the block ends without an exception, or none.
+
+    Remote ones are sent before local ones get their names. Where one fails, those sent are deleted again; only what they
+    replaced does not come back.
+
+    Args:
+        overwrite: replace files that exist.
+
+    Attributes:
+        numbers: descriptors of those that are yet to be flushed to disk.
+        nbytes: their size.
+        made: whether any of them is new, once they are published: what exists with the same content is left as it is.
+    """
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
+        self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
+        self._remote: list[tuple[str, str, str]] = []  # likewise
+        self._world = world()  # published later, perhaps, in another thread
+        if _GROUP.get() is None:
+            real_folder.cache_clear()  # links may lead elsewhere by now
+        self.numbers: list[int] = []
+        self.nbytes = 0
+        self.made = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self.discard()
+        elif (group := _GROUP.get()) is not None and (self._whole or self._remote):
+            group.add(self)
+        elif (failed := publish([self])[0]) is not None:
+            raise failed
+
+    @property
+    def given(self) -> str:
+        """The name of the first of them, as it was given."""
+        return next((given for _, _, given in [*self._whole, *self._remote]), "")
+
+    def discard(self) -> None:
+        """Remove those that have no name yet."""
+        for temporary, _, _ in [*self._whole, *self._remote]:
+            atomic.remove_temporary(temporary)
+        self._whole.clear()
+        self._remote.clear()
+        for number in self.numbers:
+            with contextlib.suppress(OSError):  # what was written is on disk, or its flush has failed
+                os.close(number)
+        self.numbers.clear()
+
+    def check(self) -> None:
+        """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then."""
+        if self._overwrite:
+            return
+        self._whole = [one for one in self._whole if not self._is_there(*one)]  # a store does that for remote ones itself
+
+    def _is_there(self, temporary: str, path: str, given: str) -> bool:
+        """Whether an output exists already as it was made here; if it exists otherwise, all are refused."""
+        with _named(given):
+            if not os.path.lexists(path):
+                return False
+            if not _alike(temporary, path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        atomic.remove_temporary(temporary)
+        return True
+
+    @contextlib.contextmanager
+    def _sent(self) -> Iterator[None]:
+        """Send the remote outputs; they stay if the block ends well too."""
+        if not self._remote:
+            yield
+            return
+        from patchcli.storage import remote
+
+        sent = []
+        try:
+            for temporary, path, given in self._remote:
+                with _named(given):
+                    if remote.send(temporary, path, overwrite=self._overwrite):
+                        sent.append(path)
+            yield
+        except BaseException:
+            for path in sent if not self._overwrite else ():
+                remote.remove(path)
+            raise
+
+    def put_in_place(self) -> None:
+        """Send the remote ones, and give the local ones, which are on disk, their names."""
+        with within(self._world), self._sent(), atomic.undisturbed():
+            folders = set()
+            while self._whole:
+                temporary, path, given = self._whole[-1]
+                with _named(given):
+                    try:
+                        atomic.put_in_place(temporary, path, overwrite=self._overwrite)
+                    except FileExistsError:  # since it was looked for
+                        if not _alike(temporary, path):
+                            raise
+                        atomic.remove_temporary(temporary)
+                    else:
+                        folders.add(os.path.dirname(path))
+                atomic.UNFINISHED.discard(temporary)
+                self._whole.pop()
+            self.made = bool(folders or self._remote)
+            for folder in folders:
+                atomic.flush_folder(folder)
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        """Open an output for writing.
+
+        A regular file is written beside its place, flushed to disk, and renamed at the end; its folder is made if missing.
+        A remote one is written to a temporary file, and sent at the end. Standard output (``-``), devices and FIFOs are
+        written to directly.
+
+        Raises:
+            OutputError: the disk is full, or the place is not writable.
+            PatchcliError: the output exists by the end of the block and may not be overwritten.
+            BrokenPipeError: the reader of a pipe went away.
+        """
+        with _named(path):
+            if is_special(path):
+                with _special(path if path == STREAM else full(path)) as file:
+                    yield file
+                return
+            if is_remote(path):
+                with atomic.apart() as (file, temporary):
+                    yield file
+                self._remote.append((temporary, path, path))
+                return
+            place = _place(full(path))
+            with atomic.beside(place) as (file, temporary):
+                yield file
+                file.flush()
+                self._flush(file)
+            self._whole.append((temporary, place, path))
+
+    def _flush(self, file: BinaryIO) -> None:
+        """Have a file brought to disk before it is published; at once, where files that are open are many or may be few."""
+        self.nbytes += file.tell()
+        if len(self.numbers) < most_open():
+            with contextlib.suppress(OSError):
+                self.numbers.append(os.dup(file.fileno()))
+                return
+        os.fsync(file.fileno())
+
+
+def _place(path: str) -> str:
+    """Where an output lies, symbolic links followed: those of its folder once for all that are made together."""
+    folder, name = os.path.split(path)
+    place = os.path.join(real_folder(folder), name)
+    return os.path.realpath(place) if os.path.islink(place) else place
+
+
+real_folder = functools.lru_cache(64)(os.path.realpath)
+
+
+def _alike(temporary: str, path: str) -> bool:
+    """Whether something that exists is a file of the same content."""
+    try:
+        with open(temporary, "rb") as one, open(path, "rb", opener=_without_waiting) as other:
+            status = os.fstat(other.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(one.fileno()).st_size:
+                return False
+            while data := one.read(COMPARED):
+                if other.read(COMPARED) != data:
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, and a FIFO in its place without waiting for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextlib.contextmanager
+def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a single output for writing; see `Outputs`."""
+    with Outputs(overwrite=overwrite) as outputs, outputs.create(path) as file:
+        yield file
+
+
+def remove(path: str) -> None:
+    """Delete an output of before; that it is gone already is no fault."""
+    if is_remote(path):
+        from patchcli.storage import remote
+
+        remote.remove(path)
+        return
+    with contextlib.suppress(FileNotFoundError), _named(path):
+        os.unlink(full(path))
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """What the system raises while an output is made, as one sentence that names it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FileExistsError:  # it is in the way of this one, not of those that come after it
+        raise PatchcliError(
+            f"{name_of(path)}: cannot be written: it exists by now, made otherwise by another run or program"
+        ) from None
+    except OSError as error:
+        said = f"{name_of(path)}: cannot be written: {reason(error)}"
+        if error.errno in OF_ONE and path != STREAM:
+            raise PatchcliError(said) from None
+        raise OutputError(said) from None
+
+
+def check_name(path: str) -> None:
+    """Refuse the name of an output that is too long for its folder, as writing it would."""
+    if path == STREAM:
+        return
+    if is_remote(path):
+        from patchcli.storage import remote
+
+        with _named(path):
+            remote.check_name(path)
+        return
+    folder, name = os.path.split(full(path))
+    while folder and not os.path.isdir(folder):  # which is yet to be made
+        folder = os.path.dirname(folder)
+    with _named(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(os.path.join(folder, name))
+
+
+@contextlib.contextmanager
+def _special(path: str) -> Iterator[BinaryIO]:
+    if path != STREAM:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with open(path, "wb") as special:
+            yield special
+        return
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()

@@ -1,0 +1,1 @@
+"""What tests share: inputs, references, servers, shells, machines that lack something."""

@@ -1,0 +1,45 @@
+"""Merging by loops over pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchcli.patches.merge_ranked import RANKED
+from patchcli.patches.reducers import STREAMED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RULES = (*STREAMED, *RANKED)
+REDUCE: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "median": np.median}
+
+
+def reference(
+    patches: NDArray[Any], origins: NDArray[np.int64], shape: tuple[int, int], reduce: str, weights: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """One pixel after the other, in float64; 0 where there is no patch."""
+    image = np.zeros((*shape, *patches.shape[3:]))
+    for place in np.ndindex(*shape):
+        found = covering(patches, origins, place)
+        if not found:
+            continue
+        values = np.array([value for value, _ in found], np.float64)
+        if weights is not None:
+            own = np.array([weights[inside] for _, inside in found])
+            image[place] = np.tensordot(own, values, 1) / own.sum()
+        else:
+            image[place] = values[0] if reduce == "first" else values[-1] if reduce == "last" else REDUCE[reduce](values, axis=0)
+    return image
+
+
+def covering(patches: NDArray[Any], origins: NDArray[np.int64], place: tuple[int, ...]) -> list[tuple[Any, tuple[int, int]]]:
+    """All values on a pixel with where they lie in their patches, in row-major order of origins."""
+    found = []
+    for number in sorted(range(len(patches)), key=lambda number: (*origins[number].tolist(), number)):
+        row, column = (np.array(place) - origins[number]).tolist()
+        if 0 <= row < patches.shape[1] and 0 <= column < patches.shape[2]:
+            found.append((patches[number, row, column], (row, column)))
+    return found

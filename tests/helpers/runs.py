@@ -1,0 +1,68 @@
+"""Real processes, sample images, small inputs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchcli.images import imagefile
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def mixed(folder: Path) -> list[str]:
+    """Good inputs of several sizes among bad ones."""
+    folder.mkdir()
+    for number in range(30):
+        path = folder / f"{number:02}.png"
+        if number % 7 == 3:
+            path.write_bytes(path.name.encode())
+        else:
+            write_image(path, gray(10 + 7 * (number % 5), 40, seed=number))
+    return sorted(str(path) for path in folder.iterdir())
+
+
+SAMPLES = Path(__file__).parent.parent.parent / "sample_images"
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        return imagefile.read(file)[0]
+
+
+def write_image(path: Path, image: NDArray[Any]) -> Path:
+    with path.open("wb") as file:
+        imagefile.write(file, image, imagefile.format_of(path.name))
+    return path
+
+
+def gray(height: int = 20, width: int = 30, dtype: str = "u1", seed: int = 0) -> NDArray[Any]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(dtype)
+
+
+@contextmanager
+def untouched(folder: Path) -> Iterator[None]:
+    """What is done inside makes, changes and removes nothing in a folder."""
+
+    def held() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+    before = held()
+    yield
+    assert held() == before
+
+
+def refused(ran: subprocess.CompletedProcess[bytes], sentence: str, code: int = 2) -> None:
+    """A call ended in one line that says so."""
+    assert ran.returncode == code
+    assert ran.stderr.count(b"\n") == 1
+    assert sentence in ran.stderr.decode()

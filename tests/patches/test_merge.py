@@ -1,0 +1,234 @@
+"""Merging against averages taken pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from patchcli.errors import PatchcliError
+from patchcli.geometry.axis import EDGES, Pair
+from patchcli.geometry.cover import cover_of
+from patchcli.geometry.grid import Grid
+from patchcli.patches import merge_streaming
+from patchcli.patches.extract import blocks, extract
+from patchcli.patches.merge import merge
+from patchcli.patches.merge_streaming import GridFold, Merged
+from patchcli.patches.normalize import Wanted
+from tests.helpers import references
+from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
+
+COVERING = tuple(edge for edge in EDGES if edge != "drop")
+
+
+def folded(grid: Grid, patches: NDArray[Any], wanted: Wanted, threads: int = 1, size: int = 1 << 18) -> Merged:
+    fold = GridFold(grid, patches.dtype, patches.shape[3:], wanted)
+    parts = blocks(grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
+    given = ((block, patches[block.first : block.first + block.count]) for block in parts)
+    assert sum(block.count for block in fold.add_rows(given, threads)) == len(patches)
+    return fold.finish()
+
+
+@given(st.data(), grids(), pad_modes)
+def test_round_trip_is_exact(data: st.DataObject, grid: Grid, mode: str) -> None:
+    image = data.draw(images_for(grid, (*INTEGERS, "f2", "f4", ">f4")))
+    patches, origins = extract(image, grid, pad_mode=mode)
+    covered = grid.cover().reshape(*grid.image, *[1] * (image.ndim - 2)) > 0
+    expected = np.where(covered, image, np.ones((), image.dtype))
+    order = data.draw(st.permutations(range(len(patches))))
+    for merged in (
+        merge(patches, grid, fill=1),
+        merge(patches, grid, origins=origins, fill=1),
+        merge(patches[order], grid, origins=origins[order], fill=1),
+    ):
+        assert merged.dtype == image.dtype
+        assert np.array_equal(merged, expected)
+
+
+@given(st.data(), grids(largest=8))
+def test_processed_patches_are_averaged(data: st.DataObject, grid: Grid) -> None:
+    image = data.draw(images_for(grid, (*INTEGERS, *FLOATS)))
+    patches = extract(image, grid)[0]
+    rng = np.random.default_rng(1)
+    patches = rng.permutation(patches.ravel()).reshape(patches.shape)
+    expected = references.mean(patches, grid.origins(), grid.image, 1)
+    got = merge(patches, grid, fill=1)
+    shuffled = rng.permutation(len(patches))
+    other = merge(patches[shuffled], grid, origins=grid.origins()[shuffled], fill=1)
+    if image.dtype.kind == "f":
+        scale = float(np.abs(patches.astype(float)).max())
+        tolerance = scale * (1e-3 if image.dtype.itemsize == 2 else 1e-6 if image.dtype.itemsize == 4 else 1e-13)
+        assert np.allclose(got, expected, rtol=0, atol=tolerance)
+        assert np.allclose(other, expected, rtol=0, atol=tolerance)
+    else:
+        assert np.array_equal(got, expected)
+        assert np.array_equal(other, expected)
+
+
+@given(st.data(), grids())
+def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    room = np.subtract(grid.padded, grid.patch) + 1
+    count = data.draw(st.integers(1, 9))
+    origins = rng.integers(0, room, (count, 2)) - grid.margin
+    patches = rng.integers(0, 256, (count, *grid.patch), np.uint8)
+    got = merge(patches, grid, origins=origins, fill=7)
+    assert np.array_equal(got, references.mean(patches, origins, grid.image, 7))
+    assert np.array_equal(cover_of(grid, origins).dense(), references.cover(origins, grid.patch, grid.image))
+
+
+@given(grids(), st.integers(1, 3000), st.sampled_from(INTEGERS))
+def test_block_size_changes_no_integer(grid: Grid, size: int, dtype: str) -> None:
+    patches = np.random.default_rng(5).integers(0, 2, (grid.count, *grid.patch, 2)).astype(dtype)
+    got = folded(grid, patches, Wanted(patches.dtype, fill=0), 1, size)
+    assert got.image.tobytes() == merge(patches, grid, fill=0).tobytes()
+
+
+@given(grids(), st.integers(1, 3000), st.integers(2, 3), st.sampled_from(FLOATS[:3]))
+def test_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) -> None:
+    patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
+    one, many = (folded(grid, patches, Wanted(patches.dtype, fill=0), count, size) for count in (1, threads))
+    assert one.image.tobytes() == many.image.tobytes()
+
+
+DEEP = [
+    ((30, 41), 8, 1),
+    ((40, 23), (13, 5), 1),
+    ((44, 31), (20, 7), (3, 2)),
+    ((90, 50), 39, 2),
+    ((25, 24), 24, 1),
+    ((33, 9), (17, 9), 1),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch", "stride"), DEEP)
+@pytest.mark.parametrize("edge", ["shift", "pad", "even"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f2", "f4", "f8"])
+def test_many_patches_on_a_line(shape: Pair, patch: int | Pair, stride: int | Pair, edge: str, dtype: str) -> None:
+    grid = Grid(shape, patch, stride, edge=edge)
+    rng = np.random.default_rng(3)
+    image = (rng.random((*shape, 2)) * 200 - (dtype != "u1") * 100).astype(dtype)
+    patches, origins = extract(image, grid)
+    assert np.array_equal(merge(patches, grid), image) or (dtype == "f8" and np.allclose(merge(patches, grid), image, 1e-14, 0))
+    patches = (rng.random(patches.shape) * 200).astype(dtype)
+    tolerance = {"f2": 0.1, "f4": 1e-4, "f8": 1e-11}.get(dtype, 0)
+    assert np.allclose(merge(patches, grid), references.mean(patches, origins, shape, 0), 0, tolerance)
+
+
+@pytest.mark.parametrize("patch", [2, 8, 13])
+def test_values_near_the_end_of_float32(patch: int) -> None:
+    image = np.full((40, 40), np.finfo(np.float32).max, np.float32)
+    image[::3] *= -1
+    grid = Grid((40, 40), patch, 1)
+    assert np.array_equal(merge(extract(image, grid)[0], grid), image)
+
+
+def test_means_of_integers_tie_to_even_and_never_overflow() -> None:
+    grid = Grid((1, 1), 1, margin=0)
+    for dtype in ("u1", "i2", "u4", "i8", "u8"):
+        low, high = (int(limit) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+        for values, expected in (
+            ((0, 1), 0),
+            ((1, 2), 2),
+            ((high, high - 1), high - 1),
+            ((high, high, high), high),
+            ((low, high, high, high), round((low + 3 * high) / 4) if dtype in ("u1", "i2") else None),
+        ):
+            patches = np.array(values, dtype).reshape(-1, 1, 1)
+            got = merge(patches, grid, origins=np.zeros((len(values), 2), int))[0, 0]
+            wanted = references.mean(patches, np.zeros((len(values), 2), np.int64), (1, 1), 0)[0, 0]
+            assert got == wanted
+            assert expected is None or got == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        ("u1", [-3.0, 300.0, 0.5, 1.5, 254.6], [0, 255, 0, 2, 255]),
+        ("?", [0.2, 0.6, 7.0], [False, True, True]),
+        ("i8", [1e30, -1e30, 3.0], [2**63 - 1, -(2**63), 3]),
+        ("u8", [1e30, -1.0, 3.0], [2**64 - 1, 0, 3]),
+        ("f4", [1.5, -2.0], [1.5, -2.0]),
+    ],
+)
+def test_other_dtype_is_rounded_and_saturated(dtype: str, values: list[float], expected: list[Any]) -> None:
+    grid = Grid((1, len(values)), 1)
+    merged = folded(grid, np.array(values).reshape(-1, 1, 1), Wanted(np.dtype(dtype)))
+    assert merged.image.dtype == np.dtype(dtype)
+    assert merged.image[0].tolist() == expected
+    low, high = (0, 1) if dtype == "?" else (0, 255)
+    if dtype in ("?", "u1"):
+        assert merged.saturated == sum(not low <= round(value) <= high for value in values)
+
+
+def test_trim_and_fill() -> None:
+    grid = Grid((5, 7), 2, 3, offset=(1, 2), edge="drop")
+    patches = extract(np.arange(35, dtype=np.uint8).reshape(5, 7), grid)[0]
+    with pytest.raises(PatchcliError, match=r"^27 of 35 pixels are covered by no patch; .* --fill .* --trim$"):
+        merge(patches, Grid((5, 7), 2, 3, offset=(1, 2), edge="drop"))
+    with pytest.raises(PatchcliError, match=r"^2 of 10 pixels are covered by no patch; give them a value with --fill$"):
+        folded(grid, patches, Wanted(patches.dtype, trim=True))
+    merged = folded(grid, patches, Wanted(patches.dtype, fill=99, trim=True))
+    assert merged.image.tolist() == [[9, 10, 99, 12, 13], [16, 17, 99, 19, 20]]
+
+
+def test_trim_where_no_patch_touches_the_image() -> None:
+    grid = Grid((3, 3), 1, 9, margin=1, edge="drop")
+    with pytest.raises(PatchcliError, match=r"^no pixel is covered by a patch"):
+        folded(grid, np.zeros((1, 1, 1), np.uint8), Wanted(np.dtype("u1"), trim=True))
+
+
+@pytest.mark.parametrize(
+    ("patches", "options", "sentence"),
+    [
+        (np.zeros((3, 2, 2)), {}, "stack has 3 patches but 4 origins; both must be the same"),
+        (np.zeros((4, 2, 3)), {}, "patches have width=3 height=2 where width=2 height=2 was recorded; allowed are that size"),
+        (np.zeros((4, 4)), {}, r"patches have shape \(4, 4\)"),
+        (np.zeros((0, 2, 2)), {"origins": np.zeros((0, 2), int)}, "stack has no patches; at least one is needed"),
+        (np.zeros((4, 2, 2), complex), {}, "stack of patches has dtype complex128"),
+        (np.zeros((4, 2, 2)), {"origins": [[0, 0]] * 3}, "stack has 4 patches but 3 origins"),
+        (np.zeros((1, 2, 2)), {"origins": [[0, 3]]}, "patch 0 has its origin at x=3 y=0; allowed are x from 0 to 2"),
+        (np.zeros((1, 2, 2)), {"origins": [[-1, 0]]}, "patch 0 has its origin at x=0 y=-1"),
+        (np.zeros((2, 2, 2)), {"origins": [1, 2]}, r"origins have shape \(2,\); expected \(N, 2\)"),
+        (np.full((4, 2, 2), np.nan), {}, "16 values of the image would be NaN or infinite; .* --allow-nonfinite"),
+        (np.full((4, 2, 2), np.inf), {"dtype": "u1"}, "16 values of the image would be NaN or infinite; .* for uint8"),
+        (np.zeros((4, 2, 2), "f4"), {"fill": 1e300}, "value 1e\\+300 does not fit dtype float32"),
+        (np.zeros((4, 2, 2), "u1"), {"fill": 300}, "value 300 does not fit dtype uint8"),
+        (np.full((4, 2, 2), 1e300), {"dtype": "f4"}, "16 values are too large for float32"),
+        (np.zeros((1, 2, 2), "u1"), {"origins": [[0, 0]], "fill": 300}, "value 300 does not fit dtype uint8"),
+    ],
+)
+def test_bad_patches(patches: NDArray[Any], options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PatchcliError, match=sentence):
+        merge(patches, Grid((4, 4), 2), **options)
+
+
+def test_sums_that_overflow_are_an_error_without_a_warning() -> None:
+    with pytest.raises(PatchcliError, match="12 values of the image would be NaN or infinite"):
+        merge(np.full((9, 2, 2), 1.7e308), Grid((4, 4), 2, 1))
+
+
+def test_nonfinite_values_can_be_let_through() -> None:
+    patches = np.array([1.0, np.nan, np.inf, -np.inf]).reshape(4, 1, 1)
+    assert np.array_equal(merge(patches, Grid((2, 2), 1), allow_nonfinite=True).ravel(), patches.ravel(), equal_nan=True)
+
+
+def test_float32_sums_stay_within_a_millionth() -> None:
+    rng = np.random.default_rng(3)
+    grid = Grid((60, 60), 25, 1)
+    for patches in (rng.random((grid.count, 25, 25), np.float32), np.full((grid.count, 25, 25), 0.1, np.float32)):
+        exact = merge(patches.astype(float), grid)
+        assert (np.abs(merge(patches, grid) - exact) <= 1e-6 * exact).all()
+
+
+def test_chunks_of_scattered_patches() -> None:
+    assert merge_streaming.chunk_patches(1) == merge_streaming.CHUNK_PATCHES
+    assert merge_streaming.chunk_patches(1 << 40) == 1
+    grid = Grid((300, 300), 2, 1)
+    patches, origins = extract(np.random.default_rng(2).integers(0, 255, (300, 300), np.uint8), grid)
+    assert len(patches) > merge_streaming.CHUNK_PATCHES
+    assert np.array_equal(merge(patches[::-1], grid, origins=origins[::-1]), merge(patches, grid))

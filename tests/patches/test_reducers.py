@@ -1,0 +1,294 @@
+"""Every rule of merging against loops over pixels; order, parts and layout change nothing."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from patchcli.errors import PatchcliError
+from patchcli.geometry.grid import Grid
+from patchcli.patches import merge_ranked
+from patchcli.patches.extract import extract
+from patchcli.patches.merge import merge
+from patchcli.patches.merge_ranked import RANKED
+from patchcli.patches.merge_streaming import PlaneFold
+from patchcli.patches.normalize import Wanted
+from patchcli.patches.planes import offsets
+from patchcli.patches.reducers import Rule
+from patchcli.patches.windows import NAMES, PEAK, named, of_array
+from tests.helpers.merged import RULES, covering, reference
+from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COVERING = ("shift", "pad", "even")
+
+
+def random_patches(grid: Grid, dtype: str, seed: int, channels: tuple[int, ...], count: int | None = None) -> NDArray[Any]:
+    rng = np.random.default_rng(seed)
+    shape = (grid.count if count is None else count, *grid.patch, *channels)
+    if np.dtype(dtype).kind == "f":
+        return (rng.standard_normal(shape) * 50).astype(dtype)
+    return rng.integers(0, 2 if dtype == "?" else 120, shape).astype(dtype)
+
+
+@settings(max_examples=250)
+@given(
+    grids(largest=9),
+    st.sampled_from([*RULES, *NAMES[1:], "array"]),
+    st.sampled_from((*INTEGERS, *FLOATS)),
+    st.sampled_from([(), (2,)]),
+    st.integers(0, 1000),
+)
+def test_every_rule_against_loops(grid: Grid, rule: str, dtype: str, channels: tuple[int, ...], seed: int) -> None:
+    patches = random_patches(grid, dtype, seed, channels)
+    weights: Any = None
+    options: dict[str, Any] = {"reduce": rule} if rule in RULES else {"window": rule}
+    if rule == "array":
+        weights = np.random.default_rng(seed).random(grid.patch) + 0.1
+        options = {"window": weights}
+    elif rule not in RULES:
+        weights = named(rule, grid.patch).full
+    expected = reference(patches, grid.origins(), grid.image, options.get("reduce", "mean"), weights)
+    got = merge(patches, grid, fill=0, dtype="f8", **options)
+    tolerance = 1e-6 if dtype[-2:] in ("f2", "f4") else 1e-12
+    assert np.allclose(got, expected, rtol=tolerance, atol=tolerance * 50)
+
+
+@settings(max_examples=250)
+@given(
+    grids(largest=9),
+    st.sampled_from([*RULES, "hann", "triangle"]),
+    st.sampled_from(INTEGERS),
+    st.sampled_from([(), (3,)]),
+    st.integers(0, 1000),
+    st.data(),
+)
+def test_order_parts_and_layout_change_no_integer(
+    grid: Grid, rule: str, dtype: str, channels: tuple[int, ...], seed: int, data: st.DataObject
+) -> None:
+    patches = random_patches(grid, dtype, seed, channels)
+    options: dict[str, Any] = {"reduce": rule} if rule in RULES else {"window": rule}
+    got = merge(patches, grid, fill=0, **options)
+    order = data.draw(st.permutations(range(grid.count)))
+    assert np.array_equal(merge(patches[order], grid, origins=grid.origins()[order], fill=0, **options), got)
+    if rule in RANKED:
+        return
+    combined = Rule(rule, None) if rule in RULES else Rule("mean", named(rule, grid.patch))
+    for origins in (None, grid.origins()[order]):
+        planes = PlaneFold(grid, patches.dtype, channels, Wanted(patches.dtype, 0), origins, combined)
+        given = patches if origins is None else patches[order]
+        for offset in offsets(patches.shape[1:], "C"):
+            planes.add(np.moveaxis(given, 0, -1)[offset], offset, origins)
+        assert np.array_equal(planes.finish().image, got)
+
+
+@given(st.data(), grids(edges=COVERING), st.sampled_from([*RULES[:1], *RULES[2:], *NAMES]))
+def test_unchanged_patches_give_the_image_back(data: st.DataObject, grid: Grid, rule: str) -> None:
+    image = data.draw(images_for(grid, (*INTEGERS, "f4", "f2")))
+    patches, _ = extract(image, grid)
+    options: dict[str, Any] = {"reduce": rule} if rule in RULES else {"window": rule}
+    whole = not (patches.dtype.itemsize > 2 and patches.dtype.kind in "iu" and rule in NAMES[1:])  # beyond 16 bits: float64
+    fill = None if not (grid.cover() == 0).any() else 0
+    got = merge(patches, grid, fill=fill, **options)
+    expected = np.where(grid.cover().reshape(*grid.image, *[1] * (image.ndim - 2)) > 0, image, np.zeros((), image.dtype))
+    if whole and not (rule in NAMES[1:] and image.dtype.kind == "f"):
+        assert np.array_equal(got, expected)
+    else:
+        assert np.allclose(got.astype(float), expected.astype(float), rtol=1e-6 if image.dtype != np.float16 else 1e-3)
+
+
+@given(grids(largest=9), st.sampled_from([*RULES, "hann"]), st.integers(0, 99))
+def test_a_subset_merges_alike_where_it_covers(grid: Grid, rule: str, seed: int) -> None:
+    """A subset, with repeats, in any order, against the loop: and the loop is told only of the subset."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(0, grid.count, rng.integers(1, 6))
+    patches, origins = random_patches(grid, "i2", seed, (), len(chosen)), grid.origins()[chosen]
+    weights = named("hann", grid.patch).full if rule == "hann" else None
+    options: dict[str, Any] = {"window": rule} if rule == "hann" else {"reduce": rule}
+    got = merge(patches, grid, origins=origins, fill=0, dtype="f8", **options)
+    assert np.allclose(got, reference(patches, origins, grid.image, options.get("reduce", "mean"), weights), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 300, 1 << 25])
+@pytest.mark.parametrize("rule", RANKED)
+def test_bands_change_nothing(rule: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge_ranked, "BAND_BYTES", size)
+    grid = Grid((23, 17), (6, 5), (2, 3), margin=2)
+    patches = random_patches(grid, "f4", 1, (2,))
+    expected = reference(patches, grid.origins(), grid.image, rule, None)
+    assert np.allclose(merge(patches, grid, reduce=rule), expected, rtol=1e-6)
+    order = np.random.default_rng(0).permutation(grid.count)
+    assert np.allclose(merge(patches[order], grid, origins=grid.origins()[order], reduce=rule), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["u8", "i8"])
+def test_rules_of_64_bits_are_exact(dtype: str) -> None:
+    low, high = (int(limit) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    grid, origins = Grid((1, 1), 1), np.zeros((3, 2), int)
+    patches = np.array([high, high - 3, low + 1], dtype).reshape(3, 1, 1)
+    expected = {"min": low + 1, "max": high, "median": high - 3, "first": high, "last": low + 1}
+    expected["sum"] = min(2 * high - 2 + low, high)
+    for rule, value in expected.items():
+        assert int(merge(patches, grid, origins=origins, reduce=rule)[0, 0]) == value
+    assert int(merge(patches[:2], grid, origins=origins[:2], reduce="median")[0, 0]) == round(Fraction(2 * high - 3, 2))
+    small = np.array([2**40 + 1, 2**41 + 3], dtype).reshape(2, 1, 1)
+    assert int(merge(small, grid, origins=origins[:2], reduce="sum")[0, 0]) == 2**40 + 2**41 + 4
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_nan_is_an_error_or_goes_through(rule: str) -> None:
+    grid = Grid((2, 3), (2, 2), 1)
+    patches = np.ones((2, 2, 2), np.float32)
+    patches[1, 0, 0] = np.nan
+    if rule == "first":
+        assert np.array_equal(merge(patches, grid, reduce=rule), np.ones((2, 3)))
+        return
+    with pytest.raises(PatchcliError, match="1 values of the image would be NaN or infinite"):
+        merge(patches, grid, reduce=rule)
+    got = merge(patches, grid, reduce=rule, allow_nonfinite=True)
+    assert np.isnan(got[0, 1])
+    assert np.isfinite(np.delete(got.ravel(), 1)).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_infinities_go_through(rule: str) -> None:
+    patches = np.array([np.inf, np.inf, np.inf], np.float32).reshape(3, 1, 1)
+    got = merge(patches, Grid((1, 1), 1), origins=np.zeros((3, 2), int), reduce=rule, allow_nonfinite=True)
+    assert got[0, 0] == np.inf
+
+
+@pytest.mark.parametrize("rule", [*RULES, "hann"])
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_uncovered_pixels_are_filled(rule: str, dtype: str) -> None:
+    grid = Grid((5, 7), 2, 3, edge="drop")
+    patches = random_patches(grid, dtype, 0, (2,))
+    options: dict[str, Any] = {"window": rule} if rule == "hann" else {"reduce": rule}
+    for origins in (None, grid.origins()):
+        got = merge(patches, grid, origins=origins, fill=77, **options)
+        assert (got[grid.cover() == 0] == 77).all()
+        with pytest.raises(PatchcliError, match="covered by no patch"):
+            merge(patches, grid, origins=origins, **options)
+
+
+@given(grids(edges=COVERING), st.sampled_from(NAMES), st.sampled_from(["u1", "i2", "u2", "f4", "f8"]), st.integers(0, 120))
+def test_windows_keep_a_constant(grid: Grid, window: str, dtype: str, value: int) -> None:
+    if (grid.cover() == 0).any():
+        return
+    patches = np.full((grid.count, *grid.patch), value, dtype)
+    got = merge(patches, grid, window=window)
+    assert np.array_equal(got, np.full(grid.image, value, dtype)) or (
+        got.dtype.kind == "f" and np.allclose(got, value, rtol=2e-7 if dtype == "f4" else 1e-15)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 64, 255])
+def test_windows_as_defined(size: int) -> None:
+    shapes: dict[str, Callable[[float], float]] = {
+        "triangle": lambda t: 1 - abs(t),
+        "hann": lambda t: (1 + math.cos(math.pi * t)) / 2,
+        "hamming": lambda t: 0.54 + 0.46 * math.cos(math.pi * t),
+        "gaussian": lambda t: math.exp(-(t**2) / (2 * 0.25**2)),
+    }
+    for name, shape in shapes.items():
+        rows = named(name, (size, 1)).rows
+        expected = [shape((2 * i + 1) / size - 1) for i in range(size)]
+        assert (rows == np.rint(rows)).all()
+        assert rows.min() >= 1
+        assert np.abs(rows / PEAK - expected).max() <= 1 / PEAK
+        assert np.array_equal(rows, rows[::-1])
+        assert named(name, (size, 1)).columns.tolist() == [PEAK]
+
+
+def test_a_window_with_zeros_leaves_no_rim() -> None:
+    grid = Grid((9, 9), 5, 4)
+    weights = np.zeros((5, 5))
+    weights[1:4, 1:4] = [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+    patches = random_patches(grid, "f8", 3, ())
+    got = merge(patches, grid, window=weights)
+    for place in np.ndindex(9, 9):
+        found = covering(patches, grid.origins(), place)
+        own = np.array([weights[inside] for _, inside in found])
+        own = own if own.any() else np.ones(len(found))
+        assert got[place] == pytest.approx(np.dot(own, [value for value, _ in found]) / own.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (np.ones((3, 2)), r"window has shape \(3, 2\); expected \(2, 2\)"),
+        (np.zeros((2, 2)), "all 0"),
+        (np.array([[1, -1], [1, 1]]), "negative"),
+        (np.array([[1, np.nan], [1, 1]]), "NaN"),
+        (np.array([["1", "2"], ["3", "4"]]), "window has dtype <U1"),
+        (np.array([[1, None], [1, 1]]), "window has dtype object"),
+        ("nosuch", "window is 'nosuch'; allowed are uniform, triangle"),
+    ],
+)
+def test_bad_windows(weights: Any, sentence: str) -> None:
+    with pytest.raises(PatchcliError, match=sentence):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), window=weights)
+    assert of_array(np.eye(2), (2, 2)).full.shape == (2, 2)
+
+
+def test_bad_rules() -> None:
+    with pytest.raises(PatchcliError, match="reduce is 'mode'; allowed are mean, sum"):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="mode")
+    with pytest.raises(PatchcliError, match="dtype is 'x'; allowed are bool"):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), dtype="x")
+    with pytest.raises(PatchcliError, match="a window is for a mean, not for median"):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="median", window="hann")
+
+
+@pytest.mark.parametrize("low", [-300, -60, -20])
+def test_windows_of_any_range_give_integers_back(low: int) -> None:
+    grid = Grid((40, 40), 8, 4)
+    image = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    weights = np.logspace(low, -low, 64).reshape(8, 8)
+    for origins in (None, grid.origins()):
+        assert np.array_equal(merge(extract(image, grid)[0], grid, origins=origins, window=weights), image)
+
+
+@given(st.data(), grids(largest=8, edges=COVERING), st.integers(2, 3))
+def test_upscaled_patches_merge_to_the_upscaled_image(data: st.DataObject, grid: Grid, ratio: int) -> None:
+    image = data.draw(images_for(grid))
+    if (grid.cover() == 0).any():
+        return
+    patches, origins = extract(image, grid)
+    larger = patches.repeat(ratio, axis=1).repeat(ratio, axis=2)
+    expected = image.repeat(ratio, axis=0).repeat(ratio, axis=1)
+    assert np.array_equal(merge(larger, grid), expected)
+    assert np.array_equal(merge(larger[::-1], grid, origins=origins[::-1]), expected)
+    assert np.array_equal(merge(larger, grid, reduce="median"), expected)
+
+
+def test_smaller_patches_merge_where_the_grid_stays_whole() -> None:
+    image = np.arange(12 * 18).reshape(12, 18).repeat(2, axis=0).repeat(2, axis=1).astype(np.uint16)
+    grid = Grid((24, 36), (8, 12), (4, 6), margin=2)
+    patches = extract(image, grid)[0][:, ::2, ::2]
+    assert np.array_equal(merge(patches, grid), image[::2, ::2])
+    for wrong, odd in ((patches[:, :3], grid), (patches, Grid((24, 36), (8, 12), (3, 6), margin=2)), (patches[:, :, :5], grid)):
+        with pytest.raises(PatchcliError, match=r"patches have width=.* where width=12 height=8 was recorded; allowed (are|is) "):
+            merge(wrong[: odd.count] if len(wrong) >= odd.count else np.zeros((odd.count, 4, 6)), odd)
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [((32, 32), True), ((64, 64), True), ((16, 16), True), ((48, 48), False), ((30, 30), False)]
+)
+def test_only_whole_factors_place_themselves(size: tuple[int, int], *, fits: bool) -> None:
+    grid = Grid((64, 96), 32, 16)
+    patches = np.zeros((grid.count, *size), np.uint8)
+    if fits:
+        assert merge(patches, grid).shape == (64 * size[0] // 32, 96 * size[0] // 32)
+        return
+    sizes = f"patches have width={size[1]} height={size[0]} where width=32 height=32 was recorded"
+    with pytest.raises(PatchcliError, match=rf"{sizes}; allowed are that size, and one that is k or 1/k times as large"):
+        merge(patches, grid)

@@ -1,0 +1,155 @@
+"""The container: numpy reads what is written, and nothing hostile or damaged is believed."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from patchcli.errors import PatchcliError
+from patchcli.stacks.npz import NpzReader
+from patchcli.stacks.npzwriter import NpzWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ARRAY = np.arange(24, dtype="<u2").reshape(4, 3, 2)
+
+
+def saved(**arrays: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def load(data: bytes, name: str = "a") -> NDArray[Any]:
+    return NpzReader(io.BytesIO(data)).open(name).load()
+
+
+def npy(header: bytes, payload: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    return b"\x93NUMPY" + version + struct.pack("<H", len(header)) + header + payload
+
+
+def zipped(member: bytes, name: str = "a.npy", method: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(name, member)
+    return file.getvalue()
+
+
+@given(
+    st.sampled_from(["?", "u1", "<u2", ">u2", "i8", "f2", "<f4", ">f8"]),
+    st.lists(st.integers(0, 4), max_size=4),
+    st.booleans(),
+    st.booleans(),
+)
+def test_reads_what_numpy_writes(dtype: str, shape: list[int], fortran: bool, deflate: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
+    array = np.asfortranarray(array) if fortran else array
+    file = io.BytesIO()
+    (np.savez_compressed if deflate else np.savez)(file, a=array)
+    got = load(file.getvalue())
+    assert got.dtype == array.dtype
+    assert np.array_equal(got, array)
+    bare = io.BytesIO()
+    np.save(bare, array)
+    assert np.array_equal(NpzReader(bare).open("").load(), array)
+
+
+def test_numpy_reads_what_is_written_and_bytes_repeat() -> None:
+    def write() -> bytes:
+        file = io.BytesIO()
+        with NpzWriter(file) as writer:
+            writer.write("one", ARRAY.shape, ARRAY.dtype, [ARRAY[:1], ARRAY[1:1], ARRAY[1:]])
+            writer.write("two", (), np.dtype("<f8"), [np.float64(3).reshape(1)])
+        return file.getvalue()
+
+    data = write()
+    assert data == write()
+    stack = np.load(io.BytesIO(data))
+    assert np.array_equal(stack["one"], ARRAY)
+    assert stack["two"] == 3
+    assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
+
+
+def test_values_stream_in_pieces() -> None:
+    big = np.random.default_rng(1).integers(0, 9, 3_000_000).astype(np.uint8)
+    file = io.BytesIO()
+    np.savez_compressed(file, a=big)
+    stream = NpzReader(file).open("a")
+    part = np.empty(1000, np.uint8)
+    for first in range(0, len(big), 1000):
+        stream.readinto(part)
+        assert np.array_equal(part, big[first : first + 1000])
+
+
+PLAIN = b"{'descr': '<u2', 'fortran_order': False, 'shape': (2,), }\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "is empty; expected a patch stack"),
+        (b"hello world", "starts with b'hello "),
+        (b"PK\x03\x04 but no zip", "is truncated or damaged: it is no whole zip file"),
+        (saved(a=ARRAY)[:-10], "is truncated or damaged"),
+        (zipped(b"nothing"), "ends before its data do"),
+        (zipped(npy(PLAIN, b"abcd", b"\x02\x00")), "no .npy header of version 1.0"),
+        (zipped(npy(PLAIN.ljust(5000), b"abcd")), "at most 4096 bytes"),
+        (zipped(npy(PLAIN, b"abc")), "holds 3 bytes where its shape .* need 4"),
+        (zipped(npy(PLAIN, b"abcde")), "holds 5 bytes where its shape .* need 4"),
+        (zipped(npy(PLAIN.replace(b"<u2", b"|O8"), b"abcd")), "describes no plain array"),
+        (zipped(npy(PLAIN.replace(b"<u2", b"<c8"), b"abcd")), "describes no plain array"),
+        (zipped(npy(PLAIN.replace(b"<u2", b"<u3"), b"abcd")), "unknown dtype <u3"),
+        (zipped(npy(PLAIN.replace(b"(2,)", b"(-2,)"), b"abcd")), "describes no plain array"),
+        (zipped(npy(PLAIN.replace(b"(2,)", b"(True,)"), b"abcd")), "describes no plain array"),
+        (zipped(npy(PLAIN.replace(b"(2,)", b"(4611686018427387904, 4)"), b"")), "holds 0 bytes where"),
+        (zipped(npy(PLAIN, b"abcd"), method=zipfile.ZIP_BZIP2), "is compressed or encrypted; allowed are stored and deflated"),
+        (zipped(npy(PLAIN, b"abcd"), method=zipfile.ZIP_LZMA), "is compressed or encrypted"),
+        (zipped(npy(PLAIN, b"abcd"), name="b.npy"), "has no array 'a'; it has b"),
+    ],
+)
+def test_hostile_file(data: bytes, sentence: str) -> None:
+    with pytest.raises(PatchcliError, match=sentence):
+        load(data)
+
+
+def test_two_members_of_one_name() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.npy", npy(PLAIN, b"abcd"))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.npy", npy(PLAIN, b"efgh"))
+    with pytest.raises(PatchcliError, match=r"two members 'a\.npy'"):
+        load(file.getvalue())
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_no_flipped_bit_goes_unnoticed(save: Callable[..., None]) -> None:
+    file = io.BytesIO()
+    save(file, a=ARRAY)
+    good = file.getvalue()
+    believed = []
+    for place in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        try:
+            if not np.array_equal(load(bytes(bad)), ARRAY):
+                believed.append(place)
+        except PatchcliError:
+            pass
+    assert believed == []
+
+
+@pytest.mark.parametrize("cut", range(0, 500, 7))
+def test_no_truncated_file_is_believed(cut: int) -> None:
+    good = saved(a=ARRAY)
+    with pytest.raises(PatchcliError, match=r"is empty|starts with|truncated or damaged"):
+        load(good[: min(cut, len(good) - 1)])
