@@ -16,12 +16,12 @@ from patchcli.storage.files import reason
 from patchcli.threads import reuse_memory
 
 if TYPE_CHECKING:
-    from patchcli.jobs.records import Recipe
+    from patchcli.jobs.task import Recipe
 
 
 MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several
 UP_TO_DATE = "is up to date"
-Job = Callable[[Task, Any, Tick], Said]
+Job = Callable[[Any, Any, Tick], Said]  # of a task of its command, its settings
 
 
 class Work(NamedTuple):
@@ -30,16 +30,28 @@ class Work(NamedTuple):
     Attributes:
         job: of a task, ``settings`` and a function that hears of progress.
         settings: the options of the job.
-        recipes: what each output of a task depends on.
-        planner: imports the job that only says what would be made.
         world: what names of files mean; None for what they mean here.
     """
 
     job: Job
     settings: Any
-    recipes: Callable[[Task, Any], dict[str, Recipe]] | None = None
-    planner: Callable[[], Job] | None = None
     world: paths.World | None = None
+
+
+class Command(NamedTuple):
+    """A command as a run knows it.
+
+    Attributes:
+        run: the job.
+        plan: the job that only says what would be made.
+        recipes: what each output of a task depends on.
+        settings: the options of all three.
+    """
+
+    run: Job
+    plan: Job
+    recipes: Callable[[Any, Any], dict[str, Recipe]]
+    settings: Any
 
 
 class Outcome(NamedTuple):
@@ -105,7 +117,7 @@ def _failed(error: Exception) -> Outcome:
     if isinstance(error, OSError):  # of outputs it would be an OutputError
         return Outcome(None, f"cannot be read: {reason(error)}", trace=trace)
     said = shortened(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": "))
-    return Outcome(None, f"met a fault of patchcli itself ({said}); -v shows where, please report it", trace=trace)
+    return Outcome(None, f"met a fault of patchcli itself ({said}); --debug shows where, please report it", trace=trace)
 
 
 def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:

@@ -1,4 +1,4 @@
-"""Tasks on the workers of a Dask cluster that exists already."""
+"""Tasks on the workers of a Dask cluster that already exists."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.storage.files import STREAM, identity, name_of, open_input, reason
@@ -13,6 +13,8 @@ from patchcli.storage.paths import WEB, is_remote, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from patchcli.batch.options import BatchOptions
 
 
 MANY = 20  # suffixes that are told one by one
@@ -51,30 +53,30 @@ class Found(NamedTuple):
         return f"{self.passed.total()} {files} of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
 
 
-def find(given: dict[str, Any], suffixes: Sequence[str]) -> Found:
+def find(options: BatchOptions, suffixes: Sequence[str]) -> Found:
     """All inputs: INPUTS, then the names of ``--files-from``; folders become the files below them.
 
     Args:
-        given: the group of batch options.
+        options: of the run.
         suffixes: of files that count in folders, in lower case; a file that is named is taken whatever its suffix.
 
     Raises:
         UsageError: an empty name, standard input asked for twice, a list that cannot be read.
     """
-    names = list(given["inputs"])
-    if given["null"] and given["files_from"] is None:
+    names = list(options.inputs)
+    if options.null and options.files_from is None:
         raise UsageError("-0/--null is for --files-from, which was not given")
-    if [*names, given["files_from"]].count(STREAM) > 1:
-        raise UsageError("standard input (-) was given twice; it can be read once")
-    if given["files_from"] is not None:
-        names += _listed(given["files_from"], null=given["null"])
+    if [*names, options.files_from].count(STREAM) > 1:
+        raise UsageError("standard input (-) was given twice; give it once")
+    if options.files_from is not None:
+        names += _listed(options.files_from, null=options.null)
     if "" in names:
-        raise UsageError("an empty name was given; allowed are names of files and folders")
-    avoid = None if given["output_dir"] is None else identity(given["output_dir"])
+        raise UsageError("an empty name was given; give names of files and folders")
+    avoid = None if options.output_dir is None else identity(options.output_dir)
     found = Found.nothing()
     for name in names:
         if is_remote(name):
-            _find_remote(name, tuple(suffixes), given["output_dir"], found)
+            _find_remote(name, tuple(suffixes), options.output_dir, found)
             continue
         if name == STREAM or not os.path.isdir(name):
             found.paths.append(name)
@@ -136,9 +138,9 @@ def _listed(path: str, *, null: bool) -> list[str]:
     except OSError as error:
         raise UsageError(f"{name_of(path, 'standard input')}: cannot be read: {reason(error)}") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UsageError(f"{name_of(path, 'standard input')}: is UTF-16 text; allowed are names as they are on disk: convert it")
+        raise UsageError(f"{name_of(path, 'standard input')}: is UTF-16 text; convert it to names as they are on disk")
     if not null and b"\0" in data:
-        raise UsageError(f"{name_of(path, 'standard input')}: holds NUL bytes; allowed with -0/--null")
+        raise UsageError(f"{name_of(path, 'standard input')}: holds NUL bytes; use -0/--null for names that end in them")
     data = data.removeprefix(codecs.BOM_UTF8)
     names = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return [os.path.join(os.curdir, STREAM) if name == b"-" else os.fsdecode(name) for name in names if name]

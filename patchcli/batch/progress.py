@@ -15,7 +15,8 @@ USUAL_COLUMNS, USUAL_LINES = 80, 24
 class Voice(NamedTuple):
     """How a run speaks: ``error`` always, ``hint`` unless quiet, ``done`` only where somebody looks, a progress bar likewise.
 
-    ``result`` is for standard output, all else for standard error. ``verbose``: tracebacks too, and each input beside a bar.
+    ``result`` is for standard output, all else for standard error. ``verbose``: each input beside a bar,
+    and how long it took. ``debug``: where errors came from.
     """
 
     error: Callable[[str], None]
@@ -24,6 +25,7 @@ class Voice(NamedTuple):
     done: Callable[[str], None] | None = None
     progress: bool = False
     verbose: bool = False
+    debug: bool = False
 
 
 class Bar:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING, Self
 
 from patchcli.errors import OutputError, UsageError
-from patchcli.jobs.reading import in_megabytes
+from patchcli.jobs.task import in_megabytes
 from patchcli.storage.files import STREAM, is_special, locked, reason
 from patchcli.storage.streams import write_all
 
@@ -67,7 +67,7 @@ class Report:
                     raise UsageError(f"{path}: is being written by another run; give each its own --report")
                 os.ftruncate(number, 0)
         except FileExistsError:
-            raise UsageError(f"{path}: exists already; allowed with --overwrite") from None
+            raise UsageError(f"{path}: already exists; use --overwrite to replace it") from None
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {reason(error)}") from None
         return file

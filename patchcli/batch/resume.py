@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.images import imagefile
-from patchcli.jobs.records import Recipe, Records
+from patchcli.jobs.records import Records
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader
 from patchcli.storage import atomic, files
@@ -19,11 +19,11 @@ from patchcli.threads import map_in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from patchcli.jobs.task import Task
+    from patchcli.jobs.task import Recipe, Task
 
 ZIP = b"PK"
 AT_ONCE = 8  # remote outputs that are looked at together
-WAY_OUT = "allowed are outputs of the same settings, another place for them, and --overwrite, which makes them anew"
+WAY_OUT = "use the same settings, another place for the outputs, or --overwrite, which makes them anew"
 
 
 def sort_out(
@@ -67,7 +67,7 @@ def sort_out(
             for target, paths in there.items()
             if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
         }
-        return _marked(task, done)
+        return task.left(done)
 
     result = list(map_in_order(sorted_out, with_outputs(), several))
     if tidy:
@@ -82,17 +82,7 @@ def made_alike(task: Task, settings: Any, recipes: Callable[[Task, Any], dict[st
     except PatchcliError:
         return False
     made = recipes(task, settings).values()
-    return record is not None and any(difference(record, Record(one.command, one.settings, {})) is None for one in made)
-
-
-def _marked(task: Task, done: set[str]) -> Task:
-    """A task of whose outputs some exist, and these are done."""
-    if len(done) == len(task.targets()):
-        return task._replace(done=True)
-    if task.boxes and done:  # the rest of them
-        rest = tuple(row for row in task.boxes if row.target not in done)
-        task = task._replace(boxes=rest, target=rest[0].target)
-    return task._replace(replace=True)
+    return record is not None and any(difference(record, Record(one.command, dict(one.settings), {})) is None for one in made)
 
 
 def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bool:

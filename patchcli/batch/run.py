@@ -7,20 +7,21 @@ import heapq
 import itertools
 import os
 import re
+import sys
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from patchcli.batch import memory
-from patchcli.batch.attempt import UP_TO_DATE, Outcome, attempt, attempts, prepare_for_many
+from patchcli.batch.attempt import UP_TO_DATE, Outcome, Work, attempt, attempts, prepare_for_many
 from patchcli.batch.chunking import Pace
 from patchcli.batch.inputs import OWN
 from patchcli.batch.progress import Bar
 from patchcli.batch.report import Report, kind_of
 from patchcli.batch.targets import expand
 from patchcli.errors import PatchcliError, UsageError, one_line, shortened
-from patchcli.jobs.reading import in_megabytes
-from patchcli.jobs.task import Said
-from patchcli.storage import paths
+from patchcli.jobs.task import Said, in_megabytes
+from patchcli.storage import paths, signals
 from patchcli.storage.atomic import flushing_together
 from patchcli.storage.files import STREAM, is_special, name_of, size_of
 from patchcli.storage.paths import is_remote
@@ -30,34 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from patchcli.batch.attempt import Work
+    from patchcli.batch.attempt import Command
     from patchcli.batch.inputs import Found
+    from patchcli.batch.options import BatchOptions
     from patchcli.batch.progress import Voice
     from patchcli.jobs.task import Task
 
 DONE, FAILED, STOPPED = 0, 1, 3
-
-
-class Policy(NamedTuple):
-    """What a run does beside its work.
-
-    Attributes:
-        report: the file that says what became of each input; None for none.
-        fail_fast: stop at the first input that fails.
-        jobs: worker processes; 1 works in this one.
-        executor: address of a Dask scheduler whose workers do the work instead; None for none.
-        hear: takes what each task has to say, in their order.
-        plans: the work only says what would be made, so what needs not be made is said likewise.
-        overwrite: whether a report that exists may be replaced.
-    """
-
-    report: str | None = None
-    fail_fast: bool = False
-    jobs: int = 1
-    executor: str | None = None
-    hear: Callable[[Said], None] = lambda _said: None
-    plans: bool = False
-    overwrite: bool = False
 
 
 class Crew(Protocol):
@@ -73,28 +53,38 @@ class Crew(Protocol):
         """What became of them, once all are done."""
 
 
-def run_tasks(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, missing: Sequence[tuple[str, str]] = ()) -> int:
+def run_tasks(
+    tasks: Sequence[Task],
+    work: Work,
+    voice: Voice,
+    *,
+    options: BatchOptions,
+    missing: Sequence[tuple[str, str]] = (),
+    hear: Callable[[Said], None] = lambda _said: None,
+) -> int:
     """Do the work on each task, here or elsewhere; the exit code. What is said comes in the order of the tasks.
 
     Args:
         tasks: all of the run.
         work: what is done with each.
         voice: how the run speaks.
-        policy: what it does beside that.
+        options: who does it, what is reported, when it stops.
         missing: inputs, folders most often, that no task came of, each with what is wrong with it; they are told of first.
+        hear: takes what each task has to say, in their order.
     """
     with (
         Bar(len(tasks), shown=voice.progress) as bar,
-        Report(policy.report, len(tasks) + len(missing), overwrite=policy.overwrite) as report,
+        Report(options.report, len(tasks) + len(missing), overwrite=options.overwrite) as report,
+        _interruptible(report, resume=options.resume),
     ):
         voice = bar.beside(voice)
         for name, fault in missing:
             report.add(name, None, [fault])
             voice.error(f"{name}: {fault}")
-            if policy.fail_fast:
+            if options.fail_fast:
                 return _stopped(report, voice, bar, early=True)
         hints = Hints()
-        for task, outcome in _outcomes(tasks, work, policy, bar):
+        for task, outcome in _outcomes(tasks, work, options, bar):
             name = name_of(task.source, "standard input")
             faults, said = _told(task, name, outcome, voice, bar), outcome.said
             report.add(
@@ -107,9 +97,9 @@ def run_tasks(tasks: Sequence[Task], work: Work, voice: Voice, policy: Policy, m
                 seconds=outcome.seconds,
             )
             if said:
-                policy.hear(said)
+                hear(said)
                 hints.add(name, said.hints)
-            if outcome.stop or (faults and policy.fail_fast):
+            if outcome.stop or (faults and options.fail_fast):
                 hints.tell(voice)
                 return _stopped(report, voice, bar, early=not outcome.stop)
             bar.next(report.failed)
@@ -134,24 +124,24 @@ def _stopped(report: Report, voice: Voice, bar: Bar, *, early: bool) -> int:
     return STOPPED
 
 
-def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: Bar) -> Iterator[tuple[Task, Outcome]]:
+def _outcomes(tasks: Sequence[Task], work: Work, options: BatchOptions, bar: Bar) -> Iterator[tuple[Task, Outcome]]:
     """What becomes of each task, in their order, as soon as it is known."""
     todo = sum(not task.done for task in tasks)
-    if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
+    if options.executor is None and (options.jobs == 1 or todo < 2):  # noqa: PLR2004
         if todo > 1:
             prepare_for_many()
         with flushing_together():
-            yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, policy, bar)), strict=False)
+            yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, options, bar)), strict=False)
         return
-    work = work._replace(recipes=None, planner=None, world=paths.anywhere())  # what is not needed there is not imported there
-    with _crew(work, policy, todo) as crew:
+    work = work._replace(world=paths.anywhere())
+    with _crew(work, options, todo) as crew:
         pace = Pace(todo, crew.workers)
         waiting: deque[tuple[list[Task], Future[list[Outcome]] | None]] = deque()
 
         def _next() -> Iterator[tuple[Task, Outcome]]:
             some, future = waiting.popleft()
             if future is None:
-                return iter([(some[0], _here(work, some[0], policy, bar))])
+                return iter([(some[0], _here(work, some[0], options, bar))])
             outcomes = crew.outcomes(future)
             pace.done(len(some))
             return zip(some, outcomes, strict=False)
@@ -185,23 +175,23 @@ def _groups(tasks: Sequence[Task], pace: Pace) -> Iterator[list[Task]]:
         yield held
 
 
-def _here(work: Work, task: Task, policy: Policy, bar: Bar) -> Outcome:
+def _here(work: Work, task: Task, options: BatchOptions, bar: Bar) -> Outcome:
     """Do a task in this process, unless there is nothing left to do."""
     if not task.done:
         return attempt(work, task, bar.tick)
-    said = Said("", result=f"{task.source} -> {task.target}: {UP_TO_DATE}") if policy.plans else Said(UP_TO_DATE)
+    said = Said("", result=f"{task.source} -> {task.target}: {UP_TO_DATE}") if options.dry_run else Said(UP_TO_DATE)
     return Outcome(said, skipped=True)
 
 
-def _crew(work: Work, policy: Policy, todo: int) -> contextlib.AbstractContextManager[Crew]:
+def _crew(work: Work, options: BatchOptions, todo: int) -> contextlib.AbstractContextManager[Crew]:
     """Worker processes, of which no more are started than there are tasks; or a cluster."""
-    if policy.executor is not None:
+    if options.executor is not None:
         from patchcli.batch.dask import Cluster
 
-        return Cluster(policy.executor, work)
+        return Cluster(options.executor, work)
     from patchcli.batch.processes import Processes
 
-    return Processes(min(policy.jobs, todo), work)
+    return Processes(min(options.jobs, todo), work)
 
 
 class Hints:
@@ -230,12 +220,12 @@ class Hints:
 def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> list[str]:
     """Say what became of a task; what was wrong with it."""
     if outcome.said is not None:
-        _tell(outcome.said, name, name_of(task.target), voice, over_inputs=bar.over_inputs)
+        _tell(outcome, name, name_of(task.target), voice, over_inputs=bar.over_inputs)
         return list(outcome.said.faults)
     assert outcome.fault is not None
     if outcome.stop:
         bar.close()
-    if voice.verbose:
+    if voice.debug:
         for line in outcome.trace.splitlines():
             voice.error(line)
     fault = shortened(one_line(outcome.fault))
@@ -243,14 +233,35 @@ def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> li
     return [outcome.fault]
 
 
-def _tell(said: Said, name: str, target: str, voice: Voice, *, over_inputs: bool) -> None:
-    """Pass on what a job has to say."""
+def _tell(outcome: Outcome, name: str, target: str, voice: Voice, *, over_inputs: bool) -> None:
+    """Pass on what a job has to say; to those who asked for it, how long it took and how much that is a second."""
+    said = outcome.said
+    assert said is not None
     if said.result:
         voice.result(said.result)
     for fault in said.faults:
         voice.error(f"{name}: {shortened(one_line(fault))}")
     if said.done and voice.done and (voice.verbose or not over_inputs):
-        voice.done(f"{name} -> {target}: {said.done}")
+        pace = f" in {outcome.seconds:.2f} s" if voice.verbose and outcome.seconds else ""
+        if pace and said.nbytes:
+            pace += f", {in_megabytes(said.nbytes / outcome.seconds)}/s"
+        voice.done(f"{name} -> {target}: {said.done}{pace}")
+
+
+@contextlib.contextmanager
+def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
+    """Inside, a signal that ends a run whose standard error is a terminal says how far it came."""
+    own = os.getpid()
+
+    def tell() -> None:
+        if os.getpid() == own:
+            again = "; the same line goes on from there" if resume else ""
+            os.write(2, f"\npatchcli: interrupted: {report.counts_in_words()}{again}\n".encode())
+
+    if sys.stderr is not None and sys.stderr.isatty():
+        signals.at_end(signals.WORDS, tell)
+    yield
+    signals.at_end(signals.WORDS, lambda: None)
 
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
@@ -260,10 +271,11 @@ LEAST_DESCRIPTORS, LEAST_ROOM = 32, 1 << 26
 
 
 def run_batch(
-    given: dict[str, Any],
     found: Found,
     tasks: Sequence[Task],
-    work: Work,
+    command: Command,
+    *,
+    options: BatchOptions,
     voice: Voice,
     hear: Callable[[Said], None] = lambda _said: None,
 ) -> int:
@@ -274,23 +286,18 @@ def run_batch(
     elif voice.hint:
         for folder, why in found.empty:
             voice.hint(f"{folder}: {why}")
-    _check_executor(given)
-    if given["resume"]:
-        tasks, own = _without_own(given, found, tasks, work)
+    _check_executor(options)
+    if options.resume:
+        tasks, own = _without_own(options.output, found, tasks, command)
         missing += own
-        tasks = _resumed(given, tasks, work)
+        tasks = _resumed(options, tasks, command)
     if voice.verbose and voice.done and found.passed:
         voice.done(found.passed_in_words())
-    assert work.planner is not None
-    jobs = (given["jobs"] or usable_cpus()) if _may_start_processes() else 1
-    if given["dry_run"]:
-        work = work._replace(job=work.planner())
-    elif jobs > 1 and voice.hint:
-        _warn_of_memory(tasks, work, jobs, voice.hint)
-    policy = Policy(
-        given["report"], given["fail_fast"], jobs, given["executor"], hear, plans=given["dry_run"], overwrite=given["overwrite"]
-    )
-    return run_tasks(tasks, work, voice, policy, missing)
+    jobs = (options.jobs or usable_cpus()) if _may_start_processes() else 1
+    work = Work(command.plan if options.dry_run else command.run, command.settings)
+    if jobs > 1 and voice.hint and not options.dry_run:
+        _warn_of_memory(tasks, Work(command.plan, command.settings), jobs, voice.hint)
+    return run_tasks(tasks, work, voice, options=replace(options, jobs=jobs), missing=missing, hear=hear)
 
 
 def _may_start_processes() -> bool:
@@ -298,15 +305,13 @@ def _may_start_processes() -> bool:
     return usable_descriptors() >= LEAST_DESCRIPTORS and (left is None or left >= LEAST_ROOM)
 
 
-def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable[[str], None]) -> None:
+def _warn_of_memory(tasks: Sequence[Task], planning: Work, jobs: int, tell: Callable[[str], None]) -> None:
     """Say, before it starts, that a run may need more memory than there is: its largest inputs may be done at once."""
     free = memory.available()
     if free is None:
         return
     local = (task for task in tasks if not task.done and not task.streams() and not is_remote(task.source))
     largest = heapq.nlargest(jobs, local, key=lambda task: size_of(task.source))
-    assert work.planner is not None
-    planning = work._replace(job=work.planner())
     said = [attempt(planning, task).said for task in largest]
     needs = sorted((one.planned.memory for one in said if one is not None and one.planned is not None), reverse=True)
     if sum(needs) > free:
@@ -315,7 +320,7 @@ def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable
 
 
 def _without_own(
-    given: dict[str, Any], found: Found, tasks: Sequence[Task], work: Work
+    template: str | None, found: Found, tasks: Sequence[Task], command: Command
 ) -> tuple[Sequence[Task], list[tuple[str, str]]]:
     """The tasks without those of inputs that were found in a folder and were made as this run makes its outputs.
 
@@ -323,14 +328,13 @@ def _without_own(
     """
     from patchcli.batch import resume
 
-    assert work.recipes is not None
-    folders = _folders_of_outputs(given["output"], tasks)
+    folders = _folders_of_outputs(template, tasks)
     own = {
         task.source
         for task in tasks
         if task.source in found.searched
         and _folder(task.source) in folders
-        and resume.made_alike(task, work.settings, work.recipes)
+        and resume.made_alike(task, command.settings, command.recipes)
     }
     if not own:
         return tasks, []
@@ -355,7 +359,7 @@ def _folder(path: str) -> str:
     return os.path.dirname(path if is_remote(path) else os.path.abspath(path))
 
 
-def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[Task]:
+def _resumed(options: BatchOptions, tasks: Sequence[Task], command: Command) -> list[Task]:
     """The tasks, those marked that are done already."""
     from patchcli.batch import resume
 
@@ -363,17 +367,16 @@ def _resumed(given: dict[str, Any], tasks: Sequence[Task], work: Work) -> list[T
         mute = [STREAM] if task.streams() else list(filter(is_special, task.targets()))
         if mute:
             raise UsageError(
-                f"{name_of(mute[0], 'a standard stream')}: is no file; --resume looks at what files say of how they were made"
+                f"{name_of(mute[0], 'a standard stream')}: is not a file; --resume looks at what files say of how they were made"
             )
-    assert work.recipes is not None
-    return resume.sort_out(tasks, work.settings, work.recipes, overwrite=given["overwrite"], tidy=not given["dry_run"])
+    return resume.sort_out(tasks, command.settings, command.recipes, overwrite=options.overwrite, tidy=not options.dry_run)
 
 
-def _check_executor(given: dict[str, Any]) -> None:
-    address = given["executor"]
+def _check_executor(options: BatchOptions) -> None:
+    address = options.executor
     if address is not None and (ADDRESS.fullmatch(address) is None or int(address.rpartition(":")[2]) > HIGHEST_PORT):
-        raise UsageError(f"--executor is {address!r}; allowed are tcp://HOST:PORT and tls://HOST:PORT")
-    if address is not None and given["jobs"] != 1:
-        raise UsageError("--executor and --jobs exclude each other")
-    if "memory" in given["remote"] and (address is not None or given["jobs"] != 1):
-        raise UsageError("memory:// lives in one process; allowed with --jobs and --executor are all other places")
+        raise UsageError(f"--executor is {address!r}; write tcp://HOST:PORT or tls://HOST:PORT")
+    if address is not None and options.jobs != 1:
+        raise UsageError("use only one of --executor and --jobs")
+    if "memory" in options.remote and (address is not None or options.jobs != 1):
+        raise UsageError("memory:// lives in one process; with --jobs and --executor use other places")

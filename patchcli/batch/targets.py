@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from patchcli.batch.inputs import OWN
 from patchcli.errors import UsageError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from patchcli.batch.inputs import Found
+    from patchcli.batch.options import BatchOptions
 
+AnyTask = TypeVar("AnyTask", bound=Task)
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 FIELDS = ("stem", "name", "ext", "parent", "index")
 
@@ -61,65 +63,71 @@ def has_fields(template: str) -> bool:
 
 
 def place_tasks(
-    given: dict[str, Any],
+    options: BatchOptions,
     found: Found,
+    make: Callable[[str, str, int], AnyTask],
+    *,
     rename: Callable[[str], str],
     also_written: Sequence[str] = (),
     also_read: Sequence[str] = (),
-    complete: Callable[[Task, int], Task] = lambda task, _index: task,
-) -> list[Task]:
+) -> list[AnyTask]:
     """Give each input its output, and refuse what could lose a file, before any work.
 
     Args:
-        given: the group `batch_options`.
-        found: its inputs.
+        options: of the run.
+        found: its inputs; those that are outputs of others, as a run before made them, are taken out of it.
+        make: the task of an input, its output, and the how-manieth it is.
         rename: from an input's path, relative to ``output_dir``, to its output's.
         also_written: further files that the run writes.
         also_read: further files that it reads.
-        complete: gives a task, the how-manieth it is, what else belongs to it.
 
     Raises:
         UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
     """
-    inputs, output, output_dir = given["inputs"], given["output"], given["output_dir"]
-    named = output is not None and has_fields(output)
-    if (output is None) == (output_dir is None):
-        raise UsageError("one of -o/--output and -d/--output-dir is needed" if output is None else "-o and -d exclude each other")
-    if "" in (output, output_dir, *inputs):
-        raise UsageError("an empty name was given; allowed are names of files and folders")
-    if output is not None and output.endswith(os.sep):
-        raise UsageError(f"{output}: is the name of a folder; allowed for -o is a file, for folders there is -d/--output-dir")
-    if output is not None and len(inputs) > 1 and not named:
-        raise UsageError(
-            f"-o names one output but there are {len(inputs)} inputs; allowed with several are -d/--output-dir, and names made "
-            "from the inputs' own, as in -o 'out/{stem}.npz'"
-        )
-    if [*inputs, *also_read].count(STREAM) > 1:
-        raise UsageError("standard input (-) was given twice; it can be read once")
-    if STREAM in inputs and (output_dir is not None or named):
-        what = "fill a template with" if named else "keep below --output-dir"
-        raise UsageError(f"standard input has no name to {what}; give -o/--output")
+    output, folder = options.output, options.output_dir
+    _check_output(options, found.paths, also_read)
 
-    def place() -> list[Task]:
-        if output_dir is not None:
-            tasks = [Task(path, os.path.join(output_dir, rename(below(path)))) for path in given["inputs"]]
+    def place() -> list[AnyTask]:
+        if folder is not None:
+            made = [os.path.join(folder, rename(below(path))) for path in found.paths]
         else:
-            tasks = [Task(path, expand(output, path, index)) for index, path in enumerate(given["inputs"])]
-        return [complete(task, index) for index, task in enumerate(tasks)]
+            made = [expand(str(output), path, index) for index, path in enumerate(found.paths)]
+        return [make(path, target, index) for index, (path, target) in enumerate(zip(found.paths, made, strict=True))]
 
     tasks = place()
-    if leave_out_outputs(given, found, ((task.source, target) for task in tasks for target in task.targets())):
+    if leave_out_outputs(found, ((task.source, target) for task in tasks for target in task.targets())):
         tasks = place()
-    refuse_losses(given, tasks, also_written, also_read)
+    refuse_losses(options, tasks, also_written=also_written, also_read=also_read)
     return tasks
 
 
-def leave_out_outputs(given: dict[str, Any], found: Found, made: Iterable[tuple[str, str]]) -> bool:
+def _check_output(options: BatchOptions, inputs: Sequence[str], also_read: Sequence[str]) -> None:
+    """Refuse outputs that are missing, asked for twice or too few for these inputs."""
+    output, folder = options.output, options.output_dir
+    named = output is not None and has_fields(output)
+    if (output is None) == (folder is None):
+        raise UsageError("give an output: -o FILE or -d DIR" if output is None else "use only one of -o and -d")
+    if "" in (output, folder, *inputs):
+        raise UsageError("an empty name was given; give names of files and folders")
+    if output is not None and output.endswith(os.sep):
+        raise UsageError(f"{output}: is the name of a folder; give -o a file, or use -d/--output-dir for a folder")
+    if output is not None and len(inputs) > 1 and not named:
+        raise UsageError(
+            f"-o names one output but there are {len(inputs)} inputs; use -d/--output-dir, or names of the inputs' own, as in "
+            "-o 'out/{stem}.npz'"
+        )
+    if [*inputs, *also_read].count(STREAM) > 1:
+        raise UsageError("standard input (-) was given twice; give it once")
+    if STREAM in inputs and (folder is not None or named):
+        what = "fill a template with" if named else "keep below --output-dir"
+        raise UsageError(f"standard input has no name to {what}; give -o/--output")
+
+
+def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:
     """Leave out inputs that were found in a folder and are outputs of other inputs, as a run before made them; whether any was.
 
     Args:
-        given: its inputs become fewer.
-        found: where they are from.
+        found: the inputs, which become fewer.
         made: of each output the input that it is of, and its name.
     """
     suffixes = tuple({path[path.rfind(".") :] for path in found.searched})
@@ -130,11 +138,11 @@ def leave_out_outputs(given: dict[str, Any], found: Found, made: Iterable[tuple[
         own = maker.get(_spelled(path)) if path in found.searched else None
         return own is not None and own not in asked | {path} and not left_out(own, asked | {path})
 
-    kept = [path for path in given["inputs"] if not left_out(path)] if maker else given["inputs"]
-    left = len(given["inputs"]) - len(kept)
+    kept = [path for path in found.paths if not left_out(path)] if maker else found.paths
+    left = len(found.paths) - len(kept)
     if left:
         found.passed[OWN] += left
-        given["inputs"] = tuple(kept)
+        found.paths[:] = kept
     return left > 0
 
 
@@ -143,25 +151,26 @@ def _spelled(path: str) -> str:
     return path if is_remote(path) else os.path.abspath(path)
 
 
-def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Sequence[str], also_read: Sequence[str]) -> None:
+def refuse_losses(
+    options: BatchOptions, tasks: Sequence[Task], *, also_written: Sequence[str] = (), also_read: Sequence[str] = ()
+) -> None:
     """Refuse outputs, the report among them, that would meet each other, an input, or a file that exists."""
-    lists = [] if given["files_from"] is None else [given["files_from"]]
-    reports = [] if given["report"] is None else [given["report"]]
-    sources = [source for task in tasks for source in (task.source, *task.shards, *(path for path, _ in task.companions))]
+    lists = [] if options.files_from is None else [options.files_from]
+    reports = [] if options.report is None else [options.report]
     made = [target for task in tasks for target in task.targets()]
     targets = [*made, *also_written, *reports]
     if targets.count(STREAM) > 1:
-        raise UsageError("standard output (-) was given twice; it can be written once")
-    binary = STREAM in targets and STREAM not in reports and not given["dry_run"]
+        raise UsageError("standard output (-) was given twice; give it once")
+    binary = STREAM in targets and STREAM not in reports and not options.dry_run
     if binary and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
     _refuse_remote(targets, reports)
-    masks = [task.mask for task in tasks if task.mask is not None]
     folders = Folders(targets)
-    ours = set(made) if given["resume"] else set()
-    read = {folders.place(path) for path in (*sources, *masks, *also_read, *lists) if path != STREAM}
+    ours = set(made) if options.resume else set()
+    names = [*(source for task in tasks for source in task.sources()), *also_read, *lists]
+    read = {folders.place(path) for path in names if path != STREAM}
     written: set[str] = set()
-    files = _Files([*sources, *masks, *also_read, *lists])
+    files = _Files(names)
     for target in targets:
         if target == STREAM:
             continue
@@ -173,11 +182,11 @@ def refuse_losses(given: dict[str, Any], tasks: Sequence[Task], also_written: Se
         if place in written:
             raise UsageError(f"{target}: two outputs have this name{_makers(tasks, place, folders)}")
         if place in read:
-            raise UsageError(f"{target}: is an input too; allowed are outputs that are no input")
+            raise UsageError(f"{target}: is an input too; give the output another name")
         if there:
             files.refuse_one_of(target)
-        if not given["overwrite"] and target not in ours and (folders.holds(target) if remote else there):
-            raise UsageError(f"{target}: exists already; allowed with --overwrite")
+        if not options.overwrite and target not in ours and (folders.holds(target) if remote else there):
+            raise UsageError(f"{target}: already exists; use --overwrite to replace it")
         written.add(place)
 
 
@@ -200,9 +209,7 @@ class _Files:
         self._read = self._read or {identity(path): path for path in self._names}
         for known, what in ((self._read, "input"), (self._written, "output")):
             if own in known:
-                raise UsageError(
-                    f"{target}: is the same file as the {what} {known[own]}; allowed are outputs that are no other file"
-                )
+                raise UsageError(f"{target}: is the same file as the {what} {known[own]}; give the output another name")
         self._written[own] = target
 
 
@@ -210,7 +217,7 @@ def _makers(tasks: Sequence[Task], place: str, folders: Folders) -> str:
     """Whose outputs have the same name, where they are of different inputs."""
     sources = [task.source for task in tasks if place in map(folders.place, task.targets())]
     if len(sources) > 1 and len({folders.place(source) for source in sources}) == 1:
-        return f", because {sources[0]} was given {len(sources)} times; allowed is once"
+        return f", because {sources[0]} was given {len(sources)} times; give it once"
     made = dict.fromkeys(sources)
     return f", that of {' and that of '.join(list(made)[:2])}" if len(made) > 1 else ""
 
@@ -219,16 +226,16 @@ def _refuse_remote(targets: Sequence[str], reports: Sequence[str]) -> None:
     """Refuse remote names that nothing can be written to, or not line by line."""
     for target in targets:
         if scheme_of(target) in WEB:
-            raise UsageError(f"{target}: is a web address, which is read-only; allowed are local files, s3:// and gs://")
+            raise UsageError(f"{target}: is a web address, which is read-only; write to a local file, s3:// or gs://")
     for report in reports:
         if is_remote(report):
-            raise UsageError(f"{report}: is remote; allowed for --report is a local file, which is written line by line")
+            raise UsageError(f"{report}: is remote; give --report a local file, which is written line by line")
 
 
 def _special(target: str) -> bool:
     """Whether something that exists is written to and never replaced; a folder is refused."""
     if os.path.isdir(target):
-        raise UsageError(f"{target}: is a directory; allowed for -o is a file, for folders there is -d/--output-dir")
+        raise UsageError(f"{target}: is a directory; give -o a file, or use -d/--output-dir for a folder")
     return is_special(target)
 
 

@@ -4,72 +4,93 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from patchcli.batch import run, targets
-from patchcli.batch.attempt import Job, Work
+from patchcli.batch.attempt import Command
+from patchcli.batch.options import BatchOptions
+from patchcli.batch.run import run_batch
+from patchcli.batch.targets import place_tasks
 from patchcli.cli import crop_boxes, environment, options, types
+from patchcli.cli.help import option
 from patchcli.cropping.coordinates import OUTSIDE
 from patchcli.cropping.taps import RESAMPLING, STILL
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.geometry.box import check_boxes
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.imagefile import output_name
-from patchcli.jobs import crop as job
+from patchcli.jobs.crop import crop_one
+from patchcli.jobs.crop_plan import check_crop, plan_one, recipes
+from patchcli.jobs.settings import CropSettings, FitSettings
+from patchcli.jobs.task import BoxRow, CropTask, Task
 from patchcli.storage import files
 from patchcli.storage.outputs import create
 from patchcli.storage.paths import is_remote
 
-BESIDE_FIT = {  # what else could go to standard output, and where it goes instead
-    "report": ("report", "--report FILE"),
-    "fit_report": ("steps", "--fit-report FILE"),
-    "output": ("crop", "-o FILE or -d"),
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from patchcli.batch.inputs import Found
+    from patchcli.geometry.box import Box
+
+BOXES, SAMPLING = "Boxes", "Sampling"
+# what else could go to standard output, which --fit prints its result to, and where it goes instead
+BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("crop", "-o FILE or -d"))
 
 
 @click.command(cls=environment.Command, short_help="Crop boxes of images, sampled as PyTorch does.")
-@options.batch_options
-@click.option("--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
-@click.option(
+@option(BOXES, "--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
+@option(
+    BOXES,
     "--normalized-box",
     type=float,
     nargs=4,
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
-@click.option(
-    "--boxes", type=types.File(), metavar="FILE", help="Many boxes, a line each, JSON Lines or CSV; - is standard input."
+@option(BOXES, "--boxes", type=types.File(), metavar="FILE", help="List of boxes, one a line, JSON Lines or CSV; - is stdin.")
+@option(
+    BOXES,
+    "--fit",
+    type=types.File(),
+    metavar="TEMPLATE",
+    help="Find the box whose crop matches this image, from the box given or anywhere.",
 )
-@click.option(
-    "--size", type=types.Size(), help="Size of the crop; default: that of the box, rounded; with --fit that of the template."
+@option(BOXES, "--fit-report", type=types.File(), metavar="FILE", help="Write every step of the fit, as JSON Lines.")
+@option(
+    SAMPLING,
+    "--size",
+    type=types.Size(),
+    help="Size of the crop; default: that of the box, rounded; with --fit that of the template.",
 )
-@click.option(
-    "--resampling", type=click.Choice(tuple(RESAMPLING)), default="bilinear", show_default=True, help="How pixels are sampled."
+@option(
+    SAMPLING,
+    "--resampling",
+    type=click.Choice(tuple(RESAMPLING)),
+    default="bilinear",
+    show_default=True,
+    help="How pixels are sampled.",
 )
-@click.option(
+@option(
+    SAMPLING,
     "--align-corners/--no-align-corners",
     default=False,
     show_default=True,
     help="Whether -1 and 1 are centres of the corner pixels.",
 )
-@click.option(
+@option(
+    SAMPLING,
     "--outside",
     type=click.Choice(tuple(OUTSIDE)),
     default="zeros",
     show_default=True,
     help="What lies outside the image.",
 )
-@click.option(
-    "--fit",
-    type=types.File(),
-    metavar="TEMPLATE",
-    help="Find the box whose crop matches this image, from the box given or anywhere.",
-)
-@click.option("--fit-report", type=types.File(), metavar="FILE", help="Write every step of the fit, as JSON Lines.")
-@options.reading_options
+@options.batch_options
 @options.image_format_option
+@options.reading_options
 @click.pass_context
 def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     """Crop boxes of images and sample them at a size, exactly as affine_grid and grid_sample of PyTorch do.
@@ -81,71 +102,139 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli crop --boxes boxes.csv --size 64 -o crops.npz
     patchcli crop photo.png --fit part.png -o found.png
     """
-    given["tell_outside"] = ctx.get_parameter_source("outside") is click.core.ParameterSource.DEFAULT
-    if given["boxes"] is not None:
-        ctx.exit(crop_boxes.run_boxes(given))
-    found = options.find_inputs(ctx, given, SUFFIXES)
-    _check_box(given)
-    voice = options.make_voice(given)
-    image_format = options.image_format_of(given)
-    report, fit = given["fit_report"], given["fit"]
-    tasks = targets.place_tasks(
-        given,
-        found,
-        lambda path: path + FORMATS[image_format].suffixes[0] if image_format else output_name(path, None, noted=given["resume"]),
-        also_written=[] if report is None else [report],
-        also_read=[] if fit is None else [fit],
+    batch = options.taken(BatchOptions, given)
+    reading = options.taken(options.ReadingOptions, given).reading()
+    asked = options.taken(CropOptions, given)
+    image_format = None if crop_boxes.is_stack(asked.boxes, batch) else options.image_format_of(asked.image_format, batch)
+    settings = CropSettings(
+        resampling=asked.resampling,
+        align_corners=asked.align_corners,
+        outside=asked.outside,
+        image_format=image_format,
+        reading=reading,
+        tell_outside=ctx.get_parameter_source("outside") is click.core.ParameterSource.DEFAULT,
+        overwrite=batch.overwrite,
+        resume=batch.resume,
     )
-    options.check_formats(given, [task.target for task in tasks], image_format)
-    settings = crop_boxes.settings_of(given, image_format)
+    if asked.boxes is not None:
+        _check_list(asked)
+        ctx.exit(crop_boxes.run_boxes(asked.boxes, asked.size, settings, batch=batch, image_format=asked.image_format))
+    found = options.find_inputs(ctx, batch, SUFFIXES)
+    _check_box(asked, settings, batch)
+    ctx.exit(_run_fit(asked, settings, found, batch) if asked.fit is not None else _run_box(asked, settings, found, batch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """The options of ``crop`` alone, as they were typed; None where they were not."""
+
+    box: Box | None
+    normalized_box: Box | None
+    boxes: str | None
+    size: tuple[int, int] | None
+    resampling: str
+    align_corners: bool
+    outside: str
+    fit: str | None
+    fit_report: str | None
+    image_format: str | None
+
+
+def _name(path: str, settings: CropSettings) -> str:
+    """The name of a crop, from that of its image."""
+    if settings.image_format is not None:
+        return path + FORMATS[settings.image_format].suffixes[0]
+    return output_name(path, None, noted=settings.resume)
+
+
+def _run_box(asked: CropOptions, settings: CropSettings, found: Found, batch: BatchOptions) -> int:
+    """Crop one box of each image; the exit code."""
+    box = asked.box or asked.normalized_box
+    assert box is not None
+
+    def make(source: str, target: str, _index: int) -> CropTask:
+        row = BoxRow(box, asked.box is None, asked.size, target)
+        return CropTask(source=source, target=target, boxes=(row,))
+
+    voice = options.make_voice(batch)
+    tasks = place_tasks(batch, found, make, rename=lambda path: _name(path, settings))
+    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume)
+    return run_batch(found, tasks, Command(crop_one, plan_one, recipes, settings), options=batch, voice=voice)
+
+
+def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, batch: BatchOptions) -> int:
+    """Find the box of a template in each image and crop it; the exit code."""
+    from patchcli.jobs import fit  # a quarter of the time that a plain crop takes to start
+
+    report = asked.fit_report
+    settings = FitSettings(
+        **{field.name: getattr(plain, field.name) for field in fields(plain)},
+        template=str(asked.fit),
+        box=asked.box or asked.normalized_box,
+        normalized=asked.normalized_box is not None,
+        size=asked.size,
+    )
+    voice = options.make_voice(batch)
+    tasks = place_tasks(
+        batch,
+        found,
+        lambda source, target, _index: Task(source=source, target=target),
+        rename=lambda path: _name(path, settings),
+        also_written=[] if report is None else [report],
+        also_read=[settings.template],
+    )
+    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume)
     curve: list[str] = []
-    work = Work(job.crop_one, settings, job.recipes, _planner)
-    code = run.run_batch(given, found, tasks, work, voice, lambda said: curve.extend(said.curve))
-    if report is not None and not given["dry_run"]:
-        with create(report, overwrite=given["overwrite"]) as file:
+    command = Command(fit.fit_one, fit.plan_one, fit.recipes, settings)
+    code = run_batch(found, tasks, command, options=batch, voice=voice, hear=lambda said: curve.extend(said.curve))
+    if report is not None and not batch.dry_run:
+        with create(report, overwrite=batch.overwrite) as file:
             file.write("".join(f"{line}\n" for line in curve).encode())
-    ctx.exit(code)
+    return code
 
 
-def _planner() -> Job:
-    from patchcli.jobs.crop_plan import plan_one  # loaded for nobody else
+def _check_list(asked: CropOptions) -> None:
+    """Refuse options that a list of boxes leaves without a meaning."""
+    for name in ("box", "normalized_box", "fit", "fit_report"):
+        if getattr(asked, name) is not None:
+            raise UsageError(f"use only one of --boxes and --{name.replace('_', '-')}")
 
-    return plan_one
 
-
-def _check_box(given: dict[str, Any]) -> None:
+def _check_box(asked: CropOptions, settings: CropSettings, batch: BatchOptions) -> None:
     """Check that the options that say what to crop belong together."""
-    both = given["box"] is not None and given["normalized_box"] is not None
-    neither = given["box"] is None and given["normalized_box"] is None
-    if both or (neither and given["fit"] is None):
-        fault = "they exclude each other" if both else "one is needed, or --boxes, or --fit"
-        raise UsageError(f"--box and --normalized-box: {fault}")
-    if given["fit"] is None and given["fit_report"] is not None:
+    if asked.box is not None and asked.normalized_box is not None:
+        raise UsageError("use only one of --box and --normalized-box")
+    box = asked.box or asked.normalized_box
+    if box is None and asked.fit is None:
+        raise UsageError("give a box: --box, --normalized-box, --boxes or --fit")
+    if asked.fit is None and asked.fit_report is not None:
         raise UsageError("--fit-report is for --fit")
-    for option, (what, instead) in BESIDE_FIT.items():
-        if given["fit"] is not None and given[option] == files.STREAM:
-            raise UsageError(f"--fit prints its result to standard output, so the {what} cannot go there; give {instead}")
-    if given["fit"] is not None and given["resampling"] in STILL:
-        allowed = ", ".join(word for word in RESAMPLING if word not in STILL)
-        raise UsageError(f"--resampling is {given['resampling']}, which has no gradient; allowed with --fit are {allowed}")
-    box = given["box"] or given["normalized_box"]
     if box is not None:
-        with as_usage():
+        with _as_usage():
             numbers = check_boxes(box)
-        empty = (numbers[2:] == 0) if given["box"] is not None else (numbers[2:] == numbers[:2])
+        empty = (numbers[2:] == 0) if asked.box is not None else (numbers[2:] == numbers[:2])
         if empty.any():
-            raise UsageError(
-                f"box is empty: {' '.join(f'{number:g}' for number in numbers)}; allowed are boxes with width and height"
-            )
-    if given["size"] is not None:
-        with as_usage():
-            job.check_crop(given["size"], 0, given["max_pixels"])
-    if given["fit"] is not None and not (is_remote(given["fit"]) or os.path.isfile(given["fit"])):
-        raise UsageError(f"{given['fit']}: is no file; allowed for --fit is an image, the template")
+            raise UsageError(f"box is empty: {' '.join(f'{number:g}' for number in numbers)}; give one with width and height")
+    if asked.size is not None:
+        with _as_usage():
+            check_crop(asked.size, 0, settings.reading.max_pixels)
+    if asked.fit is not None:
+        _check_fit(asked, asked.fit, batch)
+
+
+def _check_fit(asked: CropOptions, template: str, batch: BatchOptions) -> None:
+    for value, (what, instead) in zip((batch.report, asked.fit_report, batch.output), BESIDE_FIT, strict=True):
+        if value == files.STREAM:
+            raise UsageError(f"--fit prints its result to standard output, so the {what} cannot go there; give {instead}")
+    if asked.resampling in STILL:
+        allowed = ", ".join(word for word in RESAMPLING if word not in STILL)
+        raise UsageError(f"--resampling is {asked.resampling}, which has no gradient; with --fit choose {allowed}")
+    if not (is_remote(template) or os.path.isfile(template)):
+        raise UsageError(f"{template}: is not a file; give --fit an image, the template")
 
 
 @contextlib.contextmanager
-def as_usage() -> Any:  # noqa: ANN401
+def _as_usage() -> Iterator[None]:
     """What a kernel says of an option is a mistake in the call."""
     try:
         yield

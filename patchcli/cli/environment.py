@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from patchcli.cli.help import GroupedCommand
 from patchcli.errors import UsageError, one_line
 from patchcli.storage.files import STREAM
 
@@ -29,7 +30,7 @@ RIVALS = (  # options that exclude each other
 )
 
 
-class Command(click.Command):
+class Command(GroupedCommand):
     """A command that says which of its options the environment gave: nobody sees those in the line that was typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -38,7 +39,7 @@ class Command(click.Command):
             rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
             message = error.format_message()
-            raise click.UsageError(f"{message}{_origins(ctx, message)}", ctx) from None
+            raise click.ClickException(f"{message}{_origins(ctx, message)}") from None
         for pair in RIVALS:
             sources = {ctx.get_parameter_source(name): name for name in pair}
             if sources.keys() == {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:

@@ -41,6 +41,16 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"patchcli.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest a command for one that is mistyped."""
+        if not (args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            meant = f"did you mean {near[0]}?" if near else f"choose {', '.join(COMMANDS)}"
+            raise click.UsageError(f"{args[0]!r} is not a command; {meant}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -53,7 +63,7 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": HELP_NAMES, "auto_envvar_prefix": "PATCHCLI"})
-@click.version_option(__version__, message="patchcli %(version)s", allow_from_autoenv=False)
+@click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False)
 def cli() -> None:
     """Cut images into overlapping patches, rebuild images from processed ones, crop boxes.
 
@@ -90,6 +100,8 @@ def run(arguments: list[str]) -> int:
 
 def _known(error: Exception) -> tuple[int, str] | None:
     """The exit code of an error that is no bug, and its sentence."""
+    if isinstance(error, click.UsageError) and not isinstance(error, click.BadParameter) and error.ctx and error.ctx.parent:
+        return USAGE, f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help"
     if isinstance(error, click.ClickException):
         return USAGE, error.format_message()
     for kind, code in ((UsageError, USAGE), (OutputError, STOPPED), (PatchcliError, FAILED)):

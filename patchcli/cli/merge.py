@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from patchcli.batch import run, targets
-from patchcli.batch.attempt import Job, Work
-from patchcli.batch.targets import has_fields
+from patchcli.batch.attempt import Command
+from patchcli.batch.options import BatchOptions
+from patchcli.batch.run import run_batch
+from patchcli.batch.targets import has_fields, place_tasks
 from patchcli.cli import environment, options, types
+from patchcli.cli.help import option
 from patchcli.errors import UsageError
 from patchcli.images.formats import FORMATS
 from patchcli.images.imagefile import format_of, output_name
-from patchcli.jobs import merge as job
+from patchcli.jobs.merge import merge_one
+from patchcli.jobs.merge_plan import plan_one, recipes
+from patchcli.jobs.settings import MergeSettings
+from patchcli.jobs.task import MergeTask
 from patchcli.patches.merge_ranked import RANKED
 from patchcli.patches.reducers import STREAMED
 from patchcli.patches.windows import NAMES
 
 STACKS = (".npz", ".npy")
+MERGING = "Merging"
 DTYPES = (
     "keep",
     "bool",
@@ -37,22 +44,16 @@ DTYPES = (
 
 
 @click.command(cls=environment.Command, short_help="Rebuild images from patch stacks.")
-@options.batch_options
-@click.option(
-    "--like",
-    type=types.File(),
-    metavar="STACK",
-    help="The stack whose origins and image count, for patches in a bare .npy or .npz.",
-)
-@click.option("--key", metavar="NAME", help="The array that holds the patches; default: patches, or the only one.")
-@click.option(
+@option(
+    MERGING,
     "--reduce",
     type=click.Choice((*STREAMED, *RANKED)),
     default="mean",
     show_default=True,
-    help="What becomes of the values of all patches on a pixel; first, last: in row-major order of origins.",
+    help="How overlapping values are combined; first, last: in row-major order of origins.",
 )
-@click.option(
+@option(
+    MERGING,
     "--window",
     type=types.WordOrFile(NAMES),
     metavar=f"{'|'.join(NAMES)}|FILE.npy",
@@ -60,20 +61,33 @@ DTYPES = (
     show_default=True,
     help="Weights over a patch, for --reduce mean.",
 )
-@click.option("--unit-range", is_flag=True, help="Floats from 0 to 1 stand for the full range of an integer image.")
-@click.option(
-    "--dtype", type=click.Choice(DTYPES), default="keep", show_default=True, help="Dtype of the image; keep: the source image's."
+@option(MERGING, "--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers.")
+@option(MERGING, "--trim", is_flag=True, help="Cut off the border that no patch covers.")
+@option(MERGING, "--unit-range", is_flag=True, help="Scale floats from 0 to 1 to the full range of an integer image.")
+@option(
+    MERGING,
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default="keep",
+    show_default=True,
+    help="Dtype of the image; keep: the source image's.",
 )
-@click.option(
-    "--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers; with --trim, of those that remain."
+@option(MERGING, "--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
+@option(
+    options.READING,
+    "--like",
+    type=types.File(),
+    metavar="STACK",
+    help="Take origins and image from this stack, for patches in a bare .npy or .npz.",
 )
-@click.option("--trim", is_flag=True, help="Cut off the border that no patch covers.")
-@click.option("--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
-@click.option(
+@option(options.READING, "--key", metavar="NAME", help="Array that holds the patches; default: patches, or the only one.")
+@options.batch_options
+@option(
+    options.OUTPUT,
     "--cover",
     type=types.File(),
     metavar="PATH",
-    help="Write how many patches lie on each pixel, as .npy or image; with --window how much weight, 1 being a patch's most.",
+    help="Write how many patches lie on each pixel, as .npy or image; with --window their weight, 1 being a patch's most.",
 )
 @options.image_format_option
 @options.max_pixels_option
@@ -88,70 +102,94 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 
     With -o several inputs are shards of one image; with -d each is an image of its own.
     """
-    found = options.find_inputs(ctx, given, STACKS)
-    voice = options.make_voice(given)
-    cover, image_format = given["cover"], options.image_format_of(given)
-    if cover is not None and given["output"] is None and len(given["inputs"]) > 1:
-        raise UsageError(f"--cover names one output but there are {len(given['inputs'])} inputs; allowed is one")
-    _check_rule(given)
-    covers = [cover] if cover is not None else []
-    likes = [given["like"]] if given["like"] is not None else []
-    windows = [given["window"]] if given["window"] not in NAMES else []
-    whole = given["output"] is not None and not has_fields(given["output"])
-    shards = tuple(given["inputs"][1:]) if whole else ()
-    if shards and given["like"] is not None:
-        raise UsageError("--like is for one input, not for shards; allowed with several is -d/--output-dir")
-    if shards:
-        given["inputs"] = given["inputs"][:1]
-    tasks = targets.place_tasks(
-        given,
+    batch = options.taken(BatchOptions, given)
+    asked = options.taken(MergeOptions, given)
+    found = options.find_inputs(ctx, batch, STACKS)
+    voice = options.make_voice(batch)
+    image_format = options.image_format_of(asked.image_format, batch)
+    if asked.cover is not None and batch.output is None and len(found.paths) > 1:
+        raise UsageError(f"--cover names one output but there are {len(found.paths)} inputs; give one input")
+    _check_rule(asked)
+    shards: tuple[str, ...] = ()
+    if batch.output is not None and not has_fields(batch.output):
+        shards = tuple(found.paths[1:])
+        del found.paths[1:]
+    if shards and asked.like is not None:
+        raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
+
+    def make(source: str, target: str, _index: int) -> MergeTask:
+        return MergeTask(source=source, target=target, shards=shards, cover=asked.cover)
+
+    windows = [asked.window] if asked.window not in NAMES else []
+    tasks = place_tasks(
+        batch,
         found,
-        lambda path: _image_name(path, image_format, noted=given["resume"]),
-        also_read=[*likes, *windows],
-        complete=lambda task, _: task._replace(shards=shards, cover=cover),
+        make,
+        rename=lambda path: _image_name(path, image_format, noted=batch.resume),
+        also_read=[*([] if asked.like is None else [asked.like]), *windows],
     )
-    options.check_formats(given, covers, None)
-    options.check_formats(given, [task.target for task in tasks], image_format)
-    if cover is not None and not FORMATS[format_of(cover)].lossless:
-        raise UsageError(f"{cover}: would lose counts; allowed for --cover are lossless formats")
-    if cover is not None and given["window"] != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
-        raise UsageError(f"{cover}: cannot hold weights; allowed for --cover with --window are .npy and .tif, which hold float32")
-    settings = job.MergeSettings(
-        given["like"],
-        given["key"],
-        given["reduce"],
-        given["window"],
-        given["dtype"],
-        given["unit_range"],
-        given["fill"],
-        given["trim"],
-        given["allow_nonfinite"],
-        image_format,
-        given["max_pixels"],
-        given["overwrite"],
-        given["resume"],
+    _check_cover(asked, batch)
+    options.check_formats([task.target for task in tasks], image_format, resume=batch.resume)
+    settings = MergeSettings(
+        like=asked.like,
+        key=asked.key,
+        reduce=asked.reduce,
+        window=asked.window,
+        dtype=asked.dtype,
+        unit_range=asked.unit_range,
+        fill=asked.fill,
+        trim=asked.trim,
+        allow_nonfinite=asked.allow_nonfinite,
+        image_format=image_format,
+        max_pixels=asked.max_pixels,
+        overwrite=batch.overwrite,
+        resume=batch.resume,
     )
-    ctx.exit(run.run_batch(given, found, tasks, Work(job.merge_one, settings, job.recipes, _planner), voice))
+    ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
 
 
-def _planner() -> Job:
-    from patchcli.jobs.merge_plan import plan_one  # loaded for nobody else
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """The options of ``merge`` alone, as they were typed; None where they were not."""
 
-    return plan_one
+    like: str | None
+    key: str | None
+    reduce: str
+    window: str
+    unit_range: bool
+    dtype: str
+    fill: float | None
+    trim: bool
+    allow_nonfinite: bool
+    cover: str | None
+    image_format: str | None
+    max_pixels: int
 
 
-def _check_rule(given: dict[str, Any]) -> None:
+def _check_cover(asked: MergeOptions, batch: BatchOptions) -> None:
+    """Refuse files that cannot hold the cover."""
+    cover = asked.cover
+    if cover is None:
+        return
+    options.check_formats([cover], None, resume=batch.resume)
+    if not FORMATS[format_of(cover)].lossless:
+        raise UsageError(f"{cover}: would lose counts; give --cover a lossless format")
+    if asked.window != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
+        raise UsageError(f"{cover}: cannot hold weights; with --window give --cover a .npy or .tif, which hold float32")
+
+
+def _check_rule(asked: MergeOptions) -> None:
     """Refuse options that mean nothing together."""
-    reduce, window, dtype = given["reduce"], given["window"], given["dtype"]
+    reduce, window, dtype = asked.reduce, asked.window, asked.dtype
     if window not in NAMES and not window.endswith(".npy"):
-        raise UsageError(f"--window is {window!r}; allowed are {', '.join(NAMES)}, and the name of a .npy file")
+        raise UsageError(f"--window is {window!r}; choose {', '.join(NAMES)}, or give a .npy file")
     if window != NAMES[0] and reduce != "mean":
         raise UsageError(f"--window is for --reduce mean, not for {reduce}")
-    if given["unit_range"] and (dtype.startswith("float") or dtype == "bool"):
+    if asked.unit_range and (dtype.startswith("float") or dtype == "bool"):
         raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if given["unit_range"] and reduce == "sum":
-        raise UsageError("--unit-range is for values from 0 to 1, which sums are not; allowed is any other --reduce")
-    if given["allow_nonfinite"] and not dtype.startswith("float") and dtype != "keep":
+    if asked.unit_range and reduce == "sum":
+        raise UsageError("--unit-range is for values from 0 to 1, which sums are not; use another --reduce")
+    if asked.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 

@@ -1,41 +1,33 @@
-"""What the commands share: option types, groups of options, where outputs go, how a run speaks."""
+"""The options that commands share, as Click declares them and as the program takes them; how a run speaks."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from patchcli.batch import inputs as searching
 from patchcli.batch.progress import Voice
 from patchcli.cli import types
+from patchcli.cli.help import option, together
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.images import formats, imagefile
-from patchcli.jobs.reading import Reading
+from patchcli.jobs.settings import Reading
 from patchcli.storage.files import STREAM
 from patchcli.storage.paths import REMOTE, World, within
+from patchcli.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from patchcli.batch.inputs import Found
+    from patchcli.batch.options import BatchOptions
 
-
-def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """Several decorators as one, in the order in which help shows their options."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-def world_of(given: dict[str, Any]) -> World:
-    """What names mean in a call: what `places.within` needs wherever its work is done."""
-    return World(remote=tuple(given["remote"]))
+Options = TypeVar("Options")
+OUTPUT, MANY, MESSAGES, READING = "Output", "Many files", "Messages", "Reading"
 
 
 def _follow(ctx: click.Context, _parameter: click.Parameter, remote: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,120 +36,164 @@ def _follow(ctx: click.Context, _parameter: click.Parameter, remote: tuple[str, 
         from patchcli.storage.remote import check
 
         check(remote)
-    ctx.with_resource(within(world_of({"remote": remote})))
+    ctx.with_resource(within(World(remote=remote)))
     return remote
 
 
 batch_options = together(
     click.argument("inputs", nargs=-1, type=types.File(), metavar="INPUTS..."),
-    click.option(
-        "--files-from", type=types.File(), metavar="FILE", help="More inputs: their names, one a line; - is standard input."
-    ),
-    click.option("-0", "--null", is_flag=True, help="The names of --files-from end in NUL, as find -print0 has them."),
-    click.option(
+    option(
+        OUTPUT,
         "-o",
         "--output",
         type=types.File(),
         metavar="PATH|TEMPLATE",
-        help="Output of the one input, or of each by its name; - is standard output.",
+        help="Output of the one input, or a name made from that of each; - is standard output.",
     ),
-    click.option(
+    option(
+        OUTPUT,
         "-d",
         "--output-dir",
         type=types.Folder(),
         metavar="DIR",
         help="Folder for the outputs; the path of each input is kept below it.",
     ),
-    click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
-    click.option(
+    option(OUTPUT, "--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
+    option(
+        OUTPUT,
         "--resume",
         is_flag=True,
         help="Skip outputs made from the same inputs with the same settings; make those of changed inputs again.",
     ),
-    click.option(
-        "--remote",
-        type=click.Choice(REMOTE),
-        multiple=True,
-        callback=_follow,
-        help="Names that begin with this and :// are remote; may be given again. Without it every name is local.",
+    option(OUTPUT, "-n", "--dry-run", is_flag=True, help="Print what would be made of each input, write nothing."),
+    option(
+        MANY,
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Worker processes; 0 = one per available CPU.",
     ),
-    click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
-    click.option(
-        "-j", "--jobs", type=click.IntRange(min=0), default=1, show_default=True, help="Worker processes; 0: one a usable CPU."
+    option(
+        MANY, "--files-from", type=types.File(), metavar="FILE", help="Read more inputs from FILE, one name a line; - is stdin."
     ),
-    click.option(
-        "--executor", metavar="tcp://HOST:PORT", help="Have the work done by a Dask cluster, of which this is the scheduler."
-    ),
-    click.option(
+    option(MANY, "-0", "--null", is_flag=True, help="Names in --files-from end in NUL, as find -print0 writes them."),
+    option(MANY, "--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
+    option(
+        MANY,
         "--report",
         type=types.File(),
         metavar="FILE",
         help="Write a line of JSON for each input as it is done, and a summary; - is standard output.",
     ),
-    click.option("-n", "--dry-run", is_flag=True, help="Print what would be made of each input, write nothing."),
-    click.option("--progress/--no-progress", default=None, help="Show a bar; default: on a terminal."),
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Say what was done, and what came from the environment; tracebacks with errors."
+    option(
+        MANY,
+        "--remote",
+        type=click.Choice(REMOTE),
+        multiple=True,
+        callback=_follow,
+        help="Take names that begin with this and :// as remote; repeatable. Without it every name is local.",
     ),
+    option(MANY, "--executor", metavar="tcp://HOST:PORT", help="Run the jobs on the Dask cluster of this scheduler."),
+    option(MESSAGES, "-q", "--quiet", is_flag=True, help="Print errors only."),
+    option(
+        MESSAGES,
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print what was done, the time it took, and what came from the environment.",
+    ),
+    option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
+    option(MESSAGES, "--progress/--no-progress", default=None, help="Show a progress bar; default: on a terminal."),
+    click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False),
 )
 
-max_pixels_option = click.option(
+max_pixels_option = option(
+    READING,
     "--max-pixels",
     type=click.IntRange(min=0),
     default=imagefile.MAX_PIXELS,
     show_default=True,
-    help="Refuse larger images; 0: no limit.",
+    metavar="N",
+    help="Refuse larger images; 0 = no limit.",
 )
 
 reading_options = together(
-    click.option("--gray", is_flag=True, help="Turn colour into gray (BT.601 luma); alpha is dropped."),
-    click.option("--channel", type=click.IntRange(min=0), metavar="N", help="Take one channel, from 0, as a gray image."),
-    click.option(
-        "--page", type=click.IntRange(min=0), default=0, show_default=True, help="Page or frame of a file that has several."
+    option(READING, "--gray", is_flag=True, help="Convert colour to gray (BT.601 luma); alpha is dropped."),
+    option(READING, "--channel", type=click.IntRange(min=0), metavar="N", help="Read one channel, from 0, as a gray image."),
+    option(
+        READING,
+        "--page",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Page or frame of a file that holds several.",
     ),
-    click.option(
-        "--exif-rotate/--no-exif-rotate", default=True, show_default=True, help="Turn the image as its EXIF orientation says."
+    option(
+        READING,
+        "--exif-rotate/--no-exif-rotate",
+        default=True,
+        show_default=True,
+        help="Rotate the image as its EXIF orientation says.",
     ),
     max_pixels_option,
 )
 
-image_format_option = click.option(
+image_format_option = option(
+    OUTPUT,
     "--image-format",
     type=click.Choice(formats.WRITABLE),
     help="Format of the image; default: by the suffix of the output, png for standard output.",
 )
 
 
-def reading_of(given: dict[str, Any]) -> Reading:
-    """The group `reading_options` as what jobs take."""
-    if given["gray"] and given["channel"] is not None:
-        raise UsageError("--gray and --channel exclude each other")
-    return Reading(given["page"], given["gray"], given["channel"], given["exif_rotate"], given["max_pixels"])
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """The group `reading_options`."""
+
+    gray: bool
+    channel: int | None
+    page: int
+    exif_rotate: bool
+    max_pixels: int
+
+    def reading(self) -> Reading:
+        """How images are read."""
+        if self.gray and self.channel is not None:
+            raise UsageError("use only one of --gray and --channel")
+        return Reading(page=self.page, gray=self.gray, channel=self.channel, rotate=self.exif_rotate, max_pixels=self.max_pixels)
 
 
-def image_format_of(given: dict[str, Any]) -> str | None:
+def taken(kind: type[Options], given: dict[str, Any]) -> Options:
+    """The options for which a dataclass has fields, taken out of what Click gives; nothing else sees Click's dictionary."""
+    assert dataclasses.is_dataclass(kind)
+    return kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
+
+
+def image_format_of(asked: str | None, batch: BatchOptions) -> str | None:
     """The format asked for; None where the suffix of the output decides."""
-    asked: str | None = given["image_format"]
-    return "png" if asked is None and given["output"] == STREAM else asked
+    return "png" if asked is None and batch.output == STREAM else asked
 
 
-def check_formats(given: dict[str, Any], paths: Sequence[str], image_format: str | None) -> None:
+def check_formats(paths: Sequence[str], image_format: str | None, *, resume: bool) -> None:
     """Refuse, before any work, outputs whose suffix is no image format's, and formats that --resume cannot tell from others."""
     try:
         for path in paths:
             imagefile.format_of(path, image_format)
-        if given["resume"]:
+        if resume:
             imagefile.check_notes(paths, image_format)
     except PatchcliError as error:
         raise UsageError(str(error)) from None
 
 
-def make_voice(given: dict[str, Any]) -> Voice:
-    """How the run speaks: results are none of its business, all of it goes to standard error."""
-    quiet, verbose, progress = given["quiet"], given["verbose"], given["progress"]
+def make_voice(batch: BatchOptions) -> Voice:
+    """How the run speaks: results go to standard output, all else to standard error."""
+    quiet, verbose = batch.quiet, batch.verbose
     if quiet and verbose:
-        raise UsageError("-q and -v exclude each other")
+        raise UsageError("use only one of -q and -v")
     terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def say(line: str) -> None:
@@ -166,24 +202,26 @@ def make_voice(given: dict[str, Any]) -> Voice:
     return Voice(
         error=lambda line: say(f"patchcli: {one_line(line)}"),
         # with the records of a dry run there, its lines would be in their way
-        result=(lambda _: None) if given["dry_run"] and given["report"] == STREAM else lambda line: click.echo(one_line(line)),
+        result=(lambda _: None) if batch.dry_run and batch.report == STREAM else lambda line: click.echo(one_line(line)),
         hint=None if quiet else lambda line: say(f"patchcli: {one_line(line)}"),
         done=(lambda line: say(one_line(line))) if verbose or (terminal and not quiet) else None,
-        progress=(terminal and not quiet) if progress is None else progress,
+        progress=(terminal and not quiet) if batch.progress is None else batch.progress,
         verbose=verbose,
+        debug=batch.debug,
     )
 
 
-def find_inputs(ctx: click.Context, given: dict[str, Any], suffixes: Sequence[str]) -> Found:
-    """Put the files of all inputs, folders searched and lists read, into ``given``.
+def find_inputs(ctx: click.Context, batch: BatchOptions, suffixes: Sequence[str]) -> Found:
+    """The files of all inputs, folders searched and lists read.
 
     Without inputs: help where somebody sits at a terminal, else one line; exit code 2 either way.
     """
-    if not given["inputs"] and given["files_from"] is None:
-        if sys.stdin is not None and sys.stdin.isatty():
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if not batch.inputs and batch.files_from is None:
+        if terminal:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
-        raise UsageError("no INPUTS; allowed are files, folders, --files-from, and - for standard input")
-    found = searching.find(given, suffixes)
-    given["inputs"] = tuple(found.paths)
-    return found
+        raise UsageError("no INPUTS; give files, folders, --files-from, or - for standard input")
+    if terminal and STREAM in batch.inputs and not batch.quiet:
+        click.echo("patchcli: waiting for a file on standard input, which is a terminal; Ctrl-C ends it", err=True)
+    return searching.find(batch, suffixes)

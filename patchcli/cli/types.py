@@ -64,13 +64,17 @@ class Size(click.ParamType[tuple[int, int]]):
 
     name = "W[xH]"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """As it is typed, with a small x."""
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401
         """Parse a size."""
         if isinstance(value, tuple):
             return value
         size = parse_size(str(value))
         if size is None:
-            self.fail(f"{value!r} is no size; allowed are W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
+            self.fail(f"{value!r} is not a size; write W or WxH in whole pixels from 1 to {MAX_SIDE}, as in 64x48", param, ctx)
         return size
 
 
@@ -94,7 +98,7 @@ class Point(click.ParamType[tuple[int, int]]):
             return value
         parts = str(value).split(",")
         if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and int(p[:20]) <= MAX_SIDE for p in parts):  # noqa: PLR2004
-            self.fail(f"{value!r} is no point; allowed is X,Y in whole pixels from 0 to {MAX_SIDE}, as in 3,5", param, ctx)
+            self.fail(f"{value!r} is not a point; write X,Y in whole pixels from 0 to {MAX_SIDE}, as in 3,5", param, ctx)
         return int(parts[1]), int(parts[0])
 
 
@@ -111,7 +115,7 @@ class Amount(click.ParamType["int | Fraction"]):
         part = parse_part(text) if text.endswith("%") else None
         if not part:
             self.fail(
-                f"{value!r} is no number of patches; allowed are whole numbers from 1 to 2**63 - 1, and percentages up to 100% "
+                f"{value!r} is not a number of patches; write a whole number from 1 to 2**63 - 1, or a percentage up to 100% "
                 "such as 12.5%",
                 param,
                 ctx,
@@ -128,7 +132,7 @@ class Share(click.ParamType["Fraction"]):
         """Parse a part of a whole."""
         part = parse_part(str(value))
         if part is None:
-            self.fail(f"{value!r} is no part of a whole; allowed are 0 to 1, written as in 0.25, 25% or 1/4", param, ctx)
+            self.fail(f"{value!r} is not a part of a whole; write 0 to 1, as in 0.25, 25% or 1/4", param, ctx)
         return part
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 Numbers = Any  # a float or an array of them
 
+FARTHEST = 4  # normalised corners beyond are hardly meant as such
 WHOLE = 2.0**31  # box numbers beyond this are no pixels of any image
 
 

@@ -1,9 +1,10 @@
-"""``crop --dry-run``: the crops that an image makes, and what they take, from its header."""
+"""``crop`` planned: the crops that an image makes, and what they take, from its header."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,152 +13,169 @@ from patchcli.cropping.plan import Sampling, spans_of
 from patchcli.cropping.resample import MID_BYTES
 from patchcli.cropping.taps import WIDE
 from patchcli.errors import PatchcliError
-from patchcli.geometry.box import check_boxes
+from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
 from patchcli.images import imagefile
-from patchcli.jobs.crop import CropSettings, check_cut, hints_of
-from patchcli.jobs.crop_stack import check_alike
-from patchcli.jobs.estimate import as_said, base, encoding, peek_image, size_of
-from patchcli.jobs.reading import blamed
-from patchcli.jobs.task import Planned, Said, Task, Tick
+from patchcli.jobs.estimate import base, encoding
+from patchcli.jobs.reading import open_image
+from patchcli.jobs.records import Records
+from patchcli.jobs.settings import CropSettings, size_in_words
+from patchcli.jobs.task import BoxRow, CropTask, Planned, Recipe, Said, Tick, as_said
+from patchcli.storage.provenance import differing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.images.imagefile import Peeked
+    from patchcli.jobs.reading import OpenImage
 
+STACK = ".npz"  # which takes all crops of a list
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
-LOBES = 6  # lines and columns that a wide filter reads for each step from pixel to pixel
-# Bytes a pixel, and a value, while a box is fitted, and more a pixel while it is searched for, in gray; as measured.
-FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
+LOBES = 10  # lines that a wide filter reads for each step from pixel to pixel
 
 
-def plan_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
-    """Say what crop would be made of one image."""
-    seen, _ = peek_image(task.source, settings.reading)
-    boxes = [] if settings.box is None else [(settings.box, settings.normalized)]
-    return as_said(task, _plan_one(task, seen, settings), hints_of(task, seen.shape, seen, boxes, settings))
+class CropPlan(NamedTuple):
+    """What is cropped, its file open and its header read; and how each output comes to be."""
+
+    settings: CropSettings
+    image: OpenImage
+    records: Records
 
 
-def plan_crop(task: Task, settings: CropSettings) -> Planned:
-    """What `crop_one` would make; a box is not searched for.
-
-    Raises:
-        PatchcliError: what a header shows to be wrong, as `crop_one` says it.
-    """
-    return _plan_one(task, peek_image(task.source, settings.reading)[0], settings)
+def recipes(task: CropTask, settings: CropSettings) -> dict[str, Recipe]:
+    """What each crop of a task depends on."""
+    return {row.target: recipe_of(row, task.source, settings) for row in task.boxes}
 
 
-def _plan_one(task: Task, seen: Peeked, settings: CropSettings) -> Planned:
-    if settings.fit is not None:
-        return _plan_fit(task, seen, settings, settings.fit)
-    assert settings.box is not None
-    shape, scratch = _cropped(seen, settings.box, settings.size, settings)
-    return _plan(task, seen, shape, scratch, settings)
+def recipe_of(row: BoxRow, source: str, settings: CropSettings) -> Recipe:
+    """What the crop of one box depends on."""
+    own = {"--normalized-box" if row.normalized else "--box": row.box, "--size": size_in_words(row.size), **settings.options()}
+    return Recipe("crop", differing(own, {"--box": None, "--size": None, **CropSettings().options()}), {"image": source})
 
 
-def _plan(task: Task, seen: Peeked, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
-    """The plan of a crop of this shape that takes so many bytes beside the image and itself."""
-    name = imagefile.format_of(task.target, settings.image_format)
-    imagefile.check_holds(name, shape, seen.dtype)
-    nbytes = math.prod(shape) * seen.dtype.itemsize
-    most = max(seen.memory, size_of(seen) + nbytes + scratch + encoding(name, shape, seen.dtype))
-    what = f"crop of width={shape[1]} height={shape[0]}"
-    return Planned(what, shape, nbytes, base(seen.format, name) + most, (task.target,))
+@contextlib.contextmanager
+def planned(task: CropTask, settings: CropSettings) -> Iterator[CropPlan]:
+    """Open the image of a task."""
+    records = Records(recipes(task, settings), in_images=settings.resume)
+    with open_image(task.source, settings.reading) as image:
+        yield CropPlan(settings, image, records)
 
 
-def _cropped(seen: Peeked, box: Box, size: Pair | None, settings: CropSettings) -> tuple[tuple[int, ...], int]:
-    """The shape of a crop, and the bytes that sampling takes."""
-    length = seen.shape[0], seen.shape[1]
-    check_cut(seen, box, size, settings)
-    sampling = Sampling(settings.normalized, settings.resampling, settings.align_corners, settings.outside)
-    rows, columns = spans_of(np.atleast_2d(check_boxes(box)), length, size, sampling)
-    shape = (rows.size, columns.size, *seen.shape[2:])
-    work = work_dtype(seen.dtype)
-    scratch = 0 if settings.resampling == "nearest" else min(PARTS, 4 * math.prod(shape) * work.itemsize)
-    if settings.resampling in WIDE:
-        step = max(1.0, abs(float(rows.extent[0])) / rows.size)
-        wide = min(abs(float(columns.extent[0])) + 1, length[1]) * math.prod(seen.shape[2:]) * work.itemsize
-        lines = min((LOBES + 4 if settings.resampling == "lanczos" else 4) * step, length[0])
-        weighed = size_of(seen) // seen.dtype.itemsize * 2 * work.itemsize if seen.metadata.alpha is not None else 0
-        scratch = int(2 * max(MID_BYTES, lines * wide * (seen.dtype != work))) + weighed
-    return shape, scratch
+def check_cut(image: OpenImage, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
+    """Refuse a crop of more pixels, or bytes, than an image may have."""
+    check_boxes(box)
+    length = image.shape[0], image.shape[1]
+    own = pixel_box(box, length, align_corners=settings.align_corners) if normalized else box
+    rows, columns = size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2]))))
+    check_crop((rows, columns), math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
 
 
-def _plan_fit(task: Task, seen: Peeked, settings: CropSettings, path: str) -> Planned:
-    """The plan of a crop whose box is found first."""
-    from patchcli.cropping.fit import check_template
-
-    with blamed(f"its template {path} "):
-        template, _ = peek_image(path, settings.reading._replace(page=0))
-    both = [(*one.shape, 1)[:3] for one in (seen, template)]
-    check_template(*both)
-    size = settings.size or (template.shape[0], template.shape[1])
-    height, width, channels = both[0]
-    each = FITTED + FITTED_EACH * channels + (SEARCHED if settings.box is None else 0)
-    scratch = each * height * width
-    planned = _plan(task, seen, (*size, *seen.shape[2:]), scratch, settings)
-    return planned._replace(what=f"{planned.what}, its box to be found")
+def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
+    """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
+    imagefile.check_size(size, pixel_bytes, most, "crop would have")
 
 
-def plan_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
+def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
+    """Refuse a crop of another shape or dtype than those that were put into the same file."""
+    if got != wanted:
+        raise PatchcliError(
+            f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; in one file all are equal: give --size"
+        )
+
+
+def hints_of(targets: Sequence[str], image: OpenImage, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
+    """What is odd about an image, the boxes that were cropped of it, and the files that these become."""
+    names = {imagefile.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
+    lost = (imagefile.hint_of_samples(name, image.metadata, (*image.shape, 1)[2]) for name in sorted(names))
+    hints = [*image.hints, *(hint for hint in lost if hint)]
+    length = image.shape[0], image.shape[1]
+    outside = [box for box in (_in_pixels(row, length, settings) for row in rows) if _misses(box, length)]
+    if outside and settings.tell_outside:
+        many = "its box lies" if len(rows) == 1 else f"{len(outside)} of {len(rows)} boxes lie"
+        hints.append(
+            f"{many} wholly outside the image of width={length[1]} height={length[0]} ({describe(outside[0])}); "
+            "--outside error refuses that"
+        )
+        if any(row.normalized and max(map(abs, row.box)) > FARTHEST for row in rows):
+            hints[-1] += "; corners of -1..1 are in the image, pixels are for --box"
+    return tuple(hints)
+
+
+def _in_pixels(row: BoxRow, length: Pair, settings: CropSettings) -> Box:
+    return pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box
+
+
+def _misses(box: Box, image: Pair) -> bool:
+    """Whether a box ``(x, y, width, height)`` has no pixel in common with an image ``(H, W)``."""
+    ends = ((at, at + extent, length) for at, extent, length in zip(box[:2], box[2:], image[::-1], strict=True))
+    return any(max(first, last) <= 0 or min(first, last) >= length for first, last, length in ends)
+
+
+def plan_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
     """Say what crops would be made of one image, each in its own file."""
-    seen, _ = peek_image(task.source, settings.reading)
+    with planned(task, settings) as plan:
+
+        def one(row: BoxRow) -> Planned:
+            return plan_file(row.target, plan.image, *cropped(plan.image, row, settings), settings)
+
+        return said_of(task, plan.image, settings, one)
+
+
+def plan_file(target: str, image: OpenImage, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
+    """The plan of a crop of this shape that takes so many bytes beside the image and itself."""
+    name = imagefile.format_of(target, settings.image_format)
+    imagefile.check_holds(name, shape, image.dtype)
+    nbytes = math.prod(shape) * image.dtype.itemsize
+    most = max(image.memory, image.nbytes + nbytes + scratch + encoding(name, shape, image.dtype))
+    what = f"crop of width={shape[1]} height={shape[0]}"
+    return Planned(what, shape, nbytes, base(image.format, name) + most, (target,))
+
+
+def cropped(image: OpenImage, row: BoxRow, settings: CropSettings) -> tuple[tuple[int, ...], int]:
+    """The shape of a crop, and a bound on the bytes that sampling takes."""
+    length = image.shape[0], image.shape[1]
+    check_cut(image, row.box, row.size, settings, normalized=row.normalized)
+    sampling = Sampling(row.normalized, settings.resampling, settings.align_corners, settings.outside)
+    rows, columns = spans_of(np.atleast_2d(check_boxes(row.box)), length, row.size, sampling)
+    shape = (rows.size, columns.size, *image.shape[2:])
+    work = work_dtype(image.dtype)
+    if settings.resampling not in WIDE:
+        return shape, 0 if settings.resampling == "nearest" else min(PARTS, 4 * math.prod(shape) * work.itemsize)
+    lines = min(LOBES * max(1.0, abs(float(rows.extent[0])) / rows.size), length[0])
+    wide = min(abs(float(columns.extent[0])) + 1, length[1]) * math.prod(image.shape[2:]) * work.itemsize
+    weighed = 2 * math.prod(image.shape) * work.itemsize if image.metadata.alpha is not None else 0
+    return shape, int(2 * max(MID_BYTES, lines * wide * (image.dtype != work))) + weighed
+
+
+def said_of(task: CropTask, image: OpenImage, settings: CropSettings, plan: Any) -> Said:  # noqa: ANN401
+    """The plans of all boxes of an image together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
     faults, made = [], []
     for row in task.boxes:
         try:
-            shape, scratch = _cropped(seen, row.box, row.size, settings._replace(normalized=row.normalized))
-            plans.append(_plan(Task(task.source, row.target), seen, shape, scratch, settings))
-            made.append((row.box, row.normalized))
+            plans.append(plan(row))
+            made.append(row)
         except PatchcliError as error:
+            if not row.label:
+                raise
             faults.append(f"{row.label}: {error}")
-    return _said(task, seen, plans, faults, hints_of(task, seen.shape, seen, made, settings))
-
-
-class StackPlan:
-    """Plans of crops that go to one file, which must be alike."""
-
-    def __init__(self) -> None:
-        self._first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
-        self._held = 0  # bytes of all crops till now, kept in a file that is mapped into memory
-
-    def take(self, task: Task, settings: CropSettings, _tick: Tick) -> Said:
-        """Say what crops would be made of one image."""
-        seen, _ = peek_image(task.source, settings.reading)
-        plans: list[Planned] = []
-        faults, made = [], []
-        for row in task.boxes:
-            try:
-                shape, scratch = _cropped(seen, row.box, row.size, settings._replace(normalized=row.normalized))
-                self._first = self._first or (shape, seen.dtype)
-                check_alike((shape, seen.dtype), self._first)
-            except PatchcliError as error:
-                faults.append(f"{row.label}: {error}")
-                continue
-            nbytes = math.prod(shape) * seen.dtype.itemsize
-            self._held += nbytes
-            memory = base(seen.format) + max(seen.memory, size_of(seen) + 2 * nbytes + scratch)
-            plans.append(Planned("", shape, nbytes, memory, (task.target,)))
-            made.append((row.box, row.normalized))
-        said = _said(task, seen, plans, faults, hints_of(task, seen.shape, seen, made, settings))
-        if said.planned is None:
-            return said
-        planned = said.planned._replace(memory=said.planned.memory + self._held, packed=False)
-        return as_said(task, planned, said.hints)._replace(faults=said.faults)
-
-
-def _said(task: Task, seen: Peeked, plans: list[Planned], faults: list[str], hints: tuple[str, ...]) -> Said:
-    """The plans of all crops of an image together; nothing is planned where all failed."""
+    hints = hints_of(task.targets(), image, made, settings)
     if not plans:
         return Said("", hints, faults=tuple(faults))
+    return as_said(task, together(plans, listed=bool(task.boxes[0].label)), hints)._replace(faults=tuple(faults))
+
+
+def together(plans: Sequence[Planned], *, listed: bool) -> Planned:
+    """One plan of several crops; ``listed``: their boxes came in a list, be it of one."""
+    if not listed:
+        return plans[0]
     shapes = {one.shape for one in plans}
     height, width = plans[0].shape[:2]
-    what = f"{len(plans)} crops" + (f" of width={width} height={height}" if len(shapes) == 1 else "")
-    planned = Planned(
-        what,
+    return Planned(
+        f"{len(plans)} crops" + (f" of width={width} height={height}" if len(shapes) == 1 else ""),
         plans[0].shape if len(shapes) == 1 else (),
         sum(one.bytes for one in plans),
-        max(base(seen.format), *(one.memory for one in plans)),
+        max(one.memory for one in plans),
         tuple(dict.fromkeys(name for one in plans for name in one.outputs)),
+        packed=plans[0].packed,
     )
-    return as_said(task, planned, hints)._replace(faults=tuple(faults))

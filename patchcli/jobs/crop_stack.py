@@ -1,20 +1,21 @@
-"""``crop --boxes``: many boxes of one image, each to a file of its own, or all of them to one stack."""
+"""``crop --boxes -o FILE.npz``: boxes of many images, all to one stack."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from patchcli.errors import OutputError, PatchcliError
+from patchcli.errors import PatchcliError
 from patchcli.geometry.box import pixel_box
 from patchcli.geometry.grid import Grid
-from patchcli.jobs.crop import CropSettings, cut, hints_of, save
-from patchcli.jobs.crop import recipes as one_recipe
-from patchcli.jobs.reading import read_image
-from patchcli.jobs.records import Recipe, Records
-from patchcli.jobs.task import BoxRow, Said, Task, Tick
+from patchcli.jobs.crop import counted, cut
+from patchcli.jobs.crop_plan import check_alike, cropped, hints_of, said_of
+from patchcli.jobs.estimate import base
+from patchcli.jobs.reading import open_image
+from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
 from patchcli.stacks.file import Stack, write_meta, write_stack
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npzwriter import NpzWriter
@@ -27,45 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import Picture
     from patchcli.images.metadata import Metadata
+    from patchcli.jobs.reading import OpenImage
+    from patchcli.jobs.settings import CropSettings
 
 FORMAT, VERSION = "patchcli.crops", 1
-AT_ONCE = 1 << 26  # bytes of crops that are made together
+TOGETHER_BYTES = 1 << 26  # bytes of crops that are made together
 PIECE = 1 << 22  # bytes written at once
-
-
-def recipes(task: Task, settings: CropSettings) -> dict[str, Recipe]:
-    """What each crop of a task depends on."""
-    made = {}
-    for row in task.boxes:
-        own = settings._replace(box=row.box, normalized=row.normalized, size=row.size)
-        made.update(one_recipe(task._replace(target=row.target), own))
-    return made
-
-
-def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
-    """Crop each box of one image, which is decoded once, into a file of its own."""
-    faults = []
-    records = Records(recipes(task, settings), in_images=settings.resume)
-    picture, _ = read_image(task.source, settings.reading)
-    made = []
-    for row in task.boxes:
-        try:
-            cropped = cut(picture, row.box, row.size, settings._replace(normalized=row.normalized))
-            save(task._replace(target=row.target), cropped, picture.metadata, settings, records)
-            made.append(row)
-        except OutputError:
-            raise
-        except PatchcliError as error:
-            faults.append(f"{row.label}: {error}")
-    said = _counted(task, picture, made, settings, faults)
-    return said._replace(hints=(*said.hints, *records.hints()))
-
-
-def _counted(task: Task, picture: Picture, made: Sequence[BoxRow], settings: CropSettings, faults: Sequence[str]) -> Said:
-    hints = hints_of(task, picture.pixels.shape, picture, [(row.box, row.normalized) for row in made], settings)
-    return Said(f"{len(made)} of {len(task.boxes)} crops", hints, faults=tuple(faults))
 
 
 class Collector:
@@ -94,35 +63,36 @@ class Collector:
         self._held = None
         self._file.close()
 
-    def take(self, task: Task, _settings: CropSettings, _tick: Tick) -> Said:
+    def take(self, task: CropTask, _settings: CropSettings, _tick: Tick) -> Said:
         """Crop all boxes of one image."""
-        picture, source = read_image(task.source, self._settings.reading)
-        self._sources.append(source)
-        self._metadata.append(picture.metadata)
-        self._shape = picture.pixels.shape[0], picture.pixels.shape[1]
         faults: list[str] = []
         made: list[BoxRow] = []
-        for some in _alike(task.boxes, picture.pixels):
-            try:
-                self._crop(picture, some)
-                made += some
-            except PatchcliError:
-                for row in some:
-                    try:
-                        self._crop(picture, [row])
-                        made.append(row)
-                    except PatchcliError as error:
-                        faults.append(f"{row.label}: {error}")
-        return _counted(task, picture, made, self._settings, faults)
+        with open_image(task.source, self._settings.reading) as image:
+            pixels = image.pixels()
+            self._sources.append(image.source)
+            self._metadata.append(image.metadata)
+            self._shape = pixels.shape[0], pixels.shape[1]
+            for some in _alike(task.boxes, pixels):
+                try:
+                    self._crop(pixels, image, some)
+                    made += some
+                except PatchcliError:
+                    for row in some:
+                        try:
+                            self._crop(pixels, image, [row])
+                            made.append(row)
+                        except PatchcliError as error:
+                            faults.append(f"{row.label}: {error}")
+            hints = hints_of(task.targets(), image, made, self._settings)
+        return Said(counted(task, made), hints, faults=tuple(faults))
 
-    def _crop(self, picture: Picture, rows: Sequence[BoxRow]) -> None:
-        settings = self._settings._replace(normalized=rows[0].normalized)
-        made = cut(picture, [row.box for row in rows], rows[0].size, settings)
+    def _crop(self, pixels: NDArray[Any], image: OpenImage, rows: Sequence[BoxRow]) -> None:
+        settings, first = self._settings, rows[0]
+        made = cut(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
         held = self._room(made)
-        length = picture.pixels.shape[0], picture.pixels.shape[1]
         for row, one in zip(rows, made, strict=True):
             held[row.place] = one
-            box = pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box
+            box = pixel_box(row.box, self._shape, align_corners=settings.align_corners) if row.normalized else row.box
             self._boxes[row.place], self._lines[row.place] = box, row.line
             self._image[row.place] = len(self._sources) - 1
 
@@ -194,15 +164,6 @@ class Collector:
             yield held[done[at : at + step]]
 
 
-def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
-    """Refuse a crop of another shape or dtype than those that were put into the same file."""
-    if got != wanted:
-        raise PatchcliError(
-            f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; allowed in one file are equal shapes "
-            "and dtypes"
-        )
-
-
 def _alike(rows: Sequence[BoxRow], image: NDArray[Any]) -> Iterator[Sequence[BoxRow]]:
     """Neighbouring rows whose boxes are given alike and whose crops have one size, as many as fit in memory together."""
     at = 0
@@ -213,8 +174,31 @@ def _alike(rows: Sequence[BoxRow], image: NDArray[Any]) -> Iterator[Sequence[Box
             while (
                 end < len(rows)
                 and (rows[end].size, rows[end].normalized) == (first.size, first.normalized)
-                and (end - at + 1) * each <= AT_ONCE
+                and (end - at + 1) * each <= TOGETHER_BYTES
             ):
                 end += 1
         yield rows[at:end]
         at = end
+
+
+class StackPlan:
+    """Plans of crops that go to one file, which must be alike."""
+
+    def __init__(self) -> None:
+        self._first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        self._held = 0  # bytes of all crops till now, kept in a file that is mapped into memory
+
+    def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
+        """Say what crops would be made of one image."""
+        with open_image(task.source, settings.reading) as image:
+
+            def one(row: BoxRow) -> Planned:
+                shape, scratch = cropped(image, row, settings)
+                self._first = self._first or (shape, image.dtype)
+                check_alike((shape, image.dtype), self._first)
+                nbytes = math.prod(shape) * image.dtype.itemsize
+                self._held += nbytes
+                memory = base(image.format) + max(image.memory, image.nbytes + 2 * nbytes + scratch) + self._held
+                return Planned("", shape, nbytes, memory, (task.target,), packed=False)
+
+            return said_of(task, image, settings, one)

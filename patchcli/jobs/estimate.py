@@ -1,7 +1,7 @@
 """What a task would make and need, told from headers: what the plans of all commands share.
 
-Memory is an estimate: arrays that are in use together are added up, as measured on Linux with glibc. The numbers below are
-bytes that were measured where they could not be told from the code.
+Memory is a bound: the largest arrays that are in use together are added up. The numbers below are bytes that were measured, on
+Linux with glibc, where they could not be told from the code.
 """
 
 from __future__ import annotations
@@ -9,22 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from patchcli.images import convert, imagefile
-from patchcli.images.metadata import Metadata
-from patchcli.jobs.reading import Reading, in_megabytes
-from patchcli.jobs.task import Planned, Said, Task
-from patchcli.stacks.header import Source
-from patchcli.storage import files
-from patchcli.storage.outputs import check_name
-
 if TYPE_CHECKING:
     import numpy as np
 
-    from patchcli.images.imagefile import Peeked
-
 BASE = 33_000_000  # interpreter, numpy, Click and this program
 LIBRARY = {"tiff": 2_500_000, "jpeg": 9_000_000, "webp": 9_000_000, "bmp": 9_000_000, "gif": 9_000_000}  # more than for PNG
-LUMA = 16  # bytes a pixel for two float64, while colour becomes gray
 PIECES = 7  # pieces of a file that are made, wait or are written at once
 # While an image is encoded, what is held beside it: bytes a pixel in the library's own memory, and times the image's bytes.
 ENCODING: dict[str, tuple[float, float]] = {
@@ -41,29 +30,6 @@ ENCODING: dict[str, tuple[float, float]] = {
 NPY_BYTES = 1 << 24  # an array is written in parts of this size
 
 
-def peek_image(path: str, reading: Reading) -> tuple[Peeked, Source]:
-    """What `read_image` would return, and what decoding takes, from the header alone; errors are the same."""
-    with files.open_input(path) as file:
-        stamp = files.stamp(path, file)
-        seen = imagefile.peek(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-    source = Source(*stamp, page=reading.page, rotated=seen.rotated)
-    shape, pixels = seen.shape, seen.shape[0] * seen.shape[1]
-    if reading.gray:
-        convert.check_gray(shape, seen.dtype)
-        scratch = (LUMA + seen.dtype.itemsize) * pixels if (*shape, 1)[2] > 2 else 0  # noqa: PLR2004
-        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=max(seen.memory, size_of(seen) + scratch))
-    if reading.channel is not None:
-        convert.check_channel(shape, reading.channel)
-        memory = max(seen.memory, size_of(seen) + pixels * seen.dtype.itemsize)
-        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=memory)
-    return seen, source
-
-
-def size_of(seen: Peeked) -> int:
-    """Bytes of an image."""
-    return math.prod(seen.shape) * seen.dtype.itemsize
-
-
 def base(*formats: str) -> int:
     """Bytes of a process that has loaded what it needs for these image formats."""
     return BASE + max((LIBRARY.get(name, 0) for name in formats), default=0)
@@ -77,22 +43,3 @@ def encoding(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     pixel, times = ENCODING[name]
     pixel = 1 if pixel and len(shape) == 2 else pixel  # noqa: PLR2004
     return int(pixel * shape[0] * shape[1] + times * nbytes)
-
-
-def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
-    """A plan as a line, and as it is for the report.
-
-    Raises:
-        PatchcliError: an output whose name is too long.
-    """
-    for name in planned.outputs:
-        check_name(name)
-    source, target = files.name_of(task.source, "standard input"), files.name_of(planned.outputs[0])
-    if len(planned.outputs) > 1:
-        target += f" and {len(planned.outputs) - 1} more"
-    most = "" if planned.exact else "at most "
-    size = f"{planned.bytes} bytes" + " uncompressed" * planned.packed
-    parts = [f"{most}{planned.what}", f"{most}{size}", f"{in_megabytes(planned.memory)} memory"]
-    if planned.uncovered is not None:
-        parts.append(("" if planned.exact else "at least ") + f"{planned.uncovered} pixels uncovered")
-    return Said("", hints, result=f"{source} -> {target}: {', '.join(parts)}", planned=planned)

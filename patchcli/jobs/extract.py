@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
-from patchcli.geometry.grid import Grid, Part
+from patchcli.geometry.grid import Part
 from patchcli.images import convert
-from patchcli.jobs.reading import Reading, blamed, check_pixels, read_image, size_in_words
-from patchcli.jobs.records import Recipe, Records
-from patchcli.jobs.task import Said, Task, Tick
+from patchcli.jobs.extract_plan import mark_of, planned
+from patchcli.jobs.reading import blamed
+from patchcli.jobs.task import Said
 from patchcli.patches.extract import cut, cut_at, pad
 from patchcli.patches.planes import planes, planes_at
-from patchcli.patches.select import Choice, choose
-from patchcli.stacks.file import ORIGINS_AT_ONCE, write_pieces
-from patchcli.stacks.header import Meta, Source
+from patchcli.patches.select import choose
+from patchcli.stacks.file import write_pieces
 from patchcli.stacks.layouts import unroll
 from patchcli.storage.listing import Folders
 from patchcli.storage.outputs import Outputs, remove
-from patchcli.storage.provenance import Record, differing
 from patchcli.storage.shards import shard_name
-from patchcli.strided import pixel_bytes
 from patchcli.threads import ahead
 
 if TYPE_CHECKING:
@@ -32,102 +27,57 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import Peeked, Picture
-    from patchcli.images.metadata import Metadata
+    from patchcli.jobs.extract_plan import ExtractPlan
+    from patchcli.jobs.settings import ExtractSettings
+    from patchcli.jobs.task import ExtractTask, Tick
+    from patchcli.stacks.header import Meta
 
 
-class ExtractSettings(NamedTuple):
-    """The options of ``extract``; sizes are (rows, columns)."""
-
-    patch: Pair
-    stride: Pair
-    offset: Pair = (0, 0)
-    edge: str = "shift"
-    margin: int = 0
-    pad_mode: str = "reflect"
-    pad_value: float = 0
-    layout: str = "stack"
-    pixel_order: str = "C"
-    choice: Choice = Choice()
-    shard_patches: int | None = None
-    compress: bool = False
-    reading: Reading = Reading()
-    overwrite: bool = False
-    resume: bool = False
-
-    def options(self) -> dict[str, object]:
-        """Those that change an output, by name."""
-        choice = self.choice
-        return {
-            "--patch-size": size_in_words(self.patch),
-            "--stride": size_in_words(self.stride),
-            "--offset": (self.offset[1], self.offset[0]),
-            "--edge": self.edge,
-            "--margin": self.margin,
-            "--pad-mode": self.pad_mode,
-            "--pad-value": self.pad_value,
-            "--layout": self.layout,
-            "--pixel-order": self.pixel_order,
-            "--max-patches": choice.most,
-            "--seed": choice.seed,
-            "--min-std": choice.min_std,
-            "--min-cover": choice.min_cover,
-            "--shard-patches": self.shard_patches,
-            "--compress": self.compress,
-            **self.reading.options(),
-        }
-
-
-def recipes(task: Task, settings: ExtractSettings) -> dict[str, Recipe]:
-    """What each stack of a task depends on."""
-    options = differing(settings.options(), ExtractSettings((0, 0), (0, 0)).options())
-    of_all: dict[str, str | tuple[str, ...]] = {"image": task.source}
-    if task.mask is not None:
-        options["--mask"] = True
-        of_all["mask"] = task.mask
-    made = {target: Recipe("extract", options, {**of_all, "companion": path}) for path, target in task.companions}
-    return {task.target: Recipe("extract", options, of_all), **made}
-
-
-def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
+def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
-    records = Records(recipes(task, settings), in_images=settings.resume)
-    picture, source = read_image(task.source, settings.reading)
-    grid = grid_of(picture.pixels, settings)
-    padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
-    hints = [*picture.hints, *records.hints()]
-    mask = None if task.mask is None else _mask(task.mask, grid, settings, hints)
-    index = choose(padded, grid, settings.choice, mask)
-    count = grid.count if index is None else len(index)
-    most = settings.shard_patches or count
-    parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
-    mark = mark_of(Part(grid, 0, count, index)) if settings.shard_patches else 0
-    with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
-        for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
-            if number:
-                picture, source = _belonging(path, grid, settings, "companion", hints)
-                padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
-            for shard, part in enumerate(parts):
-                numbered = (shard, len(parts), mark) if settings.shard_patches else None
-                about = padded.shape[2:], padded.dtype, picture.metadata
-                meta = meta_of(grid, about, source, settings, numbered, records.of(target))
-                name = target if numbered is None else shard_name(target, shard, len(parts))
-                nbytes = part.count * grid.patch[0] * grid.patch[1] * pixel_bytes(padded)
-                cutting = ahead(_payload(padded, meta, part), nbytes)
-                with outputs.create(name) as file:
-                    pieces = _ticking(cutting, meta, tick, count * (1 + len(task.companions)))
-                    write_pieces(file, meta, padded.dtype, pieces, part, compress=settings.compress)
-    if settings.shard_patches and task.replace:
-        _remove_others(task, len(parts))
-    height, width = grid.patch
-    notes = f"{count} patches of width={width} height={height}"
-    if index is not None:
-        notes += f" of {grid.count}"
-    return Said(notes + (f" in {len(parts)} shards" if settings.shard_patches else ""), tuple(hints))
+    with planned(task, settings) as plan:
+        grid, sharded = plan.grid, settings.shard_patches is not None
+        padded = _padded(plan, 0)
+        index = choose(padded, grid, settings.choice, None if plan.mask is None else _inside(task, plan))
+        count = grid.count if index is None else len(index)
+        most = settings.shard_patches or count
+        parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
+        mark = mark_of(Part(grid, 0, count, index)) if sharded else 0
+        with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
+            for number, target in enumerate(plan.targets):
+                if number:
+                    with blamed(f"its companion {task.companions[number - 1][0]} "):
+                        padded = _padded(plan, number)
+                for shard, part in enumerate(parts):
+                    meta = plan.meta(number, (shard, len(parts), mark) if sharded else None)
+                    name = shard_name(target, shard, len(parts)) if sharded else target
+                    cutting = ahead(_payload(padded, meta, part), part.count * plan.patch_bytes(plan.images[number]))
+                    with outputs.create(name) as file:
+                        pieces = _ticking(cutting, meta, tick, count * len(plan.images))
+                        write_pieces(file, meta, padded.dtype, pieces, part, compress=settings.compress)
+        if sharded and task.replace:
+            _remove_others(task, len(parts))
+        height, width = grid.patch
+        notes = f"{count} patches of width={width} height={height}" + (f" of {grid.count}" if index is not None else "")
+        hints = *plan.hints, *plan.records.hints()
+        nbytes = sum(count * plan.patch_bytes(image) for image in plan.images)
+        return Said(notes + (f" in {len(parts)} shards" if sharded else ""), hints, nbytes=nbytes)
 
 
-def _remove_others(task: Task, count: int) -> None:
+def _padded(plan: ExtractPlan, number: int) -> NDArray[Any]:
+    """The image, or a companion, decoded and padded."""
+    return pad(plan.images[number].pixels(), plan.grid, plan.settings.pad_mode, plan.settings.pad_value)
+
+
+def _inside(task: ExtractTask, plan: ExtractPlan) -> NDArray[Any]:
+    """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
+    assert plan.mask is not None
+    with blamed(f"its mask {task.mask} "):
+        colours = convert.without_alpha(plan.mask.pixels(), plan.mask.metadata)
+    return pad(np.any(colours.reshape(*plan.grid.image, -1), axis=2), plan.grid, plan.settings.pad_mode)
+
+
+def _remove_others(task: ExtractTask, count: int) -> None:
     """Remove shards that were made before, when there were more or fewer of them."""
     folders = Folders(task.targets())
     for target in task.targets():
@@ -135,77 +85,6 @@ def _remove_others(task: Task, count: int) -> None:
         for path in folders.shards(target):
             if path not in now:
                 remove(path)
-
-
-def grid_of(image: NDArray[Any] | Peeked, settings: ExtractSettings) -> Grid:
-    """The grid of an image, or of what its header says, which margin and padding must not make too large."""
-    length = image.shape[0], image.shape[1]
-    grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
-    check_pixels(grid, math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
-    return grid
-
-
-def meta_of(
-    grid: Grid,
-    about: tuple[tuple[int, ...], np.dtype[Any], Metadata],
-    source: Source,
-    settings: ExtractSettings,
-    shard: tuple[int, int, int] | None,
-    record: Record | None,
-) -> Meta:
-    """What a stack will say of itself; ``about`` are channels, dtype and metadata of the image."""
-    channels, dtype, metadata = about
-    return Meta(
-        grid,
-        channels,
-        dtype,
-        settings.pad_mode,
-        settings.pad_value,
-        source,
-        settings.layout,
-        settings.pixel_order,
-        shard,
-        record,
-        metadata,
-    )
-
-
-def mark_of(part: Part) -> int:
-    """CRC-32 of the origins of patches."""
-    mark = 0
-    for first in range(0, part.count, ORIGINS_AT_ONCE):
-        mark = zlib.crc32(part.origins(first, min(first + ORIGINS_AT_ONCE, part.count)).astype("<i8").tobytes(), mark)
-    return mark
-
-
-def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hints: list[str]) -> tuple[Picture, Source]:
-    """Read an image that lies over another pixel by pixel."""
-    label = f"its {what} {path} "
-    with blamed(label):
-        picture, source = read_image(path, reading_beside(settings))
-        check_beside(picture.pixels.shape, grid)
-    hints += [label + hint for hint in picture.hints]
-    return picture, source
-
-
-def _mask(path: str, grid: Grid, settings: ExtractSettings, hints: list[str]) -> NDArray[Any]:
-    """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
-    picture, _ = _belonging(path, grid, settings, "mask", hints)
-    inside = np.any(convert.without_alpha(picture.pixels, picture.metadata).reshape(*grid.image, -1), axis=2)
-    return pad(inside, grid, settings.pad_mode)
-
-
-def reading_beside(settings: ExtractSettings) -> Reading:
-    """How a mask and companions are read: gray, channel and page are the image's own."""
-    return Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
-
-
-def check_beside(shape: tuple[int, ...], grid: Grid) -> None:
-    """Refuse a mask or companion of another size than the image."""
-    if shape[:2] != grid.image:
-        raise PatchcliError(
-            f"has width={shape[1]} height={shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, as the image has"
-        )
 
 
 def _payload(padded: NDArray[Any], meta: Meta, part: Part) -> Iterator[NDArray[Any]]:

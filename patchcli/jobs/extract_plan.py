@@ -1,193 +1,209 @@
-"""``extract --dry-run``: how many patches an image has, and what they take, from its header."""
+"""``extract`` planned: the grid of an image, what is cut and written, and what that takes, from headers alone."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from itertools import pairwise
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.arrays import exact_scalar
-from patchcli.geometry.grid import Part
-from patchcli.jobs.estimate import PIECES, as_said, base, peek_image, size_of
-from patchcli.jobs.extract import ExtractSettings, check_beside, grid_of, mark_of, meta_of, reading_beside, recipes
-from patchcli.jobs.reading import blamed
+from patchcli.errors import PatchcliError
+from patchcli.geometry.grid import Grid, Part
+from patchcli.jobs.estimate import PIECES, base
+from patchcli.jobs.reading import blamed, check_pixels, open_image
 from patchcli.jobs.records import Records
-from patchcli.jobs.task import Planned, Said, Task, Tick
+from patchcli.jobs.settings import ExtractSettings, Reading
+from patchcli.jobs.task import ExtractTask, Planned, Recipe, Said, Tick, as_said
 from patchcli.patches.extract import CUT_BYTES
-from patchcli.patches.select import AT_ONCE
 from patchcli.stacks.file import ORIGINS_AT_ONCE, file_size
+from patchcli.stacks.header import Meta
 from patchcli.storage import files
+from patchcli.storage.provenance import differing
 from patchcli.storage.shards import shard_name
 
 if TYPE_CHECKING:
-    from patchcli.geometry.grid import Grid
-    from patchcli.images.imagefile import Peeked
-    from patchcli.stacks.header import Source
-    from patchcli.storage.provenance import Record
+    from collections.abc import Iterator
+
+    from patchcli.jobs.reading import OpenImage
 
 LAST_MARK = 2**32 - 1
-CANDIDATE = 40  # bytes of a patch among those that a draw is from: numbers, keys and copies of both
-FLOAT, COUNT = 8, 8  # bytes
+NUMBER = 8  # bytes of a number of a patch, or of a value that is summed
+DRAWN = 40  # bytes of a patch among those that a draw is from: numbers, keys and copies of both
+MASKED = 18  # bytes a pixel of a mask while it is summed
 
 
-class _Input(NamedTuple):
-    """An image that is cut, as its header tells of it."""
+class ExtractPlan(NamedTuple):
+    """What is cut, its files open and its headers checked.
 
-    seen: Peeked
-    source: Source
-    target: str
-
-
-def plan_one(task: Task, settings: ExtractSettings, _tick: Tick) -> Said:
-    """Say what would be made of one image."""
-    return as_said(task, *_plan(task, settings))
-
-
-def plan_extract(task: Task, settings: ExtractSettings) -> Planned:
-    """What `extract_one` would make of one image, and of its companions.
-
-    Raises:
-        PatchcliError: what a header shows to be wrong, as `extract_one` says it.
+    Attributes:
+        settings: how it is cut.
+        grid: of the image, which its companions share.
+        images: the image and its companions.
+        targets: the stack file of each.
+        mask: the image that says which part counts.
+        records: how each output comes to be.
     """
-    return _plan(task, settings)[0]
+
+    settings: ExtractSettings
+    grid: Grid
+    images: list[OpenImage]
+    targets: list[str]
+    mask: OpenImage | None
+    records: Records
+
+    def meta(self, number: int, shard: tuple[int, int, int] | None) -> Meta:
+        """What the stack of an image, or one shard of it, says of itself."""
+        image, chosen = self.images[number], self.settings
+        return Meta(
+            self.grid,
+            image.shape[2:],
+            image.dtype,
+            chosen.pad_mode,
+            chosen.pad_value,
+            image.source,
+            chosen.layout,
+            chosen.pixel_order,
+            shard,
+            self.records.of(self.targets[number]),
+            image.metadata,
+        )
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What is odd about the files."""
+        images = [*self.images, *([] if self.mask is None else [self.mask])]
+        return tuple(hint for image in images for hint in image.hints)
+
+    def patch_bytes(self, image: OpenImage) -> int:
+        """Bytes of a patch of one of the images."""
+        return math.prod((*self.grid.patch, *image.shape[2:])) * image.dtype.itemsize
 
 
-def _plan(task: Task, settings: ExtractSettings) -> tuple[Planned, tuple[str, ...]]:
-    """The plan, and what is odd about the files."""
-    seen, source = peek_image(task.source, settings.reading)
-    grid = grid_of(seen, settings)
-    _check_padding(seen, settings)
-    mask = None if task.mask is None else _beside(task.mask, grid, settings, "mask")[0]
-    inputs = [_Input(seen, source, task.target)]
-    for path, target in task.companions:
-        inputs.append(_Input(*_beside(path, grid, settings, "companion"), target))
-        _check_padding(inputs[-1].seen, settings)
-    count, exact = _count(grid, settings, masked=mask is not None)
-    most = settings.shard_patches or count
-    sharded = settings.shard_patches is not None
-    whole = count == grid.count
-    mark = mark_of(Part(grid, 0, count)) if sharded and whole and exact else LAST_MARK
+def recipes(task: ExtractTask, settings: ExtractSettings) -> dict[str, Recipe]:
+    """What each stack of a task depends on."""
+    options = differing(settings.options(), ExtractSettings(patch=(0, 0), stride=(0, 0)).options())
+    of_all: dict[str, str | tuple[str, ...]] = {"image": task.source}
+    if task.mask is not None:
+        options["--mask"] = True
+        of_all["mask"] = task.mask
+    made = {target: Recipe("extract", options, {**of_all, "companion": path}) for path, target in task.companions}
+    return {task.target: Recipe("extract", options, of_all), **made}
+
+
+@contextlib.contextmanager
+def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPlan]:
+    """Open the images of a task and lay the grid; what headers show to be wrong is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
+    with contextlib.ExitStack() as opened:
+        first = opened.enter_context(open_image(task.source, settings.reading))
+        grid = grid_of(first, settings)
+        beside = [("companion", path) for path, _ in task.companions]
+        others = [opened.enter_context(_beside(path, grid, settings, what)) for what, path in beside]
+        mask = None if task.mask is None else opened.enter_context(_beside(task.mask, grid, settings, "mask"))
+        if settings.pad_mode == "constant":
+            for image in (first, *others):
+                exact_scalar(settings.pad_value, image.dtype)
+        yield ExtractPlan(settings, grid, [first, *others], task.targets(), mask, records)
+
+
+def grid_of(image: OpenImage, settings: ExtractSettings) -> Grid:
+    """The grid of an image, which margin and padding must not make too large."""
+    length = image.shape[0], image.shape[1]
+    grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
+    check_pixels(grid, math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
+    return grid
+
+
+@contextlib.contextmanager
+def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iterator[OpenImage]:
+    """An image that lies over another pixel by pixel; gray, channel and page are the other's own."""
+    label = f"its {what} {path} "
+    reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
+    with contextlib.ExitStack() as opened:
+        with blamed(label):
+            image = opened.enter_context(open_image(path, reading, label))
+            if image.shape[:2] != grid.image:
+                raise PatchcliError(
+                    f"has width={image.shape[1]} height={image.shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, "
+                    "as the image has"
+                )
+        yield image
+
+
+def mark_of(part: Part) -> int:
+    """CRC-32 of the origins of patches."""
+    mark = 0
+    for first in range(0, part.count, ORIGINS_AT_ONCE):
+        mark = zlib.crc32(part.origins(first, min(first + ORIGINS_AT_ONCE, part.count)).astype("<i8").tobytes(), mark)
+    return mark
+
+
+def plan_one(task: ExtractTask, settings: ExtractSettings, _tick: Tick) -> Said:
+    """Say what would be made of one image."""
+    with planned(task, settings) as plan:
+        return as_said(task, estimate(plan), plan.hints)
+
+
+def estimate(plan: ExtractPlan) -> Planned:
+    """What a plan makes."""
+    grid, settings = plan.grid, plan.settings
+    count, known = _count(plan)
+    sharded, whole = settings.shard_patches is not None, count == grid.count
+    most = settings.shard_patches or count
     counts = [min(first + most, count) - first for first in range(0, count, most)]
-    names = [
-        shard_name(one.target, shard, len(counts)) if sharded else one.target for one in inputs for shard in range(len(counts))
-    ]
+    mark = mark_of(Part(grid, 0, count)) if sharded and whole and known else LAST_MARK
+    names = [shard_name(name, shard, len(counts)) if sharded else name for name in plan.targets for shard in range(len(counts))]
     height, width = grid.patch
-    planned = Planned(
+    return Planned(
         f"{count} patches of width={width} height={height}" + (f" in {len(counts)} shards" if sharded else ""),
-        (*grid.patch, *seen.shape[2:]),
-        sum(_bytes(one, grid, settings, counts, mark, records.of(one.target)) for one in inputs),
-        _memory(inputs, mask, grid, settings, count),
+        (*grid.patch, *plan.images[0].shape[2:]),
+        sum(_file_bytes(plan, number, counts, mark) for number in range(len(plan.images))),
+        _memory(plan, count),
         tuple(names),
         count,
         max(grid.uncovered, math.prod(grid.image) - count * height * width),
         # the mark of drawn patches, a number in each shard, is not known
-        exact=exact and (whole or not sharded),
+        exact=known and (whole or not sharded),
         packed=settings.compress,
     )
-    return planned, seen.hints
 
 
-def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[Peeked, Source]:
-    """The header of an image that lies over another pixel by pixel."""
-    with blamed(f"its {what} {path} "):
-        found = peek_image(path, reading_beside(settings))
-        check_beside(found[0].shape, grid)
-        return found
-
-
-def _check_padding(seen: Peeked, settings: ExtractSettings) -> None:
-    if settings.pad_mode == "constant":
-        exact_scalar(settings.pad_value, seen.dtype)
-
-
-def _count(grid: Grid, settings: ExtractSettings, *, masked: bool) -> tuple[int, bool]:
+def _count(plan: ExtractPlan) -> tuple[int, bool]:
     """How many patches are kept, and whether that is known: what lies in the pixels can only make them fewer."""
-    choice = settings.choice
-    unknown = bool(choice.min_std) or masked
-    if choice.most is None:
-        return grid.count, not unknown
-    most = choice.most if isinstance(choice.most, int) else max(1, int(grid.count * choice.most))
-    return min(most, grid.count), not unknown
+    choice, count = plan.settings.choice, plan.grid.count
+    if choice.most is not None:
+        count = min(choice.most if isinstance(choice.most, int) else max(1, int(count * choice.most)), count)
+    return count, not choice.min_std and plan.mask is None
 
 
-def _bytes(one: _Input, grid: Grid, settings: ExtractSettings, counts: list[int], mark: int, record: Record | None) -> int:
+def _file_bytes(plan: ExtractPlan, number: int, counts: list[int], mark: int) -> int:
     """Bytes of the stack file of an image, or of all its shards: equally long numbers make equally long files."""
-    seekable = not files.is_special(one.target)
+    seekable = not files.is_special(plan.targets[number])
     known: dict[tuple[int, int], int] = {}
     total = 0
     for shard, count in enumerate(counts):
         key = count, len(str(shard))
         if key not in known:
-            numbered = (shard, len(counts), mark) if settings.shard_patches else None
-            about = one.seen.shape[2:], one.seen.dtype, one.seen.metadata
-            meta = meta_of(grid, about, one.source, settings, numbered, record)
-            known[key] = file_size(meta, one.seen.dtype, count, seekable=seekable)
+            meta = plan.meta(number, (shard, len(counts), mark) if plan.settings.shard_patches else None)
+            known[key] = file_size(meta, plan.images[number].dtype, count, seekable=seekable)
         total += known[key]
     return total
 
 
-def _memory(inputs: list[_Input], mask: Peeked | None, grid: Grid, settings: ExtractSettings, count: int) -> int:
-    """The most that is in use at once: while images are decoded, padded, patches chosen, cut and written.
-
-    The image itself stays beside what it was padded to, and the first of both while a companion is read.
-    """
-    first = inputs[0].seen
-    pixels = math.prod(grid.padded)
-    image = size_of(first)
-    padded = _padded(first, grid)
-    chosen = COUNT * count if count < grid.count or settings.choice.min_std or mask else 0
-    inside = pixels if mask else 0
-    steps = [first.memory, image + padded, image + padded + _choosing(first, mask, grid, settings)]
-    held = image + padded + inside + chosen  # in place of what the image was padded to, companions come
-    steps.append(held + _cutting(first, grid, settings, count))
-    for before, one in pairwise(one.seen for one in inputs):
-        left = _cutting(before, grid, settings, count)  # what pieces took is kept for the next
-        steps.append(held + left + max(one.memory, size_of(one) + _padded(one, grid)))
-        held += (_padded(one, grid) or size_of(one)) - padded
-        padded = _padded(one, grid) or size_of(one)
-        steps.append(held + _cutting(one, grid, settings, count))
-    seen = [one.seen for one in inputs] + ([mask] if mask else [])
-    return base(*(one.format for one in seen)) + max(steps)
-
-
-def _padded(seen: Peeked, grid: Grid) -> int:
-    """Bytes of a padded image; 0 where it is the image itself."""
-    return 0 if grid.padded == grid.image else math.prod((*grid.padded, *seen.shape[2:])) * seen.dtype.itemsize
-
-
-def _choosing(seen: Peeked, mask: Peeked | None, grid: Grid, settings: ExtractSettings) -> int:
-    """Bytes while patches are chosen."""
-    choice, pixels = settings.choice, math.prod(grid.padded)
-    at_once = min(grid.count, AT_ONCE)
-    step = 0
+def _memory(plan: ExtractPlan, count: int) -> int:
+    """A bound on what is in use at once: an image beside what it was padded to, patches chosen, pieces cut and written."""
+    choice, pixels, images = plan.settings.choice, math.prod(plan.grid.padded), plan.images
+    decoding = max(image.memory for image in (*images, *([plan.mask] if plan.mask else [])))
+    padding = max((pixels * math.prod(image.shape[2:]) * image.dtype.itemsize for image in images), default=0)
+    padding *= 1 + (len(images) > 1) if plan.grid.padded != plan.grid.image or len(images) > 1 else 0
+    choosing = (MASKED * pixels if plan.mask else 0) + (DRAWN * plan.grid.count if choice.most is not None else 0)
+    patch = max(map(plan.patch_bytes, images))
     if choice.min_std:
-        piece = max(CUT_BYTES, _patch(seen, grid))
-        step = min(piece, grid.count * _patch(seen, grid)) // seen.dtype.itemsize * 2 * FLOAT
-    drawn = 0
-    if choice.most is not None:
-        alone = isinstance(choice.most, int)
-        drawn = CANDIDATE * (min(int(choice.most) + at_once, grid.count) if alone else grid.count)
-    elif choice.min_std or mask:
-        drawn = 2 * COUNT * grid.count
-    if mask is None:
-        return step + drawn
-    sums = COUNT * pixels
-    boxes = 12 * COUNT * at_once  # of the patches looked at together
-    return max(mask.memory + pixels, pixels + 2 * sums, pixels + sums + max(boxes, step) + drawn)
-
-
-def _patch(seen: Peeked, grid: Grid) -> int:
-    return math.prod((*grid.patch, *seen.shape[2:])) * seen.dtype.itemsize
-
-
-def _cutting(seen: Peeked, grid: Grid, settings: ExtractSettings, count: int) -> int:
-    """Bytes while patches are cut and written, piece by piece."""
-    payload = count * _patch(seen, grid)
-    origins = min(count, max(ORIGINS_AT_ONCE, grid.columns.count)) * 2 * COUNT
-    if settings.layout == "columns":
-        piece, starts = count * seen.dtype.itemsize, 0 if count == grid.count else 4 * COUNT * count
-        return int(min(PIECES * piece, payload) + starts + origins)
-    row = grid.columns.count * _patch(seen, grid)
-    piece = max(CUT_BYTES // row * row, min(CUT_BYTES, row), _patch(seen, grid))
-    return int(min(PIECES * piece, payload) + origins)
+        choosing += 2 * NUMBER * max(CUT_BYTES, patch) // images[0].dtype.itemsize + 2 * NUMBER * plan.grid.count
+    line = patch * plan.grid.columns.count
+    piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, min(line, CUT_BYTES), patch)
+    cutting = min(PIECES * piece, count * patch) + 2 * NUMBER * min(count, max(ORIGINS_AT_ONCE, plan.grid.columns.count))
+    if count < plan.grid.count:
+        cutting += (4 * NUMBER if plan.settings.layout == "columns" else NUMBER) * count
+    return base(*(image.format for image in images)) + decoding + padding + max(choosing, cutting)

@@ -1,4 +1,4 @@
-"""``merge --dry-run``: the image that a stack makes, and what that takes, from headers and origins."""
+"""``merge`` planned: the image that a stack makes, and what that takes, from headers and origins."""
 
 from __future__ import annotations
 
@@ -8,195 +8,252 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.errors import PatchcliError
 from patchcli.geometry.cover import cover_of
 from patchcli.images import imagefile
-from patchcli.jobs.estimate import PIECES, as_said, base, encoding
-from patchcli.jobs.merge import MergeSettings, check_cover, hints_of, laid_out, payload_of, wanted_of, window_of
-from patchcli.jobs.task import Planned, Said, Task, Tick
-from patchcli.patches.extract import FOLD_BYTES, blocks
+from patchcli.jobs.estimate import PIECES, base, encoding
+from patchcli.jobs.reading import blamed, check_pixels
+from patchcli.jobs.records import Records
+from patchcli.jobs.settings import MergeSettings
+from patchcli.jobs.task import MergeTask, Planned, Recipe, Said, Tick, as_said
+from patchcli.patches.extract import FOLD_BYTES
 from patchcli.patches.merge_ranked import BAND_BYTES, RANKED, RankFold
 from patchcli.patches.normalize import Divider, Wanted
 from patchcli.patches.reducers import Rule
-from patchcli.stacks.reader import AT_ONCE
+from patchcli.patches.windows import NAMES, Window, named, of_array
+from patchcli.stacks.file import StackReader
+from patchcli.stacks.npz import MAGIC, NpzReader
+from patchcli.stacks.reader import Payload, StackFile
+from patchcli.storage import files
+from patchcli.storage.paths import is_remote
+from patchcli.storage.provenance import differing
 
 if TYPE_CHECKING:
-    from patchcli.geometry.cover import Cover
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from patchcli.geometry.grid import Grid
-    from patchcli.stacks.reader import Payload
 
-COUNT = 8  # bytes of a number
-READ = 5  # pieces of a stack that are read ahead, or folded
-PICKED = 6  # and of one from which patches are picked
-RANKS = 4  # numbers of each pixel of a band
+FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
+NUMBER = 8  # bytes of a sum, or of a number in a cover
 
 
-class _Band(NamedTuple):
-    """The largest band of lines that is put together at once: patches that touch it, lines; and whether values are ranked."""
-
-    patches: int
-    lines: int
-    ranked: bool
-
-
-class _Work(NamedTuple):
-    """A merge that was laid out.
+class MergePlan(NamedTuple):
+    """What is merged, its files open, its headers and origins checked.
 
     Attributes:
+        settings: how it is merged.
         payload: the patches.
-        grid: where they lie.
-        scattered: whether they lie anywhere.
-        shape: of the image.
-        dtype: of the image.
-        cover: of the image.
-        rule: how values become one; None for those of `RANKED`.
-        band: of those, the largest band.
+        wanted: the image that is asked for.
+        image_format: of its file.
+        grid: where the patches lie, as large as they came.
+        origins: of patches that are not all of the grid in order.
+        records: how each output comes to be.
     """
 
+    settings: MergeSettings
     payload: Payload
+    wanted: Wanted
+    image_format: str
     grid: Grid
-    scattered: bool
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    cover: Cover
-    rule: Rule | None
-    band: _Band | None
+    origins: NDArray[np.int64] | None
+    records: Records
 
     @property
-    def image(self) -> int:
-        """Bytes of the image."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def patch(self) -> int:
-        """Bytes of a patch."""
-        return math.prod(self.payload.shape[1:]) * self.payload.dtype.itemsize
+    def hints(self) -> tuple[str, ...]:
+        """What is odd about the stack, and what the image cannot hold."""
+        channels = (*self.payload.shape[3:], 1)[0]
+        lost = imagefile.hint_of_samples(self.image_format, self.payload.meta.metadata, channels)
+        return (*_hints_of(self.payload), *([lost] if lost else []), *self.records.hints())
 
 
-def plan_one(task: Task, settings: MergeSettings, _tick: Tick) -> Said:
-    """Say what image would be made."""
+def recipes(task: MergeTask, settings: MergeSettings) -> dict[str, Recipe]:
+    """What the image of a task, and its cover, depend on."""
+    inputs: dict[str, str | tuple[str, ...]] = {"stack": (task.source, *task.shards) if task.shards else task.source}
+    if settings.like is not None:
+        inputs["like"] = settings.like
+    if settings.window not in NAMES:
+        inputs["window"] = settings.window
+    return dict.fromkeys(task.targets(), Recipe("merge", differing(settings.options(), MergeSettings().options()), inputs))
+
+
+@contextlib.contextmanager
+def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
+    """Open the stack of a task, or its shards, and lay out its patches; what headers show to be wrong is refused."""
+    records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        payload = payload_of(task, settings, opened)
-        planned, name = _plan(task, settings, payload), imagefile.format_of(task.target, settings.image_format)
-        lost = imagefile.hint_of_samples(name, payload.meta.metadata, (*planned.shape, 1)[2])
-        return as_said(task, planned, (*hints_of(payload), *([lost] if lost else [])))
+        payload = _payload_of(task, settings, opened)
+        wanted = _wanted_of(payload, settings)
+        name = imagefile.format_of(task.target, settings.image_format)
+        grid, origins = laid_out(payload, wanted, name, settings)
+        yield MergePlan(settings, payload, wanted, name, grid, origins, records)
 
 
-def plan_merge(task: Task, settings: MergeSettings) -> Planned:
-    """What `merge_one` would make.
+def _payload_of(task: MergeTask, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
+    """The patches of a task's stack or shards: headers and origins are read and checked."""
+    like = None
+    if settings.like is not None:
+        with blamed(f"--like {settings.like} "):
+            like = StackReader(opened.enter_context(files.open_input(settings.like)))
+    return Payload(
+        [_stack_file(path, settings, like, opened, one_of=1 + len(task.shards)) for path in (task.source, *task.shards)]
+    )
 
-    Raises:
-        PatchcliError: what headers and origins show to be wrong, as `merge_one` says it.
+
+def _wanted_of(payload: Payload, settings: MergeSettings) -> Wanted:
+    """The image that is asked for."""
+    recorded = payload.meta.dtype
+    dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
+    if settings.allow_nonfinite and dtype.kind != "f":
+        raise PatchcliError(f"becomes an image of {dtype}; --allow-nonfinite is for float images, allowed with --dtype float32")
+    return Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit_range)
+
+
+def check_cover(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse a cover that its format cannot hold."""
+    with blamed(f"--cover {path} "):
+        imagefile.check_holds(imagefile.format_of(path), shape, dtype)
+
+
+def _stack_file(
+    path: str, settings: MergeSettings, like: StackReader | None, opened: contextlib.ExitStack, one_of: int
+) -> StackFile:
+    """A stack file, open until the end if it is the only one, standard input or remote, else whenever it is read."""
+    if one_of == 1:
+        kept = StackReader(opened.enter_context(files.open_input(path)), settings.key, like)
+        return StackFile(path, lambda: contextlib.nullcontext(kept))
+    label = f"its shard {files.name_of(path, 'standard input')} "
+    spooled = None
+    if path == files.STREAM or is_remote(path):
+        with blamed(label):
+            spooled = opened.enter_context(files.open_input(path))
+
+    @contextlib.contextmanager
+    def read() -> Iterator[StackReader]:
+        with blamed(label), contextlib.nullcontext(spooled) if spooled else files.open_input(path) as file:
+            yield StackReader(file, settings.key, None, label)
+
+    return StackFile(files.name_of(path, "standard input"), read)
+
+
+def laid_out(
+    payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings
+) -> tuple[Grid, NDArray[np.int64] | None]:
+    """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
+    check_pixels(payload.meta.grid, 0, settings.max_pixels)
+    _check_covered(payload, wanted)
+    grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
+    check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
+    imagefile.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
+    return grid, origins
+
+
+def _check_covered(payload: Payload, wanted: Wanted) -> None:
+    """Refuse, before anything is allocated, a large canvas that a few numbers claim and no patches can fill.
+
+    What ``fill`` or ``trim`` ask for may be larger than the patches, but a margin and the padding behind the last patch, which
+    are only added up in, may not.
     """
-    with contextlib.ExitStack() as opened:
-        return _plan(task, settings, payload_of(task, settings, opened))
+    grid = payload.meta.grid
+    (height, width), patch = grid.image, grid.patch
+    covered = payload.shape[0] * patch[0] * patch[1]
+    pixels, canvas = height * width, grid.padded[0] * grid.padded[1]
+    if pixels > max(FREE_PIXELS, covered) and wanted.fill is None and not wanted.trim:
+        raise PatchcliError(
+            f"{pixels - covered} of {pixels} pixels or more are covered by no patch; give them a value with --fill or cut the "
+            "border off with --trim"
+        )
+    if canvas > max(FREE_PIXELS, (height + 2 * patch[0]) * (width + 2 * patch[1]) + 4 * covered):
+        raise PatchcliError(
+            f"needs a canvas of {canvas} pixels, with a margin of {grid.margin} and padding, but its {payload.shape[0]} patches "
+            f"cover at most {covered}"
+        )
 
 
-def _plan(task: Task, settings: MergeSettings, payload: Payload) -> Planned:
-    wanted = wanted_of(payload, settings)
-    name = imagefile.format_of(task.target, settings.image_format)
-    work = _laid(payload, wanted, name, settings)
-    formats, written, outputs = [name], [encoding(name, work.shape, work.dtype)], [task.target]
-    total = work.image
-    if task.cover is not None:
-        weighted = work.rule is not None and work.rule.window is not None
-        dtype = np.dtype(np.float32) if weighted else np.min_scalar_type(work.cover.most)
-        check_cover(task.cover, work.cover.shape, dtype)
-        formats.append(imagefile.format_of(task.cover))
-        shown = work.cover.size * dtype.itemsize
-        # all of the cover at once, as numbers, then as an image
-        written.append(shown + max(COUNT * work.cover.size, encoding(formats[1], work.cover.shape, dtype)))
-        outputs.insert(0, task.cover)
-        outputs.reverse()
-        total += shown
-    folding = _folding(work, wanted)
-    memory = base(*formats) + max(folding, work.image + _kept(work) // 2 + max(written))
-    height, width = work.shape[:2]
-    count = payload.shape[0]
-    what = f"image of width={width} height={height} from {count} patches"
-    return Planned(what, work.shape, total, memory, tuple(outputs), count, work.cover.uncovered)
+def window_of(window: str, grid: Grid) -> Window | None:
+    """A window by name, or from an array file."""
+    if window == NAMES[0]:
+        return None
+    if window in NAMES:
+        return named(window, grid.patch)
+    with blamed(f"--window {window} "), files.open_input(window) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise PatchcliError("is no array file; allowed is a .npy")
+        return of_array(NpzReader(file).open("").load(), grid.patch)
 
 
-def _laid(payload: Payload, wanted: Wanted, name: str, settings: MergeSettings) -> _Work:
-    """Lay out and check all but the values of patches."""
-    grid, origins = laid_out(payload, wanted, name, settings)
+def _hints_of(payload: Payload) -> tuple[str, ...]:
+    """What to say where some of several shards are missing, or patches stand in an order of axes of their own."""
+    shard, hints = payload.meta.shard, []
+    if shard is not None and 1 < payload.shards < shard[1]:
+        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+    if payload.channels_first:
+        _, height, width, channels = payload.shape
+        hints.append(
+            f"its patches were taken as (N, channels, height, width), with {channels} channels of width={width} height={height}"
+        )
+    return tuple(hints)
+
+
+def plan_one(task: MergeTask, settings: MergeSettings, _tick: Tick) -> Said:
+    """Say what image would be made."""
+    with planned(task, settings) as plan:
+        return as_said(task, estimate(task, plan), plan.hints)
+
+
+def estimate(task: MergeTask, plan: MergePlan) -> Planned:
+    """What a plan makes; what adds up to more than 64 bits is refused."""
+    payload, wanted, reduce = plan.payload, plan.wanted, plan.settings.reduce
     dtype, channels = payload.dtype.newbyteorder("="), payload.shape[3:]
-    rule, band = None, None
-    if settings.reduce in RANKED:
-        fold = RankFold(grid, dtype, channels, wanted, origins, settings.reduce)
-        bands = list(fold.bands())
-        sizes = (max(last - first for _, _, first, last in bands), max(stop - top for top, stop, _, _ in bands))
-        band = _Band(*sizes, settings.reduce == "median")
-    else:
-        rule = Rule(settings.reduce, window_of(settings.window, grid))
-    cover = cover_of(grid, origins)
-    divider = Divider(grid, cover, None, dtype, channels, wanted)
-    work = _Work(payload, grid, origins is not None, (*divider.cover.shape, *channels), wanted.dtype, divider.cover, rule, band)
-    _sums(work)  # refuses what adds up to more than 64 bits
-    return work
+    rule = None if reduce in RANKED else Rule(reduce, window_of(plan.settings.window, plan.grid))
+    cover = Divider(plan.grid, cover_of(plan.grid, plan.origins), None, dtype, channels, wanted).cover
+    shape = *cover.shape, *channels
+    total = nbytes = math.prod(shape) * wanted.dtype.itemsize
+    formats, writing = [plan.image_format], encoding(plan.image_format, shape, wanted.dtype)
+    if task.cover is not None:
+        weighed = rule is not None and rule.window is not None
+        counts = np.dtype(np.float32) if weighed else np.min_scalar_type(cover.most)
+        check_cover(task.cover, cover.shape, counts)
+        formats.append(imagefile.format_of(task.cover))
+        shown = cover.size * counts.itemsize
+        # all of the cover at once, as numbers, then as an image
+        writing = max(writing, shown + max(NUMBER * cover.size, encoding(formats[1], cover.shape, counts)))
+        total += shown
+    pieces = _pieces(plan)  # of which the C library keeps about half to the end
+    folding = pieces + _folding(plan, rule, cover.uncovered)
+    memory = base(*formats) + nbytes + max(folding, pieces // 2 + writing)
+    height, width = shape[:2]
+    what = f"image of width={width} height={height} from {payload.shape[0]} patches"
+    return Planned(what, shape, total, memory, tuple(task.targets()), payload.shape[0], cover.uncovered)
 
 
-def _sums(work: _Work) -> int:
-    """Bytes of what stands for one value while patches are added up."""
-    if work.rule is None:
-        return work.payload.dtype.itemsize
-    rows, columns = (int(axis.padded_cover.max()) for axis in (work.grid.rows, work.grid.columns))
-    terms = work.payload.shape[0] if work.scattered else rows * columns
-    rule = work.rule
-    return sum(rule.sums_dtype(part, terms).itemsize for part in rule.parts_of(work.payload.dtype))
+def _pieces(plan: MergePlan) -> int:
+    """A bound on the bytes of the pieces that are read ahead and folded."""
+    payload = plan.payload
+    patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
+    return min(PIECES * max(FOLD_BYTES, patch * plan.grid.columns.count), 2 * payload.shape[0] * patch)
 
 
-def _folding(work: _Work, wanted: Wanted) -> int:
-    """Bytes while patches become an image."""
-    pixels = math.prod(work.grid.padded)
-    origins = 3 * 2 * COUNT * work.payload.shape[0] if work.scattered else 0
-    covering = 4 * COUNT * pixels if work.scattered else 0
-    dense = COUNT * math.prod(work.grid.image)
-    if wanted.trim:
-        covering = max(covering, dense)
-    held = COUNT * pixels if work.scattered else 0  # the cover
-    if work.scattered and work.rule is not None and work.rule.window is not None:
-        held += COUNT * pixels
-    filling = dense + dense // COUNT if work.cover.uncovered else 0
-    if work.rule is None:
-        steps = _ranking(work)
-    elif work.scattered or work.payload.meta.layout == "columns":
-        values = pixels * math.prod(work.payload.shape[3:])
-        steps = values * _sums(work) + max(filling, _kept(work))
-        filling = 0
-    else:
-        steps = _kept(work)
-    return origins + max(covering, held + work.image + max(steps, filling))
-
-
-def _kept(work: _Work) -> int:
-    """Bytes of the pieces in which patches are read and added up; the C library keeps about half of it to the end."""
-    payload, grid, rule = work.payload, work.grid, work.rule
-    total = payload.shape[0] * work.patch
+def _folding(plan: MergePlan, rule: Rule | None, uncovered: int) -> int:
+    """A bound on what is in use beside the image and the pieces while patches become one: sums, covers."""
+    payload, grid, settings = plan.payload, plan.grid, plan.settings
+    count, patch = payload.shape[0], math.prod(payload.shape[1:]) * payload.dtype.itemsize
+    pixels, channels = math.prod(grid.padded), math.prod(payload.shape[3:])
+    dense = NUMBER * pixels * (1 + (plan.origins is not None)) if uncovered or settings.trim else 0
     if rule is None:
-        return min(PICKED * AT_ONCE, total)
+        fold = RankFold(grid, payload.dtype.newbyteorder("="), payload.shape[3:], plan.wanted, plan.origins, settings.reduce)
+        bands = list(fold.bands())
+        held = max(last - first for _, _, first, last in bands) * patch
+        lines = max(stop - top for top, stop, _, _ in bands)
+        values = lines * grid.columns.padded * channels
+        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER * values if settings.reduce == "median" else values * NUMBER)
+    terms = count if plan.origins is not None else int(grid.rows.padded_cover.max()) * int(grid.columns.padded_cover.max())
+    sums = sum(rule.sums_dtype(part, terms).itemsize for part in rule.parts_of(payload.dtype))
+    if plan.origins is not None:
+        return pixels * channels * sums + dense + NUMBER * pixels * (1 + (rule.window is not None)) + 6 * NUMBER * count
     if payload.meta.layout == "columns":
-        return min(PIECES * payload.shape[0] * payload.dtype.itemsize, total)
-    if work.scattered:
-        return min(READ * FOLD_BYTES // 2, total)
-    most = max(block.count for block in blocks(grid, math.prod(payload.shape[3:]), payload.dtype.itemsize))
-    block = most * work.patch
-    rows = max(1, most // grid.columns.count)
-    lines = (rows - 1) * grid.stride[0] + grid.patch[0]
-    sums = 2 * lines * grid.columns.padded * math.prod(payload.shape[3:]) * _sums(work)
-    weighed = 1.6 * block * COUNT / payload.dtype.itemsize if rule.window is not None else 0
-    return int(min(READ * block, total) + block + sums + weighed)
-
-
-def _ranking(work: _Work) -> int:
-    """Bytes while patches are painted over each other or ranked: patches held, twice while new ones come, and a band's values."""
-    payload, band = work.payload, work.band
-    assert band is not None
-    channels, itemsize = math.prod(payload.shape[3:]), payload.dtype.itemsize
-    values = band.lines * work.grid.columns.padded * channels
-    held = band.patches * work.patch
-    coming = 3 * held + _kept(work)
-    if not band.ranked:
-        return coming + values * itemsize
-    layers = min(BAND_BYTES, work.cover.most * values * itemsize)
-    numbers = RANKS * COUNT * values // channels + COUNT * values * (channels > 1)
-    return max(coming, 2 * held + _kept(work) + layers + numbers)
+        return pixels * channels * sums + dense
+    lines = grid.patch[0] + grid.stride[0] * max(1, FOLD_BYTES // max(1, patch * grid.columns.count))
+    weighed = 2 * NUMBER * max(FOLD_BYTES, patch) // payload.dtype.itemsize if rule.window is not None else 0
+    return 2 * lines * grid.columns.padded * channels * sums + weighed + dense

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchcli.errors import PatchcliError
 from patchcli.images import convert, imagefile
@@ -14,50 +15,55 @@ from patchcli.storage import files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from patchcli.geometry.axis import Pair
+    from numpy.typing import NDArray
+
     from patchcli.geometry.grid import Grid
-    from patchcli.images.imagefile import Picture
+    from patchcli.jobs.settings import Reading
+
+LUMA = 16
 
 
-class Reading(NamedTuple):
-    """How images are read."""
+class OpenImage:
+    """An image of which the header was read, as it will be decoded."""
 
-    page: int = 0
-    gray: bool = False
-    channel: int | None = None
-    rotate: bool = True
-    max_pixels: int = imagefile.MAX_PIXELS
+    def __init__(self, path: str, file: BinaryIO, reading: Reading, label: str) -> None:
+        self._file, self._reading, self._label = file, reading, label
+        stamp = files.stamp(path, file)
+        seen = imagefile.peek(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        self.source = Source(*stamp, page=reading.page, rotated=seen.rotated)
+        self.shape, self.dtype, self.metadata, self.format = seen.shape, seen.dtype, seen.metadata, seen.format
+        self.memory, self.hints = seen.memory, tuple(label + hint for hint in seen.hints)
+        shape, pixels = seen.shape, seen.shape[0] * seen.shape[1]
+        if reading.gray:
+            convert.check_gray(shape, seen.dtype)
+            scratch = (LUMA + seen.dtype.itemsize) * pixels if (*shape, 1)[2] > 2 else 0  # noqa: PLR2004
+            self.shape, self.metadata, self.memory = shape[:2], Metadata(), max(seen.memory, self.nbytes + scratch)
+        if reading.channel is not None:
+            convert.check_channel(shape, reading.channel)
+            memory = max(seen.memory, self.nbytes + pixels * seen.dtype.itemsize)
+            self.shape, self.metadata, self.memory = shape[:2], Metadata(), memory
 
-    def options(self) -> dict[str, object]:
-        """Those that change what is read, by name."""
-        return {"--page": self.page, "--gray": self.gray, "--channel": self.channel, "--exif-rotate": self.rotate}
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def pixels(self) -> NDArray[Any]:
+        """Decode it, once."""
+        reading = self._reading
+        self._file.seek(0)
+        picture = imagefile.read(self._file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        self.hints = tuple(self._label + hint for hint in picture.hints)
+        if reading.gray:
+            return convert.to_gray(picture.pixels, picture.metadata)
+        return picture.pixels if reading.channel is None else convert.one_channel(picture.pixels, reading.channel)
 
 
-def size_in_words(size: Pair | None) -> str | None:
-    """``(rows, columns)`` as options have it, WxH."""
-    return None if size is None else f"{size[1]}x{size[0]}"
-
-
-def read_image(path: str, reading: Reading) -> tuple[Picture, Source]:
-    """Decode an image as asked, and say where it came from."""
+@contextlib.contextmanager
+def open_image(path: str, reading: Reading, label: str = "") -> Iterator[OpenImage]:
+    """Open an image and read its header; ``label`` comes before its hints."""
     with files.open_input(path) as file:
-        name, size, mtime_ns = files.stamp(path, file)
-        picture = imagefile.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-    source = Source(name, size, mtime_ns, page=reading.page, rotated=picture.rotated)
-    if reading.gray:
-        picture = picture._replace(pixels=convert.to_gray(picture.pixels, picture.metadata), metadata=Metadata())
-    if reading.channel is not None:
-        picture = picture._replace(pixels=convert.one_channel(picture.pixels, reading.channel), metadata=Metadata())
-    return picture, source
-
-
-def in_megabytes(count: int) -> str:
-    """Bytes for people.
-
-    >>> in_megabytes(34_567_890)
-    '35 MB'
-    """
-    return f"{count / 1e6:.0f} MB"
+        yield OpenImage(path, file, reading, label)
 
 
 @contextlib.contextmanager

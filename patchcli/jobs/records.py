@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from patchcli.storage import files
 from patchcli.storage.paths import is_remote
@@ -13,19 +13,7 @@ from patchcli.storage.provenance import Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-class Recipe(NamedTuple):
-    """What an output depends on.
-
-    Attributes:
-        command: that makes it.
-        settings: the options that change it, by name, but for those at their defaults.
-        inputs: by their part, the path of a file or of several.
-    """
-
-    command: str
-    settings: dict[str, Any]
-    inputs: dict[str, str | tuple[str, ...]]
+    from patchcli.jobs.task import Recipe
 
 
 class Records:
@@ -58,7 +46,7 @@ class Records:
         if target == files.STREAM:
             return None
         command, settings, inputs = self._recipes[target]
-        return Record(command, settings, {part: self._stamped(paths) for part, paths in inputs.items()})
+        return Record(command, dict(settings), {part: self._stamped(paths) for part, paths in inputs.items()})
 
     def _stamped(self, paths: str | tuple[str, ...]) -> Any:  # noqa: ANN401  what JSON holds
         """Name, size and time of a file; of several a digest, so that a record has an end; None where a time is not known."""

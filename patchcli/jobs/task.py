@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from patchcli.storage import files
+from patchcli.storage.outputs import check_name
 
 if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
@@ -14,63 +16,135 @@ if TYPE_CHECKING:
 Tick = Callable[[int, int], None]  # (patches done now, patches in all)
 
 
-class BoxRow(NamedTuple):
-    """One box of a list.
-
-    Attributes:
-        label: the list and the line, for messages.
-        line: its number in the list.
-        place: the how-manieth row of the list it is, from 0.
-        box: four numbers.
-        normalized: how they are meant.
-        size: of the crop, None for the box's own.
-        target: where the crop goes; not used where all go to one stack.
-    """
-
-    label: str
-    line: int
-    place: int
-    box: Box
-    normalized: bool
-    size: Pair | None
-    target: str
-
-
-class Task(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Task:
     """One input and the output that it becomes; ``-`` is standard input or output.
 
     Attributes:
         source: the input.
-        target: its output.
-        companions: further inputs, treated as it is, and the outputs that they become.
-        mask: an image that says which part of the input counts.
-        shards: further inputs that make one output together with the first.
-        cover: where to write how many patches lie on each pixel.
-        boxes: what to crop of the input, each to a file of its own, of which ``target`` is the first.
+        target: its output, or the first of them.
         replace: outputs that exist are its own and may be replaced.
         done: there is nothing left to do.
     """
 
     source: str
     target: str
-    companions: tuple[tuple[str, str], ...] = ()
-    mask: str | None = None
-    shards: tuple[str, ...] = ()
-    cover: str | None = None
-    boxes: tuple[BoxRow, ...] = ()
     replace: bool = False
     done: bool = False
 
-    def streams(self) -> bool:
-        """Whether it reads or writes a standard stream, which no other process can do for it."""
-        return files.STREAM in (self.source, *self.shards, *self.targets())
+    def sources(self) -> list[str]:
+        """All that it reads."""
+        return [self.source]
 
     def targets(self) -> list[str]:
         """All its outputs."""
-        if not (self.companions or self.boxes) and self.cover is None:
-            return [self.target]
-        further = [*(target for _, target in self.companions), *(row.target for row in self.boxes[1:])]
-        return [self.target, *further, *([] if self.cover is None else [self.cover])]
+        return [self.target]
+
+    def streams(self) -> bool:
+        """Whether it reads or writes a standard stream, which no other process can do for it."""
+        return files.STREAM in (*self.sources(), *self.targets())
+
+    def left(self, done: set[str]) -> Self:
+        """What is left to do where some outputs exist, and these of them need not be made again."""
+        return replace(self, done=True) if len(done) == len(self.targets()) else replace(self, replace=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractTask(Task):
+    """An image that is cut.
+
+    Attributes:
+        companions: further images that are cut at the same places, and the stacks that they become.
+        mask: an image that says which part of the first counts.
+    """
+
+    companions: tuple[tuple[str, str], ...] = ()
+    mask: str | None = None
+
+    def sources(self) -> list[str]:
+        """The image, its companions and its mask."""
+        return [self.source, *(path for path, _ in self.companions), *([] if self.mask is None else [self.mask])]
+
+    def targets(self) -> list[str]:
+        """A stack of each image."""
+        return [self.target, *(target for _, target in self.companions)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeTask(Task):
+    """A stack that becomes an image.
+
+    Attributes:
+        shards: further files that make one stack together with the first.
+        cover: where to write how many patches lie on each pixel.
+    """
+
+    shards: tuple[str, ...] = ()
+    cover: str | None = None
+
+    def sources(self) -> list[str]:
+        """The stack and its shards."""
+        return [self.source, *self.shards]
+
+    def targets(self) -> list[str]:
+        """The image and its cover."""
+        return [self.target, *([] if self.cover is None else [self.cover])]
+
+
+class BoxRow(NamedTuple):
+    """One box of an image.
+
+    Attributes:
+        box: four numbers.
+        normalized: whether they are corners in the coordinates of grid_sample, or ``(x, y, width, height)`` in pixels.
+        size: of the crop, (rows, columns); None for the box's own.
+        target: where the crop goes; not used where all go to one stack.
+        label: the list and the line, for messages; empty where the box was typed.
+        line: its number in the list.
+        place: the how-manieth row of the list it is, from 0.
+    """
+
+    box: Box
+    normalized: bool
+    size: Pair | None
+    target: str
+    label: str = ""
+    line: int = 0
+    place: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropTask(Task):
+    """An image of which boxes are cropped.
+
+    Attributes:
+        boxes: what to crop, at least one, each to a file of its own, of which ``target`` is the first.
+    """
+
+    boxes: tuple[BoxRow, ...]
+
+    def targets(self) -> list[str]:
+        """An image of each box."""
+        return [self.target, *(row.target for row in self.boxes[1:])]
+
+    def left(self, done: set[str]) -> Self:
+        """The boxes that are not yet cropped."""
+        rest = tuple(row for row in self.boxes if row.target not in done)
+        return replace(self, boxes=rest, target=rest[0].target, replace=True) if rest else replace(self, done=True)
+
+
+class Recipe(NamedTuple):
+    """What an output depends on.
+
+    Attributes:
+        command: that makes it.
+        settings: the options that change it, by name, but for those at their defaults.
+        inputs: by their part, the path of a file or of several.
+    """
+
+    command: str
+    settings: Mapping[str, object]
+    inputs: dict[str, str | tuple[str, ...]]
 
 
 class Planned(NamedTuple):
@@ -80,7 +154,7 @@ class Planned(NamedTuple):
         what: in words.
         shape: of the image that it makes, or of a patch; ``()`` where there are several.
         bytes: of its outputs.
-        memory: about the most bytes that a process has in use while it does this one task, interpreter and libraries included.
+        memory: a bound on the bytes that a process has in use while it does this one task, interpreter and libraries included.
         outputs: their names.
         patches: how many it cuts or merges; None where there are none.
         uncovered: pixels that no patch covers; None where there are no patches.
@@ -109,6 +183,7 @@ class Said(NamedTuple):
         faults: parts of the input that failed, each in a sentence.
         curve: how the result was found, line by line.
         planned: what would be made, where nothing was.
+        nbytes: of the patches or pixels that were made, before they were packed.
     """
 
     done: str
@@ -117,3 +192,32 @@ class Said(NamedTuple):
     faults: tuple[str, ...] = ()
     curve: tuple[str, ...] = ()
     planned: Planned | None = None
+    nbytes: int = 0
+
+
+def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
+    """A plan as a line, and as it is for the report.
+
+    Raises:
+        PatchcliError: an output whose name is too long.
+    """
+    for name in planned.outputs:
+        check_name(name)
+    source, target = files.name_of(task.source, "standard input"), files.name_of(planned.outputs[0])
+    if len(planned.outputs) > 1:
+        target += f" and {len(planned.outputs) - 1} more"
+    most = "" if planned.exact else "at most "
+    size = f"{planned.bytes} bytes" + " uncompressed" * planned.packed
+    parts = [f"{most}{planned.what}", f"{most}{size}", f"{in_megabytes(planned.memory)} memory"]
+    if planned.uncovered is not None:
+        parts.append(("" if planned.exact else "at least ") + f"{planned.uncovered} pixels uncovered")
+    return Said("", hints, result=f"{source} -> {target}: {', '.join(parts)}", planned=planned)
+
+
+def in_megabytes(count: float) -> str:
+    """Bytes for people.
+
+    >>> in_megabytes(34_567_890)
+    '35 MB'
+    """
+    return f"{count / 1e6:.0f} MB"

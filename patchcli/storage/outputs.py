@@ -150,7 +150,7 @@ class Outputs:
         self._whole = [one for one in self._whole if not self._is_there(*one)]  # a store does that for remote ones itself
 
     def _is_there(self, temporary: str, path: str, given: str) -> bool:
-        """Whether an output exists already as it was made here; if it exists otherwise, all are refused."""
+        """Whether an output already exists as it was made here; if it exists otherwise, all are refused."""
         with _named(given):
             if not os.path.lexists(path):
                 return False

@@ -78,14 +78,14 @@ def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Lo
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         refused(patchcli(*call, nobody), f"--executor {nobody}: no scheduler answers")
     for address in ("nonsense://x", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", "tcp://:8786", "tcp://127.0.0.1:x"):
-        refused(patchcli(*call, address), f"--executor is {address!r}; allowed are tcp://HOST:PORT and tls://HOST:PORT")
+        refused(patchcli(*call, address), f"--executor is {address!r}; write tcp://HOST:PORT or tls://HOST:PORT")
     port = servers.free_port()
     with servers.process(sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port), port=port) as other:
         address = other.replace("http://", "tcp://")
         refused(patchcli(*call, address), f"--executor {address}: no scheduler answers: what is there does not speak as one")
     wait_for(loopback, 0)
     refused(patchcli(*call, loopback.address), "has no workers")
-    refused(patchcli(*call, loopback.address, "-j", 2), "--executor and --jobs exclude each other")
+    refused(patchcli(*call, loopback.address, "-j", 2), "use only one of --executor and --jobs")
     assert not (tmp_path / "a.npz").exists()
 
 

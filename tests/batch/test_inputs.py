@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from patchcli.batch.inputs import find
+from patchcli.batch.options import BatchOptions
 from patchcli.errors import UsageError
 from tests.helpers.runs import Run, gray, read_image, refused, untouched, write_image
 
@@ -32,17 +32,13 @@ def tree(folder: Path) -> list[str]:
     return [f"in/{name}" for name in ("B.PNG", "a.png", "b.png", "a/d.tif", "a.d/e.png", "z/deep/c.png")]
 
 
-def given(*inputs: str, **options: Any) -> dict[str, Any]:
-    return {"inputs": inputs, "files_from": None, "null": False, "output_dir": None, **options}
-
-
 def test_folders_are_searched_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = tree(tmp_path)
     monkeypatch.chdir(tmp_path)
-    found = find(given("in"), (".png", ".tif"))
+    found = find(BatchOptions(inputs=("in",)), (".png", ".tif"))
     assert (found.paths, found.faults, found.empty) == (expected, [], [])
-    assert find(given("in/a", "x.jpg", "-"), (".png", ".tif")).paths == ["in/a/d.tif", "x.jpg", "-"]
-    assert find(given("in/a"), (".png",)).empty == [("in/a", "holds no file to read")]
+    assert find(BatchOptions(inputs=("in/a", "x.jpg", "-")), (".png", ".tif")).paths == ["in/a/d.tif", "x.jpg", "-"]
+    assert find(BatchOptions(inputs=("in/a",)), (".png",)).empty == [("in/a", "holds no file to read")]
 
 
 def test_a_folder_keeps_its_paths_and_leaves_the_outputs_out(patchcli: Run, tmp_path: Path) -> None:
@@ -56,7 +52,7 @@ def test_a_folder_keeps_its_paths_and_leaves_the_outputs_out(patchcli: Run, tmp_
     again = patchcli(*call, "--overwrite")
     assert (again.returncode, again.stderr) == (0, b"")
     assert len([path for path in (tmp_path / "in/out").rglob("*") if path.is_file()]) == len(expected)
-    refused(patchcli(*call), "exists already; allowed with --overwrite")
+    refused(patchcli(*call), "already exists; use --overwrite to replace it")
 
 
 def test_stacks_of_a_folder_merge_back(patchcli: Run, tmp_path: Path) -> None:
@@ -130,17 +126,17 @@ def test_templates_give_each_its_output(patchcli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "stdin", "sentence"),
     [
-        ("extract in -s 8 -o x.npz", "", "-o names one output but there are 6 inputs; allowed with several are -d"),
-        ("extract in -s 8 -o {stem}.npz -d x", "", "-o and -d exclude each other"),
+        ("extract in -s 8 -o x.npz", "", "-o names one output but there are 6 inputs; use -d"),
+        ("extract in -s 8 -o {stem}.npz -d x", "", "use only one of -o and -d"),
         ("extract in/a.png in/b.png -s 8 -o x{ext}.npz", "", "xpng.npz: two outputs have this name"),
         ("extract in/a.png -s 8 -o {nothing}.npz", "", "has the field {nothing}; allowed are {stem}"),
         ("extract - -s 8 -o {stem}.npz", "", "standard input has no name to fill a template with"),
         ("extract -0 in -s 8 -d x", "", "-0/--null is for --files-from, which was not given"),
         ("extract - --files-from - -s 8 -d x", "", "standard input (-) was given twice"),
         ("extract --files-from none -s 8 -d x", "", "none: cannot be read: no such file"),
-        ("extract --files-from - -s 8 -d x", "a.png\0b.png", "standard input: holds NUL bytes; allowed with -0/--null"),
+        ("extract --files-from - -s 8 -d x", "a.png\0b.png", "standard input: holds NUL bytes; use -0/--null"),
         ("crop in/a.png --box 0 0 5 5 -o in/{stem}.png", "", "in/a.png: is an input too"),
-        ("extract -s 8 -d x", "", "no INPUTS; allowed are files, folders, --files-from, and -"),
+        ("extract -s 8 -d x", "", "no INPUTS; give files, folders, --files-from, or -"),
     ],
 )
 def test_bad_calls(call: str, stdin: str, sentence: str, patchcli: Run, tmp_path: Path) -> None:
@@ -166,4 +162,4 @@ def test_an_empty_list_is_nothing_to_do(patchcli: Run) -> None:
 
 def test_unknown_names_are_refused_before_the_list_is_searched() -> None:
     with pytest.raises(UsageError, match="an empty name"):
-        find(given(""), (".png",))
+        find(BatchOptions(inputs=("",)), (".png",))

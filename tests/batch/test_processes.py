@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from patchcli.batch.attempt import Work
+from patchcli.batch.options import BatchOptions
 from patchcli.batch.processes import KILLED, Processes
 from patchcli.batch.progress import Voice
-from patchcli.batch.run import Policy, run_tasks
+from patchcli.batch.run import run_tasks
 from patchcli.jobs.task import Said, Task, Tick
 from patchcli.storage import atomic
 from tests.helpers.runs import Run, gray, mixed, tree, write_image
@@ -93,9 +94,10 @@ def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path, count: i
     names[3], names[count // 2 + 5] = "always", "once"  # the second is under way when the first has been seen to
     errors: list[str] = []
     said: list[str] = []
-    tasks = [Task(name, f"{name}.out") for name in names]
+    tasks = [Task(source=name, target=f"{name}.out") for name in names]
     voice = Voice(errors.append, print)
-    code = run_tasks(tasks, Work(deadly, str(tmp_path)), voice, Policy(jobs=2, hear=lambda one: said.append(one.done)))
+    work = Work(deadly, str(tmp_path))
+    code = run_tasks(tasks, work, voice, options=BatchOptions(jobs=2), hear=lambda one: said.append(one.done))
     assert code == 1
     assert errors == [f"always: {KILLED}"]
     assert said == [name for name in names if name != "always"]
@@ -121,8 +123,8 @@ def test_after_a_killed_worker_there_are_no_more_of_them_than_before(tmp_path: P
     watching.start()
     try:
         errors: list[str] = []
-        tasks = [Task(name, f"{name}.out") for name in names]
-        assert run_tasks(tasks, Work(slowly, str(tmp_path)), Voice(errors.append, print), Policy(jobs=2)) == 1
+        tasks = [Task(source=name, target=f"{name}.out") for name in names]
+        assert run_tasks(tasks, Work(slowly, str(tmp_path)), Voice(errors.append, print), options=BatchOptions(jobs=2)) == 1
     finally:
         ended.set()
         watching.join()
@@ -149,7 +151,7 @@ def naming(task: Task, log: str, tick: Tick) -> Said:  # noqa: ARG001
 def test_workers_bring_folders_to_disk_now_and_then_and_at_the_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Processes(1, Work(naming, str(log))) as crew:
-        futures = [crew.submit([Task("a", "b")] * 8) for _ in range(10)]
+        futures = [crew.submit([Task(source="a", target="b")] * 8) for _ in range(10)]
         assert all(outcome.fault is None for future in futures for outcome in crew.outcomes(future))
         assert log.read_text() == "." * atomic.TOGETHER + "f" + "." * 16
     assert log.read_text() == "." * atomic.TOGETHER + "f" + "." * 16 + "f"
@@ -157,7 +159,7 @@ def test_workers_bring_folders_to_disk_now_and_then_and_at_the_end(tmp_path: Pat
 
 def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
     with Processes(2, Work(deadly, str(tmp_path))) as crew:
-        futures = [crew.submit([Task(str(number), f"{number}.out")]) for number in range(8)]
+        futures = [crew.submit([Task(source=str(number), target=f"{number}.out")]) for number in range(8)]
         assert [outcome.said for outcome in crew.outcomes(futures[0])] == [Said("0")]
     assert children(os.getpid()) == []
 

@@ -47,7 +47,7 @@ def test_a_record_for_each_input_and_a_summary(patchcli: Run, tmp_path: Path) ->
     assert {key: summary[key] for key in ("inputs", "done", "failed", "left")} == {"inputs": 7, "done": 3, "failed": 4, "left": 0}
     assert sum(summary["errors"].values()) == 4
     assert summary["errors"]["cannot be read"] == 1
-    refused(patchcli("extract", names[0], "-s", 8, "-d", "two", "--report", "r.jsonl"), "r.jsonl: exists already")
+    refused(patchcli("extract", names[0], "-s", 8, "-d", "two", "--report", "r.jsonl"), "r.jsonl: already exists")
     retry = "\n".join(record["input"] for record in each if record["status"] == "failed")
     again = patchcli("extract", "-s", 8, "--files-from", "-", "-d", "two", "--report", "-", stdin=retry.encode())
     assert [record.get("status") for record in records(again.stdout.decode())] == ["failed"] * 4 + [None]

@@ -155,7 +155,7 @@ def test_shards_are_the_stack_in_pieces(patchcli: Run, tmp_path: Path, layout: s
     assert [shard.meta.shard for shard in shards] == [(number, count, mark) for number in range(count)]
     ran = patchcli("extract", "a.png", *grid, "--shard-patches", 10, "-o", "part.npz")
     assert ran.returncode == 2
-    assert b"exists already; allowed with --overwrite" in ran.stderr
+    assert b"already exists; use --overwrite to replace it" in ran.stderr
     assert patchcli("extract", "a.png", *grid, "--shard-patches", 10, "--overwrite", "-o", "part.npz").returncode == 0
 
 
@@ -183,15 +183,15 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "grid and min-std": (["--layout", "grid", "--min-std", 3], "--min-std would keep some"),
     "grid and mask": (["--layout", "grid", "--mask", "mask.png"], "--mask would keep some"),
     "grid and shards": (["--layout", "grid", "--shard-patches", 3], "--shard-patches would split them"),
-    "gray and channel": (["--gray", "--channel", 1], "--gray and --channel exclude each other"),
-    "stride and overlap": (["--stride", 3, "--overlap", 3], "--stride and --overlap exclude each other"),
+    "gray and channel": (["--gray", "--channel", 1], "use only one of --gray and --channel"),
+    "stride and overlap": (["--stride", 3, "--overlap", 3], "use only one of --stride and --overlap"),
     "pad-value without constant": (["--pad-value", 3], "--pad-value is for --pad-mode constant"),
     "pixel-order without rows": (["--pixel-order", "F"], "--pixel-order is for --layout rows and columns"),
-    "no patches": (["--max-patches", 0], "allowed are whole numbers from 1"),
-    "more than all": (["--max-patches", "101%"], "percentages up to 100%"),
-    "no part": (["--mask", "mask.png", "--min-cover", "1/0"], "is no part of a whole"),
-    "too much": (["--mask", "mask.png", "--min-cover", 1.5], "is no part of a whole"),
-    "endless roughness": (["--min-std", "inf"], "allowed are finite numbers"),
+    "no patches": (["--max-patches", 0], "write a whole number from 1"),
+    "more than all": (["--max-patches", "101%"], "a percentage up to 100%"),
+    "no part": (["--mask", "mask.png", "--min-cover", "1/0"], "is not a part of a whole"),
+    "too much": (["--mask", "mask.png", "--min-cover", 1.5], "is not a part of a whole"),
+    "endless roughness": (["--min-std", "inf"], "give a finite number"),
     "unknown field": (["--companion", "{what}"], "has the field {what}"),
     "companion is the input": (["--companion", "a.png", "--companion", "out.npz"], "is an input too"),
     "companion from standard input": (["--companion", "-"], "are names of files"),

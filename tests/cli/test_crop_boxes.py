@@ -84,9 +84,9 @@ def test_bad_rows_are_named_and_stop_no_other(patchcli: Run, tmp_path: Path) -> 
     assert done.returncode == 1
     told = done.stderr.decode().splitlines()
     expected = [
-        "b.csv:3: has width 'five'; allowed is a number",
-        "b.csv:4: has 4 cells; allowed are 6, one for each column",
-        "b.csv:7: has size 0x3; allowed are W or WxH in whole pixels",
+        "b.csv:3: has width 'five'; give a number",
+        "b.csv:4: has 4 cells; give 6, one for each column",
+        "b.csv:7: has size 0x3; write W or WxH in whole pixels",
         "a.png: b.csv:5: box is empty: width=0 height=5",
         "a.png: b.csv:6: box is (0.0, 0.0, nan, 5.0); allowed are four finite numbers",
         "a.png: b.csv:9: crop would have 1600000000 pixels",
@@ -110,7 +110,7 @@ def test_a_row_that_cannot_be_placed_stops_no_other(patchcli: Run, tmp_path: Pat
     done = patchcli("crop", "--boxes", "-", "-o", "{stem}-{index}.png", stdin=text.encode())
     assert done.returncode == 1
     told = done.stderr.decode().splitlines()
-    expected = ["2: names no input", "3: o.xyz: suffix is '.xyz'", "5: has a key twice", "6: has the key Box; allowed is box"]
+    expected = ["2: names no input", "3: o.xyz: suffix is '.xyz'", "5: has a key twice", "6: has the key Box; write box"]
     assert len(told) == len(expected)
     for line, sentence in zip(told, expected, strict=True):
         assert line.startswith(f"patchcli: standard input:{sentence}")
@@ -161,31 +161,31 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "stdin", "sentence"),
     [
-        ("--boxes - -o x.npz", "", "standard input: is empty; allowed are JSON Lines, or CSV"),
+        ("--boxes - -o x.npz", "", "standard input: is empty; give JSON Lines, or CSV"),
         ("--boxes - -o x.npz", "x,y,w,h\n", "standard input: has column names and no rows"),
-        (STACK, "x,y,w\n1,2,3", "has the columns x, y, width (no box); allowed are x, y, width, height or x0"),
+        (STACK, "x,y,w\n1,2,3", "has the columns x, y, width (no box); give x, y, width, height or x0"),
         (STACK, "x,y,w,h,x0,y0,x1,y1\n1,2,3,4,5,6,7,8", "(both kinds of box)"),
         (STACK, "x,y,w,h,width\n1,2,3,4,5", "(twice the same)"),
-        ("--boxes - -o x.npz", ONE, "standard input:2: names no input; allowed without one are INPUTS"),
+        ("--boxes - -o x.npz", ONE, "standard input:2: names no input; name one, or give INPUTS"),
         (STACK, "x,y,w,h,input\n1,2,3,4,a.png", "standard input:2: names an input, and INPUTS are given too"),
-        ("a.png --boxes -", ONE, "standard input:2: names no output; allowed without one are -o TEMPLATE"),
+        ("a.png --boxes -", ONE, "standard input:2: names no output; name one, or give -o TEMPLATE"),
         ("a.png --boxes - -o x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: x.png is an output of line 2 too"),
-        (STACK, '[{"box": [1, 2, 3, 4]}]', "standard input: begins with a JSON array; allowed are JSON Lines"),
+        (STACK, '[{"box": [1, 2, 3, 4]}]', "standard input: begins with a JSON array; give JSON Lines"),
         (STACK, "x,y,w,h,output\n1,2,3,4,o.png", "standard input:2: names an output, and -o is one file for all"),
         ("a.png --boxes - -d o", "x,y,w,h,output\n1,2,3,4,o/", "standard input:2: has output o/, the name of a folder"),
         ("a.png --boxes - -o {stem}x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: ax.png is an output of line 2 too"),
         ("a.png --boxes - -o {wrong}.png", ONE, "{wrong}.png: has the field {wrong}"),
         ("a.png --boxes - -o x.gif", ONE, "suffix is '.gif'; allowed for images are .png"),
         ("a.png --boxes - -o a.png", ONE, "a.png: is an input too"),
-        ("a.png --boxes - -o there.npz", ONE, "there.npz: exists already"),
-        ("a.png --boxes - -d o -o x.png", ONE, "-o and -d exclude each other"),
+        ("a.png --boxes - -o there.npz", ONE, "there.npz: already exists"),
+        ("a.png --boxes - -d o -o x.png", ONE, "use only one of -o and -d"),
         ("a.png --boxes none.csv -o x.npz", "", "none.csv: cannot be read: no such file"),
-        ("a.png --boxes b.csv -o b.csv.npz --box 0 0 1 1", "", "--boxes and --box exclude each other"),
-        ("a.png --boxes b.csv -o x.npz --fit a.png", "", "--boxes and --fit exclude each other"),
+        ("a.png --boxes b.csv -o b.csv.npz --box 0 0 1 1", "", "use only one of --boxes and --box"),
+        ("a.png --boxes b.csv -o x.npz --fit a.png", "", "use only one of --boxes and --fit"),
         ("- --boxes - -o x.npz", ONE, "standard input (-) was given twice"),
-        ("a.png --boxes a.png -o x.npz", "", "a.png: is no UTF-8 text"),
+        ("a.png --boxes a.png -o x.npz", "", "a.png: is not UTF-8 text"),
         ("a.png --boxes - -o x.npz --image-format png", ONE, "--image-format is for images, not for .npz"),
-        ("a.png -o x.png", "", "--box and --normalized-box: one is needed, or --boxes, or --fit"),
+        ("a.png -o x.png", "", "give a box: --box, --normalized-box, --boxes or --fit"),
         ("a.png --box 0 0 1 1 --fit-report r -o x.png", "", "--fit-report is for --fit"),
         ("a.png --fit a.png -o -", "", "--fit prints its result to standard output"),
         ("a.png --fit a.png -o x.png --resampling area", "", "--resampling is area, which has no gradient"),
@@ -227,7 +227,7 @@ def test_rows_are_checked_one_by_one() -> None:
         "no box",
         "name of a file",
         "size [3]",
-        "no JSON",
+        "not JSON",
     ]
     for reason, word in zip(reasons, words, strict=True):
         assert word in reason
@@ -270,7 +270,7 @@ def test_fit_that_fails_says_why_and_writes_no_crop(patchcli: Run, tmp_path: Pat
     write_image(tmp_path / "large.png", gray(400, 40))
     sentence = "template of width=40 height=400 is larger than the image of width=240 height=240"
     refused(patchcli("crop", CELLS, "--fit", "large.png", "-o", "f.png"), sentence, 1)
-    refused(patchcli("crop", CELLS, "--fit", "none.png", "-o", "f.png"), "none.png: is no file; allowed for --fit is an image")
+    refused(patchcli("crop", CELLS, "--fit", "none.png", "-o", "f.png"), "none.png: is not a file; give --fit an image")
     (tmp_path / "torn.png").write_bytes(b"torn")
     refused(patchcli("crop", CELLS, "--fit", "torn.png", "-o", "f.png"), "cells.png: its template torn.png starts with", 1)
     refused(patchcli("crop", SCENE, "--fit", "t.png", "-o", "f.png"), "template has 1 channels but the image 3", 1)

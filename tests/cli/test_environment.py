@@ -63,7 +63,7 @@ def test_verbose_from_the_environment_names_itself_and_one_line_stays_one(sample
     assert spoken.stderr.decode().splitlines() == [
         "PATCHCLI_EXTRACT_OUTPUT=a\\nb gives --output",
         "PATCHCLI_EXTRACT_VERBOSE=1 gives --verbose",
-        "patchcli: no INPUTS; allowed are files, folders, --files-from, and - for standard input",
+        "patchcli: no INPUTS; give files, folders, --files-from, or - for standard input",
     ]
 
 
@@ -73,7 +73,7 @@ def test_verbose_from_the_environment_names_itself_and_one_line_stays_one(sample
         (
             "extract a.png -o b.npz -s 8",
             {"EXTRACT_STRIDE": "x"},
-            "allowed are W or WxH in whole pixels from 1 to 1048576, as in ",
+            "write W or WxH in whole pixels from 1 to 1048576, as in ",
         ),
         ("extract a.png -o b.npz -s 8", {"EXTRACT_EDGE": "soft"}, "Invalid value for '--edge': 'soft' is not one of"),
         (
@@ -84,7 +84,7 @@ def test_verbose_from_the_environment_names_itself_and_one_line_stays_one(sample
         ("crop a.png -o b.png", {"CROP_BOX": "1 2 3"}, "--box"),
         ("merge a.npz -o b.png --reduce max", {"MERGE_WINDOW": "hann"}, "--window is for --reduce mean, not for max"),
         ("crop a.png --box 0 0 4 4 -o b.png", {"CROP_FIT_REPORT": "x"}, "--fit-report is for --fit"),
-        ("extract a.png -s 8", {"EXTRACT_OUTPUT": "a.npz"}, "a.npz: exists already; allowed with --overwrite"),
+        ("extract a.png -s 8", {"EXTRACT_OUTPUT": "a.npz"}, "a.npz: already exists; use --overwrite to replace it"),
         ("extract -s 8 -o b.npz", {"EXTRACT_FILES_FROM": "no list"}, "no list: cannot be read: no such file or directory"),
     ],
 )
@@ -128,12 +128,12 @@ def test_the_command_line_wins_over_what_it_excludes(
 
 def test_the_environment_does_not_win_over_itself(sample: Run) -> None:
     both = {"PATCHCLI_EXTRACT_STRIDE": "4", "PATCHCLI_EXTRACT_OVERLAP": "50%"}
-    refused(sample("extract", "a.png", "-s", 8, "-o", "b.npz", **both), "--stride and --overlap exclude each other")
+    refused(sample("extract", "a.png", "-s", 8, "-o", "b.npz", **both), "use only one of --stride and --overlap")
 
 
 def test_errors_about_what_two_options_share_name_the_variable(sample: Run) -> None:
     ran = sample("extract", "a.png", "-s", 8, "-o", "-", PATCHCLI_EXTRACT_REPORT="-")
-    refused(ran, "standard output (-) was given twice; it can be written once; PATCHCLI_EXTRACT_REPORT gives --report")
+    refused(ran, "standard output (-) was given twice; give it once; PATCHCLI_EXTRACT_REPORT gives --report")
     assert sample("extract", "a.png", "-s", 8, "-o", "b.npz").returncode == 0
     ran = sample("extract", "a.png", "-s", 8, "-o", "b.npz", "--resume", PATCHCLI_EXTRACT_OVERLAP="50%")
     refused(ran, "b.npz: was made with --stride at 8x8, not at 4x4")
@@ -142,7 +142,7 @@ def test_errors_about_what_two_options_share_name_the_variable(sample: Run) -> N
 
 def test_errors_about_other_options_name_no_variable(sample: Run) -> None:
     ran = sample("extract", "a.png", "-o", "b.npz", "-s", "x", PATCHCLI_EXTRACT_STRIDE="4", PATCHCLI_EXTRACT_LAYOUT="grid")
-    refused(ran, "'x' is no size")
+    refused(ran, "'x' is not a size")
     assert b"PATCHCLI_" not in ran.stderr
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 COMMANDS = ("extract -s 8", "merge", "crop --box 1 2 3 4")
 BOXES = b"input,x,y,width,height\na.png,1,2,5,5\n"
-READ, WRITTEN = "standard input (-) was given twice; it can be read once", "standard output (-) was given twice"
-NOTHING = "no INPUTS; allowed are files, folders, --files-from, and - for standard input"
+READ, WRITTEN = "standard input (-) was given twice; give it once", "standard output (-) was given twice"
+NOTHING = "no INPUTS; give files, folders, --files-from, or - for standard input"
 CALLS = [
     ("-o x.png", NOTHING),
     ("-0 -d out", NOTHING),
@@ -28,7 +28,7 @@ CALLS = [
     ("- --files-from - -d out", READ),
     ("- -d out", "standard input has no name to keep below --output-dir; give -o/--output"),
     ("- -o x{stem}.png", "standard input has no name to fill a template with; give -o/--output"),
-    ("-", "one of -o/--output and -d/--output-dir is needed"),
+    ("-", "give an output: -o FILE or -d DIR"),
     ("a.png -o - --report -", WRITTEN),
     ("- -o - --report -", WRITTEN),
 ]
@@ -43,7 +43,7 @@ OWN = [
     ("crop a.png --fit a.png -o -", "so the crop cannot go there; give -o FILE or -d"),
     ("crop a.png --fit a.png --report - -o x.png", "so the report cannot go there; give --report FILE"),
     ("crop a.png --fit a.png --fit-report - -o x.png", "so the steps cannot go there; give --fit-report FILE"),
-    ("extract - -s 8 --mask - -o x.npz", "--companion and --mask are names of files; standard input (-) is not allowed"),
+    ("extract - -s 8 --mask - -o x.npz", "--companion and --mask are names of files; standard input (-) is not one"),
 ]
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from patchcli.batch.report import Report
 from patchcli.errors import OutputError, UsageError
-from patchcli.jobs.records import Recipe, Records
+from patchcli.jobs.records import Records
+from patchcli.jobs.task import Recipe
 from patchcli.storage.files import stamp_of
 from tests.helpers.runs import Run, gray, refused, write_image
 
@@ -122,7 +123,10 @@ def test_two_runs_with_one_report(tmp_path: Path) -> None:
 def test_a_report_that_came_to_exist_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "r"
     path.write_bytes(b"of another")
-    with pytest.raises(UsageError, match=r"r: exists already; allowed with --overwrite"), Report(str(path), 1, overwrite=False):
+    with (
+        pytest.raises(UsageError, match=r"r: already exists; use --overwrite to replace it"),
+        Report(str(path), 1, overwrite=False),
+    ):
         pass
     assert path.read_bytes() == b"of another"
     with Report(str(path), 1, overwrite=True) as report:

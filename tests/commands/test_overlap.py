@@ -71,7 +71,7 @@ def test_runs_that_do_the_same(seed: int, executor: str, place: Path, tmp_path: 
     resumed = ["--resume"] * (seed < 5)
     ended = pair(place, tmp_path / "o", (8, 8), [*where(executor, request), *resumed], offset)
     assert tree(tmp_path / "o") == tree(place / "only8")
-    late = "exists already; allowed with --overwrite"
+    late = "already exists; use --overwrite to replace it"
     for code, said in ended:  # without --resume one that begins after the first output refuses it, before any work
         assert (code, said) == (0, b"") or (code == 2 and late in said.decode() and not resumed)
     for number in range(2 if resumed else 0):
@@ -93,7 +93,7 @@ def test_runs_that_do_it_otherwise(
     of_others = [sum(data != one[name] for name, data in made.items()) for one in ours]
     for (code, said), others in zip(ended, of_others, strict=True):
         if code == 2:  # it came late
-            assert "exists already" in said.decode() or "was made with --patch-size" in said.decode()
+            assert "already exists" in said.decode() or "was made with --patch-size" in said.decode()
             continue
         assert said.decode().count("it exists by now, made otherwise by another run or program") == others
         assert code == (1 if others else 0)

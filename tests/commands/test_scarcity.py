@@ -131,7 +131,7 @@ class Heavy:
 
 def test_workers_that_die_as_they_start_end_the_run_in_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     with Processes(2, Work(_never, Heavy())) as crew:
-        future = crew.submit([Task("a", "b")])
+        future = crew.submit([Task(source="a", target="b")])
         with pytest.raises(
             OutputError, match="worker processes end as they start, most often for lack of memory; -j 1 needs none"
         ):
@@ -149,7 +149,7 @@ def test_where_a_pool_has_no_thread_its_workers_are_ended() -> None:
         pytest.raises(OutputError, match="worker processes cannot be started for lack of memory or threads; -j 1 needs none"),
         Processes(2, Work(_never, None)) as crew,
     ):
-        crew.submit([Task("a", "b")])
+        crew.submit([Task(source="a", target="b")])
     assert multiprocessing.active_children() == []
 
 
@@ -161,7 +161,7 @@ def test_a_thread_of_a_pool_that_ends_by_an_error_takes_what_it_was_asked_with_i
         pytest.raises(OutputError, match="worker processes cannot be had for lack of memory or threads; -j 1 needs none"),
         Processes(1, Work(_sleep, None)) as crew,
     ):
-        future = crew.submit([Task("a", "b")])
+        future = crew.submit([Task(source="a", target="b")])
         thread = threading.Thread(target=fail)
         thread.start()
         thread.join()

@@ -19,15 +19,14 @@ from hypothesis import strategies as st
 
 from patchcli import read_stack
 from patchcli.errors import PatchcliError
+from patchcli.geometry.grid import Grid
 from patchcli.images import imagefile
-from patchcli.jobs.crop import CropSettings, crop_one
-from patchcli.jobs.crop_plan import plan_crop
-from patchcli.jobs.extract import ExtractSettings, extract_one, grid_of
-from patchcli.jobs.extract_plan import plan_extract
-from patchcli.jobs.merge import MergeSettings, merge_one
-from patchcli.jobs.merge_plan import plan_merge
-from patchcli.jobs.reading import Reading
-from patchcli.jobs.task import Task
+from patchcli.jobs import crop_plan, extract_plan, merge_plan
+from patchcli.jobs.crop import crop_one
+from patchcli.jobs.extract import extract_one
+from patchcli.jobs.merge import merge_one
+from patchcli.jobs.settings import CropSettings, ExtractSettings, MergeSettings, Reading
+from patchcli.jobs.task import BoxRow, CropTask, ExtractTask, MergeTask, Planned, Said
 from patchcli.patches.select import Choice
 from tests.helpers.pictures import HELD, encoded, picture
 from tests.helpers.runs import Run, gray, read_image, refused, write_image
@@ -35,8 +34,6 @@ from tests.helpers.strategies import grids, pad_modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from patchcli.geometry.grid import Grid
 
 
 def no_tick(_now: int, _total: int) -> None:
@@ -49,6 +46,11 @@ def outcome(call: Callable[[], Any]) -> Any:
         return call()
     except PatchcliError as error:
         return str(error)
+
+
+def planned_of(said: Said) -> Planned:
+    assert said.planned is not None
+    return said.planned
 
 
 def uncovered(image: tuple[int, ...], origins: Any, patch: tuple[int, ...]) -> int:
@@ -169,16 +171,18 @@ def test_extract_does_what_was_planned(
         choice, masked, shards = Choice(), False, None
     height, width = grid.image
     chosen = ExtractSettings(
-        (grid.patch[0] + 5 * smaller, grid.patch[1]), grid.stride, grid.offset, grid.edge, grid.margin, pad_mode, 3 - 4 * smaller,
-        layout, "C", choice, shards, compress, reading, overwrite=False,
+        patch=(grid.patch[0] + 5 * smaller, grid.patch[1]), stride=grid.stride, offset=grid.offset, edge=grid.edge,
+        margin=grid.margin, pad_mode=pad_mode, pad_value=3 - 4 * smaller, layout=layout, choice=choice, shard_patches=shards,
+        compress=compress, reading=reading,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_image(place / "a.tif", rng.integers(0, 200, (height, width, *channels)).astype(dtype))
         write_image(place / "m.png", rng.integers(0, 2, (max(1, height - smaller), width)).astype(np.uint8))
         companions = ((str(place / "m.png"), str(place / "m.npz")),)
-        task = Task(str(place / "a.tif"), str(place / "a.npz"), companions, str(place / "m.png") if masked else None)
-        planned = outcome(lambda: plan_extract(task, chosen))
+        mask = str(place / "m.png") if masked else None
+        task = ExtractTask(source=str(place / "a.tif"), target=str(place / "a.npz"), companions=companions, mask=mask)
+        planned = outcome(lambda: planned_of(extract_plan.plan_one(task, chosen, no_tick)))
         assert sorted(path.name for path in place.iterdir()) == ["a.tif", "m.png"]
         said = outcome(lambda: extract_one(task, chosen, no_tick))
         if isinstance(planned, str) or isinstance(said, str):
@@ -188,7 +192,8 @@ def test_extract_does_what_was_planned(
         stacks = [read_stack(path) for path in made if path.name.startswith("a")]
         count, size = sum(len(stack.patches) for stack in stacks), sum(path.stat().st_size for path in made)
         bare = uncovered(grid.image, np.concatenate([stack.origins for stack in stacks]), chosen.patch)
-        every = planned.patches == grid_of(np.empty(grid.image, np.uint8), chosen).count
+        whole = Grid(grid.image, chosen.patch, chosen.stride, offset=chosen.offset, edge=chosen.edge, margin=chosen.margin)
+        every = planned.patches == whole.count
         assert planned.exact == (not masked and not choice.min_std and (shards is None or every))
         if not planned.exact:
             assert count <= planned.patches
@@ -234,21 +239,21 @@ def test_merge_does_what_was_planned(
     unit: bool,
 ) -> None:
     extracting = ExtractSettings(
-        grid.patch, grid.stride, grid.offset, grid.edge, grid.margin, "reflect", 0, layout, "C", Choice(most), shards,
-        compress=False, reading=Reading(), overwrite=False,
+        patch=grid.patch, stride=grid.stride, offset=grid.offset, edge=grid.edge, margin=grid.margin, layout=layout,
+        choice=Choice(most), shard_patches=shards,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_image(place / "a.tif", np.random.default_rng(0).integers(0, 200, (*grid.image, *channels)).astype("u1"))
-        extract_one(Task(str(place / "a.tif"), str(place / "a.npz")), extracting, no_tick)
+        extract_one(ExtractTask(source=str(place / "a.tif"), target=str(place / "a.npz")), extracting, no_tick)
         first, *others = sorted(map(str, place.glob("a*.npz")))
-        task = Task(first, str(place / f"b{suffix}"), shards=tuple(others), cover=str(place / "c.npy"))
+        task = MergeTask(source=first, target=str(place / f"b{suffix}"), shards=tuple(others), cover=str(place / "c.npy"))
         merging = MergeSettings(
-            None, None, "mean" if rule == "hann" else rule, "hann" if rule == "hann" else "uniform", dtype, unit, fill, trim,
-            allow_nonfinite=False, image_format=None, max_pixels=most_pixels, overwrite=False,
+            reduce="mean" if rule == "hann" else rule, window="hann" if rule == "hann" else "uniform", dtype=dtype,
+            unit_range=unit, fill=fill, trim=trim, max_pixels=most_pixels,
         )  # fmt: skip
         before = sorted(path.name for path in place.iterdir())
-        planned = outcome(lambda: plan_merge(task, merging))
+        planned = outcome(lambda: planned_of(merge_plan.plan_one(task, merging, no_tick)))
         assert sorted(path.name for path in place.iterdir()) == before
         said = outcome(lambda: merge_one(task, merging, no_tick))
         if isinstance(said, str) or isinstance(planned, str):
@@ -282,15 +287,13 @@ def test_crop_does_what_was_planned(
     *,
     normalized: bool,
 ) -> None:
-    cropping = CropSettings(
-        box, normalized, size, resampling, align_corners=False, outside=outside, fit=None, image_format=None,
-        reading=Reading(max_pixels=300), overwrite=False,
-    )  # fmt: skip
+    cropping = CropSettings(resampling=resampling, outside=outside, reading=Reading(max_pixels=300))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_image(place / "i.tif", gray(10, 12, dtype))
-        task = Task(str(place / "i.tif"), str(place / name))
-        planned = outcome(lambda: plan_crop(task, cropping))
+        rows = (BoxRow(box, normalized, size, str(place / name)),)
+        task = CropTask(source=str(place / "i.tif"), target=str(place / name), boxes=rows)
+        planned = outcome(lambda: planned_of(crop_plan.plan_one(task, cropping, no_tick)))
         said = outcome(lambda: crop_one(task, cropping, no_tick))
         if isinstance(said, str) or isinstance(planned, str):
             assert planned == said
@@ -369,7 +372,7 @@ def test_lines_and_records(patchcli: Run, tmp_path: Path) -> None:
     assert {key: summary[key] for key in ("inputs", "done", "planned", "failed", "left", "patches", "bytes")} == {
         "inputs": 2, "done": 0, "planned": 2, "failed": 0, "left": 0, "patches": 44, "bytes": sum(sizes)
     }  # fmt: skip
-    refused(patchcli(*call, "-n"), "out/a.png.npz: exists already")
+    refused(patchcli(*call, "-n"), "out/a.png.npz: already exists")
     alone = patchcli(*call, "-n", "--report", "-", "--overwrite").stdout.decode().splitlines()
     assert [json.loads(line).get("patches") for line in alone] == [35, 9, None]
     most = patchcli("extract", "a.png", "-s", 8, "--min-std", 1, "-n", "-o", "x.npz").stdout
@@ -377,8 +380,8 @@ def test_lines_and_records(patchcli: Run, tmp_path: Path) -> None:
     assert b"at least 0 pixels" in most
 
 
-def test_a_plan_is_loaded_only_when_asked_for() -> None:
-    program = "import sys; from patchcli.cli import crop, extract, merge; print([n for n in sys.modules if n.endswith('_plan')])"
+def test_what_a_fit_needs_is_loaded_only_when_asked_for() -> None:
+    program = "import sys; from patchcli.cli import crop; print([n for n in sys.modules if n.endswith(('.fit', '.gradient'))])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchcli import read_stack
-from patchcli.jobs.extract import ExtractSettings, extract_one
-from patchcli.jobs.merge import MergeSettings, merge_one
-from patchcli.jobs.reading import Reading
-from patchcli.jobs.task import Task
+from patchcli.jobs.extract import extract_one
+from patchcli.jobs.merge import merge_one
+from patchcli.jobs.settings import ExtractSettings, MergeSettings
+from patchcli.jobs.task import ExtractTask, MergeTask
 from patchcli.patches.select import Choice
 from patchcli.patches.windows import named
 from patchcli.stacks.file import Stack, write_stack
@@ -68,18 +69,19 @@ def test_everything(
     if layout == "grid":
         choice, masked, shards = Choice(), False, None
     pixels = rng.integers(0, 200, (*grid.image, *channels)).astype(dtype)
-    mask = np.ones(grid.image, np.uint8)
-    mask[grid.image[0] // 2 + 1 :] = 0
+    inside = np.ones(grid.image, np.uint8)
+    inside[grid.image[0] // 2 + 1 :] = 0
     extracting = ExtractSettings(
-        grid.patch, grid.stride, grid.offset, grid.edge, grid.margin, pad_mode, 0, layout, pixel_order, choice, shards, compress,
-        Reading(), overwrite=False,
+        patch=grid.patch, stride=grid.stride, offset=grid.offset, edge=grid.edge, margin=grid.margin, pad_mode=pad_mode,
+        layout=layout, pixel_order=pixel_order, choice=choice, shard_patches=shards, compress=compress,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         write_image(place / "a.tif", pixels)
-        write_image(place / "m.png", mask)
+        write_image(place / "m.png", inside)
         companions = ((str(place / "m.png"), str(place / "m.npz")),)
-        task = Task(str(place / "a.tif"), str(place / "a.npz"), companions, str(place / "m.png") if masked else None)
+        mask = str(place / "m.png") if masked else None
+        task = ExtractTask(source=str(place / "a.tif"), target=str(place / "a.npz"), companions=companions, mask=mask)
         try:
             extract_one(task, extracting, no_tick)
         except ValueError as error:
@@ -102,16 +104,16 @@ def test_everything(
             order = np.arange(len(changed)) if layout == "grid" else rng.permutation(len(changed))
             write_stack(path, Stack(changed[order], stack.origins[order], stack.meta))
         merging = MergeSettings(
-            None, None, "mean" if rule not in RULES else rule, rule if rule not in RULES else "uniform", "float64", unit=False,
-            fill=0, trim=False, allow_nonfinite=False, image_format=None, max_pixels=0, overwrite=True,
+            reduce="mean" if rule not in RULES else rule, window=rule if rule not in RULES else "uniform", dtype="float64",
+            fill=0, max_pixels=0, overwrite=True,
         )  # fmt: skip
         shuffled: list[Any] = [str(files[number]) for number in rng.permutation(len(files))]
-        merge_one(Task(shuffled[0], str(place / "b.npy"), shards=tuple(shuffled[1:])), merging, no_tick)
+        task_of_b = MergeTask(source=shuffled[0], target=str(place / "b.npy"), shards=tuple(shuffled[1:]))
+        merge_one(task_of_b, merging, no_tick)
         weights = None if rule in RULES else named(rule, grid.patch).full
         expected = reference(np.concatenate(processed), origins, grid.image, rule, weights)
         assert np.allclose(np.load(place / "b.npy"), expected, rtol=1e-6, atol=1e-5 if dtype == "f4" else 1e-9)
         if dtype != "f4" and rule in RULES and rule != "sum":
-            merge_one(
-                Task(shuffled[0], str(place / "b.tif"), shards=tuple(shuffled[1:])), merging._replace(dtype="keep"), no_tick
-            )
+            again = replace(task_of_b, target=str(place / "b.tif"))
+            merge_one(again, replace(merging, dtype="keep"), no_tick)
             assert np.array_equal(read_image(place / "b.tif"), np.rint(expected).astype(dtype))

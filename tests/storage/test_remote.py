@@ -231,8 +231,10 @@ def test_outputs_are_kept_unless_told_otherwise(store: str, patchcli: Run, tmp_p
     png(tmp_path), png(tmp_path, "b.png")
     put(f"{store}/b.png.npz", b"old")
     call = ("extract", "a.png", "b.png", "--remote", scheme(store), "-s", 8, "-d", store)
-    refused(patchcli(*call), f"{store}/b.png.npz: exists already; allowed with --overwrite")
-    refused(patchcli(*call[:1], *call[2:-2], "-o", f"{store}/b.png.npz"), "b.png.npz: exists already; allowed with --overwrite")
+    refused(patchcli(*call), f"{store}/b.png.npz: already exists; use --overwrite to replace it")
+    refused(
+        patchcli(*call[:1], *call[2:-2], "-o", f"{store}/b.png.npz"), "b.png.npz: already exists; use --overwrite to replace it"
+    )
     assert there(store) == ["b.png.npz"]
     fine(patchcli(*call, "--overwrite"))
     assert there(store) == ["a.png.npz", "b.png.npz"]
@@ -315,7 +317,7 @@ def test_everything_that_belongs_to_an_input_may_be_remote(patchcli: Run, tmp_pa
     fine(patchcli("extract", f"{s3}/a.png", *world, "-s", 8, *more, "-o", f"{s3}/stack.npz"))
     shards = [f"{s3}/stack-0000{number}-of-00004.npz" for number in range(4)]
     assert [f"{s3}/{name}" for name in there(s3) if "of" in name and "comp" not in name] == shards
-    refused(patchcli("extract", f"{s3}/a.png", *world, "-s", 8, *more, "-o", f"{s3}/stack.npz"), "exists already")
+    refused(patchcli("extract", f"{s3}/a.png", *world, "-s", 8, *more, "-o", f"{s3}/stack.npz"), "already exists")
     fine(patchcli("merge", *shards, *world, "--reduce", "median", "-o", "back.png"))
     assert np.array_equal(read_image(tmp_path / "back.png"), gray())
     fine(patchcli("extract", "a.png", "-s", 8, "-o", "a.npz"))
@@ -405,7 +407,7 @@ def test_memory_within_one_process(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert main.run(["extract", "memory://in", *world, "-s", "8", "-d", "memory://stacks"]) == 2
     assert main.run(["extract", "memory://in/a.png", "-s", "8", "-d", "stacks"]) == 1
     assert capfd.readouterr().err == (
-        "patchcli: memory://stacks/in/a.png.npz: exists already; allowed with --overwrite\n"
+        "patchcli: memory://stacks/in/a.png.npz: already exists; use --overwrite to replace it\n"
         "patchcli: memory://in/a.png: cannot be read: no such file or directory\n"
     )
 
