@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from patchcli.cropping.levenberg_marquardt import Fit
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.images.imagefile import Peeked, Picture
+    from patchcli.images.imagefile import ImageFile
     from patchcli.images.metadata import Metadata
 
 
@@ -85,13 +85,13 @@ def crop_one(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     assert settings.box is not None
     cropped = cut(picture, settings.box, settings.size, settings)
     save(task, cropped, picture.metadata, settings, records)
-    hints = hints_of(task, picture.pixels.shape, picture, [(settings.box, settings.normalized)], settings)
+    hints = hints_of(task, picture.shape, picture, [(settings.box, settings.normalized)], settings)
     return Said(f"crop of width={cropped.shape[1]} height={cropped.shape[0]}", (*hints, *records.hints()))
 
 
-def cut(picture: Picture, box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
+def cut(picture: ImageFile, box: Box | Sequence[Box], size: Pair | None, settings: CropSettings) -> NDArray[Any]:
     """Crop a box, or several at once, as the settings say."""
-    image = picture.pixels
+    image = picture.pixels()
     for one in np.atleast_2d(box):
         check_cut(image, one, size, settings)
     return crop(
@@ -117,7 +117,7 @@ def save(task: Task, cropped: NDArray[Any], metadata: Metadata, settings: CropSe
 def hints_of(
     task: Task,
     shape: tuple[int, ...],
-    picture: Picture | Peeked,
+    picture: ImageFile,
     boxes: Sequence[tuple[Box, bool]],
     settings: CropSettings,
 ) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _misses(box: Box, image: Pair) -> bool:
     return any(max(first, last) <= 0 or min(first, last) >= length for first, last, length in ends)
 
 
-def check_cut(image: NDArray[Any] | Peeked, box: Box, size: Pair | None, settings: CropSettings) -> None:
+def check_cut(image: NDArray[Any] | ImageFile, box: Box, size: Pair | None, settings: CropSettings) -> None:
     """Refuse a crop of more pixels, or bytes, than an image may have."""
     check_boxes(box)
     length = image.shape[0], image.shape[1]
@@ -160,14 +160,14 @@ def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
     imagefile.check_size(size, pixel_bytes, most, "crop would have")
 
 
-def _fit_one(task: Task, picture: Picture, settings: CropSettings, records: Records) -> Said:
+def _fit_one(task: Task, picture: ImageFile, settings: CropSettings, records: Records) -> Said:
     """Find the box that matches a template and crop it; what was found is the result, be it good or not."""
     from patchcli.cropping.fit import fit_box, not_found  # a quarter of the time that a plain crop takes to start
 
     assert settings.fit is not None
     with blamed(f"its template {settings.fit} "):
-        template = read_image(settings.fit, settings.reading._replace(page=0))[0].pixels
-    image = picture.pixels
+        template = read_image(settings.fit, settings.reading._replace(page=0))[0].pixels()
+    image = picture.pixels()
     found = fit_box(
         image,
         template,

@@ -16,14 +16,14 @@ from patchcli.geometry.box import check_boxes
 from patchcli.images import imagefile
 from patchcli.jobs.crop import CropSettings, check_cut, hints_of
 from patchcli.jobs.crop_stack import check_alike
-from patchcli.jobs.estimate import as_said, base, encoding, peek_image, size_of
-from patchcli.jobs.reading import blamed
+from patchcli.jobs.estimate import as_said, base, encoding
+from patchcli.jobs.reading import blamed, peek_image
 from patchcli.jobs.task import Planned, Said, Task, Tick
 
 if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.images.imagefile import Peeked
+    from patchcli.images.imagefile import ImageFile
 
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
 LOBES = 6  # lines and columns that a wide filter reads for each step from pixel to pixel
@@ -47,7 +47,7 @@ def plan_crop(task: Task, settings: CropSettings) -> Planned:
     return _plan_one(task, peek_image(task.source, settings.reading)[0], settings)
 
 
-def _plan_one(task: Task, seen: Peeked, settings: CropSettings) -> Planned:
+def _plan_one(task: Task, seen: ImageFile, settings: CropSettings) -> Planned:
     if settings.fit is not None:
         return _plan_fit(task, seen, settings, settings.fit)
     assert settings.box is not None
@@ -55,17 +55,17 @@ def _plan_one(task: Task, seen: Peeked, settings: CropSettings) -> Planned:
     return _plan(task, seen, shape, scratch, settings)
 
 
-def _plan(task: Task, seen: Peeked, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
+def _plan(task: Task, seen: ImageFile, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
     """The plan of a crop of this shape that takes so many bytes beside the image and itself."""
     name = imagefile.format_of(task.target, settings.image_format)
     imagefile.check_holds(name, shape, seen.dtype)
     nbytes = math.prod(shape) * seen.dtype.itemsize
-    most = max(seen.memory, size_of(seen) + nbytes + scratch + encoding(name, shape, seen.dtype))
+    most = max(seen.memory, seen.nbytes + nbytes + scratch + encoding(name, shape, seen.dtype))
     what = f"crop of width={shape[1]} height={shape[0]}"
     return Planned(what, shape, nbytes, base(seen.format, name) + most, (task.target,))
 
 
-def _cropped(seen: Peeked, box: Box, size: Pair | None, settings: CropSettings) -> tuple[tuple[int, ...], int]:
+def _cropped(seen: ImageFile, box: Box, size: Pair | None, settings: CropSettings) -> tuple[tuple[int, ...], int]:
     """The shape of a crop, and the bytes that sampling takes."""
     length = seen.shape[0], seen.shape[1]
     check_cut(seen, box, size, settings)
@@ -78,12 +78,12 @@ def _cropped(seen: Peeked, box: Box, size: Pair | None, settings: CropSettings) 
         step = max(1.0, abs(float(rows.extent[0])) / rows.size)
         wide = min(abs(float(columns.extent[0])) + 1, length[1]) * math.prod(seen.shape[2:]) * work.itemsize
         lines = min((LOBES + 4 if settings.resampling == "lanczos" else 4) * step, length[0])
-        weighed = size_of(seen) // seen.dtype.itemsize * 2 * work.itemsize if seen.metadata.alpha is not None else 0
+        weighed = seen.nbytes // seen.dtype.itemsize * 2 * work.itemsize if seen.metadata.alpha is not None else 0
         scratch = int(2 * max(MID_BYTES, lines * wide * (seen.dtype != work))) + weighed
     return shape, scratch
 
 
-def _plan_fit(task: Task, seen: Peeked, settings: CropSettings, path: str) -> Planned:
+def _plan_fit(task: Task, seen: ImageFile, settings: CropSettings, path: str) -> Planned:
     """The plan of a crop whose box is found first."""
     from patchcli.cropping.fit import check_template
 
@@ -136,7 +136,7 @@ class StackPlan:
                 continue
             nbytes = math.prod(shape) * seen.dtype.itemsize
             self._held += nbytes
-            memory = base(seen.format) + max(seen.memory, size_of(seen) + 2 * nbytes + scratch)
+            memory = base(seen.format) + max(seen.memory, seen.nbytes + 2 * nbytes + scratch)
             plans.append(Planned("", shape, nbytes, memory, (task.target,)))
             made.append((row.box, row.normalized))
         said = _said(task, seen, plans, faults, hints_of(task, seen.shape, seen, made, settings))
@@ -146,7 +146,7 @@ class StackPlan:
         return as_said(task, planned, said.hints)._replace(faults=said.faults)
 
 
-def _said(task: Task, seen: Peeked, plans: list[Planned], faults: list[str], hints: tuple[str, ...]) -> Said:
+def _said(task: Task, seen: ImageFile, plans: list[Planned], faults: list[str], hints: tuple[str, ...]) -> Said:
     """The plans of all crops of an image together; nothing is planned where all failed."""
     if not plans:
         return Said("", hints, faults=tuple(faults))

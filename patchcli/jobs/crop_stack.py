@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import Picture
+    from patchcli.images.imagefile import ImageFile
     from patchcli.images.metadata import Metadata
 
 FORMAT, VERSION = "patchcli.crops", 1
@@ -63,8 +63,8 @@ def crop_rows(task: Task, settings: CropSettings, _tick: Tick) -> Said:
     return said._replace(hints=(*said.hints, *records.hints()))
 
 
-def _counted(task: Task, picture: Picture, made: Sequence[BoxRow], settings: CropSettings, faults: Sequence[str]) -> Said:
-    hints = hints_of(task, picture.pixels.shape, picture, [(row.box, row.normalized) for row in made], settings)
+def _counted(task: Task, picture: ImageFile, made: Sequence[BoxRow], settings: CropSettings, faults: Sequence[str]) -> Said:
+    hints = hints_of(task, picture.shape, picture, [(row.box, row.normalized) for row in made], settings)
     return Said(f"{len(made)} of {len(task.boxes)} crops", hints, faults=tuple(faults))
 
 
@@ -99,10 +99,10 @@ class Collector:
         picture, source = read_image(task.source, self._settings.reading)
         self._sources.append(source)
         self._metadata.append(picture.metadata)
-        self._shape = picture.pixels.shape[0], picture.pixels.shape[1]
+        self._shape = picture.shape[0], picture.shape[1]
         faults: list[str] = []
         made: list[BoxRow] = []
-        for some in _alike(task.boxes, picture.pixels):
+        for some in _alike(task.boxes, picture.pixels()):
             try:
                 self._crop(picture, some)
                 made += some
@@ -115,11 +115,11 @@ class Collector:
                         faults.append(f"{row.label}: {error}")
         return _counted(task, picture, made, self._settings, faults)
 
-    def _crop(self, picture: Picture, rows: Sequence[BoxRow]) -> None:
+    def _crop(self, picture: ImageFile, rows: Sequence[BoxRow]) -> None:
         settings = self._settings._replace(normalized=rows[0].normalized)
         made = cut(picture, [row.box for row in rows], rows[0].size, settings)
         held = self._room(made)
-        length = picture.pixels.shape[0], picture.pixels.shape[1]
+        length = picture.shape[0], picture.shape[1]
         for row, one in zip(rows, made, strict=True):
             held[row.place] = one
             box = pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box

@@ -9,22 +9,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from patchcli.images import convert, imagefile
-from patchcli.images.metadata import Metadata
-from patchcli.jobs.reading import Reading, in_megabytes
+from patchcli.jobs.reading import in_megabytes
 from patchcli.jobs.task import Planned, Said, Task
-from patchcli.stacks.header import Source
 from patchcli.storage import files
 from patchcli.storage.outputs import check_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from patchcli.images.imagefile import Peeked
-
 BASE = 33_000_000  # interpreter, numpy, Click and this program
 LIBRARY = {"tiff": 2_500_000, "jpeg": 9_000_000, "webp": 9_000_000, "bmp": 9_000_000, "gif": 9_000_000}  # more than for PNG
-LUMA = 16  # bytes a pixel for two float64, while colour becomes gray
 PIECES = 7  # pieces of a file that are made, wait or are written at once
 # While an image is encoded, what is held beside it: bytes a pixel in the library's own memory, and times the image's bytes.
 ENCODING: dict[str, tuple[float, float]] = {
@@ -39,29 +33,6 @@ ENCODING: dict[str, tuple[float, float]] = {
     "pbm": (0, 3),
 }
 NPY_BYTES = 1 << 24  # an array is written in parts of this size
-
-
-def peek_image(path: str, reading: Reading) -> tuple[Peeked, Source]:
-    """What `read_image` would return, and what decoding takes, from the header alone; errors are the same."""
-    with files.open_input(path) as file:
-        stamp = files.stamp(path, file)
-        seen = imagefile.peek(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-    source = Source(*stamp, page=reading.page, rotated=seen.rotated)
-    shape, pixels = seen.shape, seen.shape[0] * seen.shape[1]
-    if reading.gray:
-        convert.check_gray(shape, seen.dtype)
-        scratch = (LUMA + seen.dtype.itemsize) * pixels if (*shape, 1)[2] > 2 else 0  # noqa: PLR2004
-        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=max(seen.memory, size_of(seen) + scratch))
-    if reading.channel is not None:
-        convert.check_channel(shape, reading.channel)
-        memory = max(seen.memory, size_of(seen) + pixels * seen.dtype.itemsize)
-        seen = seen._replace(shape=shape[:2], metadata=Metadata(), memory=memory)
-    return seen, source
-
-
-def size_of(seen: Peeked) -> int:
-    """Bytes of an image."""
-    return math.prod(seen.shape) * seen.dtype.itemsize
 
 
 def base(*formats: str) -> int:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import Peeked, Picture
+    from patchcli.images.imagefile import ImageFile
     from patchcli.images.metadata import Metadata
 
 
@@ -94,8 +94,8 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     picture, source = read_image(task.source, settings.reading)
-    grid = grid_of(picture.pixels, settings)
-    padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
+    grid = grid_of(picture.pixels(), settings)
+    padded = pad(picture.pixels(), grid, settings.pad_mode, settings.pad_value)
     hints = [*picture.hints, *records.hints()]
     mask = None if task.mask is None else _mask(task.mask, grid, settings, hints)
     index = choose(padded, grid, settings.choice, mask)
@@ -107,7 +107,7 @@ def extract_one(task: Task, settings: ExtractSettings, tick: Tick) -> Said:
         for number, (path, target) in enumerate([(task.source, task.target), *task.companions]):
             if number:
                 picture, source = _belonging(path, grid, settings, "companion", hints)
-                padded = pad(picture.pixels, grid, settings.pad_mode, settings.pad_value)
+                padded = pad(picture.pixels(), grid, settings.pad_mode, settings.pad_value)
             for shard, part in enumerate(parts):
                 numbered = (shard, len(parts), mark) if settings.shard_patches else None
                 about = padded.shape[2:], padded.dtype, picture.metadata
@@ -137,7 +137,7 @@ def _remove_others(task: Task, count: int) -> None:
                 remove(path)
 
 
-def grid_of(image: NDArray[Any] | Peeked, settings: ExtractSettings) -> Grid:
+def grid_of(image: NDArray[Any] | ImageFile, settings: ExtractSettings) -> Grid:
     """The grid of an image, or of what its header says, which margin and padding must not make too large."""
     length = image.shape[0], image.shape[1]
     grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
@@ -178,12 +178,12 @@ def mark_of(part: Part) -> int:
     return mark
 
 
-def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hints: list[str]) -> tuple[Picture, Source]:
+def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hints: list[str]) -> tuple[ImageFile, Source]:
     """Read an image that lies over another pixel by pixel."""
     label = f"its {what} {path} "
     with blamed(label):
         picture, source = read_image(path, reading_beside(settings))
-        check_beside(picture.pixels.shape, grid)
+        check_beside(picture.shape, grid)
     hints += [label + hint for hint in picture.hints]
     return picture, source
 
@@ -191,7 +191,7 @@ def _belonging(path: str, grid: Grid, settings: ExtractSettings, what: str, hint
 def _mask(path: str, grid: Grid, settings: ExtractSettings, hints: list[str]) -> NDArray[Any]:
     """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
     picture, _ = _belonging(path, grid, settings, "mask", hints)
-    inside = np.any(convert.without_alpha(picture.pixels, picture.metadata).reshape(*grid.image, -1), axis=2)
+    inside = np.any(convert.without_alpha(picture.pixels(), picture.metadata).reshape(*grid.image, -1), axis=2)
     return pad(inside, grid, settings.pad_mode)
 
 

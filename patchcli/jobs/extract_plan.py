@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.arrays import exact_scalar
 from patchcli.geometry.grid import Part
-from patchcli.jobs.estimate import PIECES, as_said, base, peek_image, size_of
+from patchcli.jobs.estimate import PIECES, as_said, base
 from patchcli.jobs.extract import ExtractSettings, check_beside, grid_of, mark_of, meta_of, reading_beside, recipes
-from patchcli.jobs.reading import blamed
+from patchcli.jobs.reading import blamed, peek_image
 from patchcli.jobs.records import Records
 from patchcli.jobs.task import Planned, Said, Task, Tick
 from patchcli.patches.extract import CUT_BYTES
@@ -21,7 +21,7 @@ from patchcli.storage.shards import shard_name
 
 if TYPE_CHECKING:
     from patchcli.geometry.grid import Grid
-    from patchcli.images.imagefile import Peeked
+    from patchcli.images.imagefile import ImageFile
     from patchcli.stacks.header import Source
     from patchcli.storage.provenance import Record
 
@@ -33,7 +33,7 @@ FLOAT, COUNT = 8, 8  # bytes
 class _Input(NamedTuple):
     """An image that is cut, as its header tells of it."""
 
-    seen: Peeked
+    seen: ImageFile
     source: Source
     target: str
 
@@ -88,7 +88,7 @@ def _plan(task: Task, settings: ExtractSettings) -> tuple[Planned, tuple[str, ..
     return planned, seen.hints
 
 
-def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[Peeked, Source]:
+def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tuple[ImageFile, Source]:
     """The header of an image that lies over another pixel by pixel."""
     with blamed(f"its {what} {path} "):
         found = peek_image(path, reading_beside(settings))
@@ -96,7 +96,7 @@ def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> tupl
         return found
 
 
-def _check_padding(seen: Peeked, settings: ExtractSettings) -> None:
+def _check_padding(seen: ImageFile, settings: ExtractSettings) -> None:
     if settings.pad_mode == "constant":
         exact_scalar(settings.pad_value, seen.dtype)
 
@@ -127,14 +127,14 @@ def _bytes(one: _Input, grid: Grid, settings: ExtractSettings, counts: list[int]
     return total
 
 
-def _memory(inputs: list[_Input], mask: Peeked | None, grid: Grid, settings: ExtractSettings, count: int) -> int:
+def _memory(inputs: list[_Input], mask: ImageFile | None, grid: Grid, settings: ExtractSettings, count: int) -> int:
     """The most that is in use at once: while images are decoded, padded, patches chosen, cut and written.
 
     The image itself stays beside what it was padded to, and the first of both while a companion is read.
     """
     first = inputs[0].seen
     pixels = math.prod(grid.padded)
-    image = size_of(first)
+    image = first.nbytes
     padded = _padded(first, grid)
     chosen = COUNT * count if count < grid.count or settings.choice.min_std or mask else 0
     inside = pixels if mask else 0
@@ -143,20 +143,20 @@ def _memory(inputs: list[_Input], mask: Peeked | None, grid: Grid, settings: Ext
     steps.append(held + _cutting(first, grid, settings, count))
     for before, one in pairwise(one.seen for one in inputs):
         left = _cutting(before, grid, settings, count)  # what pieces took is kept for the next
-        steps.append(held + left + max(one.memory, size_of(one) + _padded(one, grid)))
-        held += (_padded(one, grid) or size_of(one)) - padded
-        padded = _padded(one, grid) or size_of(one)
+        steps.append(held + left + max(one.memory, one.nbytes + _padded(one, grid)))
+        held += (_padded(one, grid) or one.nbytes) - padded
+        padded = _padded(one, grid) or one.nbytes
         steps.append(held + _cutting(one, grid, settings, count))
     seen = [one.seen for one in inputs] + ([mask] if mask else [])
     return base(*(one.format for one in seen)) + max(steps)
 
 
-def _padded(seen: Peeked, grid: Grid) -> int:
+def _padded(seen: ImageFile, grid: Grid) -> int:
     """Bytes of a padded image; 0 where it is the image itself."""
     return 0 if grid.padded == grid.image else math.prod((*grid.padded, *seen.shape[2:])) * seen.dtype.itemsize
 
 
-def _choosing(seen: Peeked, mask: Peeked | None, grid: Grid, settings: ExtractSettings) -> int:
+def _choosing(seen: ImageFile, mask: ImageFile | None, grid: Grid, settings: ExtractSettings) -> int:
     """Bytes while patches are chosen."""
     choice, pixels = settings.choice, math.prod(grid.padded)
     at_once = min(grid.count, AT_ONCE)
@@ -177,11 +177,11 @@ def _choosing(seen: Peeked, mask: Peeked | None, grid: Grid, settings: ExtractSe
     return max(mask.memory + pixels, pixels + 2 * sums, pixels + sums + max(boxes, step) + drawn)
 
 
-def _patch(seen: Peeked, grid: Grid) -> int:
+def _patch(seen: ImageFile, grid: Grid) -> int:
     return math.prod((*grid.patch, *seen.shape[2:])) * seen.dtype.itemsize
 
 
-def _cutting(seen: Peeked, grid: Grid, settings: ExtractSettings, count: int) -> int:
+def _cutting(seen: ImageFile, grid: Grid, settings: ExtractSettings, count: int) -> int:
     """Bytes while patches are cut and written, piece by piece."""
     payload = count * _patch(seen, grid)
     origins = min(count, max(ORIGINS_AT_ONCE, grid.columns.count)) * 2 * COUNT

@@ -6,8 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.errors import PatchcliError
-from patchcli.images import convert, imagefile
-from patchcli.images.metadata import Metadata
+from patchcli.images import imagefile
 from patchcli.stacks.header import Source
 from patchcli.storage import files
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.grid import Grid
-    from patchcli.images.imagefile import Picture
+    from patchcli.images.imagefile import ImageFile
 
 
 class Reading(NamedTuple):
@@ -38,17 +37,30 @@ def size_in_words(size: Pair | None) -> str | None:
     return None if size is None else f"{size[1]}x{size[0]}"
 
 
-def read_image(path: str, reading: Reading) -> tuple[Picture, Source]:
-    """Decode an image as asked, and say where it came from."""
+@contextlib.contextmanager
+def open_image(path: str, reading: Reading) -> Iterator[tuple[ImageFile, Source]]:
+    """Open an image as asked, and say where it comes from; its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
-        name, size, mtime_ns = files.stamp(path, file)
-        picture = imagefile.read(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-    source = Source(name, size, mtime_ns, page=reading.page, rotated=picture.rotated)
-    if reading.gray:
-        picture = picture._replace(pixels=convert.to_gray(picture.pixels, picture.metadata), metadata=Metadata())
-    if reading.channel is not None:
-        picture = picture._replace(pixels=convert.one_channel(picture.pixels, reading.channel), metadata=Metadata())
-    return picture, source
+        stamp = files.stamp(path, file)
+        image = imagefile.open_image(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        if reading.gray:
+            image = image.gray()
+        if reading.channel is not None:
+            image = image.channel(reading.channel)
+        yield image, Source(*stamp, page=reading.page, rotated=image.rotated)
+
+
+def read_image(path: str, reading: Reading) -> tuple[ImageFile, Source]:
+    """Open and decode an image as asked."""
+    with open_image(path, reading) as (image, source):
+        image.pixels()
+    return image, source
+
+
+def peek_image(path: str, reading: Reading) -> tuple[ImageFile, Source]:
+    """What `read_image` would return, but for its pixels, from the header alone; errors are the same."""
+    with open_image(path, reading) as opened:
+        return opened
 
 
 def in_megabytes(count: int) -> str:
