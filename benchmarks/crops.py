@@ -119,7 +119,7 @@ def fits(*, quick: bool) -> None:
 
 def _sample(name: str) -> NDArray[np.float64]:
     with (SAMPLES / name).open("rb") as file:
-        return imagefile.read(file)[0].astype(np.float64)
+        return imagefile.open_image(file).pixels().astype(np.float64)
 
 
 def _fit_all(name: str, cases: list[tuple[NDArray[np.float64], Case]], *, start: bool) -> None:

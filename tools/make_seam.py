@@ -88,7 +88,7 @@ def plot(pictures: dict[str, Floats]) -> None:
 def main() -> None:
     """Write the picture and print the table."""
     with SOURCE.open("rb") as file:
-        source = imagefile.read(file).pixels
+        source = imagefile.open_image(file).pixels()
     original = source.astype(np.float32)
     found = merged(source)
     print("| merged | step across borders | step elsewhere | the source's step across the same borders | and elsewhere |")

@@ -59,16 +59,16 @@ class Opened(NamedTuple):
 
     Attributes:
         height, width: in pixels.
-        decode: gives its pixels ``(H, W[, C])``, and what the file says of its orientation.
-        header: what else the header tells.
+        header: reads what else the header tells, once the size is known to be allowed.
+        decode: gives its pixels ``(H, W[, C])``, as the file has them; called once at most, behind ``header``.
         pixel_bytes: bytes of a pixel, where they can be more than 8.
         metadata: what its samples mean; None for what is usual for so many channels.
     """
 
     height: int
     width: int
-    decode: Callable[[], tuple[NDArray[Any], object]]
     header: Callable[[], Header]
+    decode: Callable[[], NDArray[Any]]
     pixel_bytes: int = 8
     metadata: Metadata | None = None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIDEWAYS = 5  # from this EXIF orientation on, rows become columns
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
+LUMA_BYTES = 16  # a pixel, for two float64, while colour becomes gray
 # What EXIF orientation n asks for; 1 is upright. https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, tag 274
 TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda image: image[:, ::-1],

@@ -9,12 +9,14 @@ import errno
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli.arrays import check_real
 from patchcli.errors import PatchcliError, shortage
+from patchcli.images import convert
 from patchcli.images.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.images.convert import SIDEWAYS, TURNS
 from patchcli.images.formats import FORMATS, READABLE, SNIFF, WRITABLE
@@ -31,31 +33,88 @@ PIXEL_BYTES = 32  # an image may have so many times as many bytes as it may have
 OWN_WORDS = re.compile(r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size")  # of a library, of itself
 
 
-class Picture(NamedTuple):
-    """An image as it was read.
+@dataclass(kw_only=True, eq=False)
+class ImageFile:
+    """An image file that was opened: what its header says, and its pixels once they are asked for.
 
     Attributes:
-        pixels: a C-contiguous array ``(H, W)`` or ``(H, W, C)`` in the dtype of the file, native byte order.
+        shape: ``(H, W)`` or ``(H, W, C)`` of the pixels, turned if they are.
+        dtype: of the pixels, in native byte order.
         metadata: what its samples mean.
-        rotated: whether it was turned as its EXIF orientation says.
-        hints: what is odd about the file, in a sentence each.
+        memory: about the most bytes held while it is decoded, the pixels themselves among them.
+        rotated: whether it is turned as its EXIF orientation says.
+        format: its name in `FORMATS`.
+        said: what is odd about the file, in a sentence each; `pixels` adds what the decoder says.
+        load: decodes; None once it was called, for it holds the library's own copy.
     """
 
-    pixels: NDArray[Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     metadata: Metadata
+    memory: int
     rotated: bool
-    hints: tuple[str, ...]
+    format: str
+    said: list[str]
+    load: Callable[[], NDArray[Any]] | None = field(repr=False)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What is odd about the file, in a sentence each."""
+        return tuple(self.said)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def pixels(self) -> NDArray[Any]:
+        """Decode the pixels, once and while the file is open: C-contiguous, of the shape and dtype above, and not kept here.
+
+        Raises:
+            PatchcliError: a damaged image, or one that is another than its header says.
+        """
+        assert self.load is not None, "decoded before"
+        load, self.load = self.load, None
+        pixels = load()
+        if (pixels.shape, pixels.dtype) != (self.shape, self.dtype):
+            got = f"{pixels.dtype} of shape {pixels.shape}"
+            raise PatchcliError(f"decoded to {got} where its header says {self.dtype} of shape {self.shape}")
+        return np.ascontiguousarray(pixels)
+
+    def gray(self) -> ImageFile:
+        """The same image as luma, ``(H, W)``, of which no channel is kept.
+
+        Raises:
+            PatchcliError: it has no luma.
+        """
+        convert.check_gray(self.shape, self.dtype)
+        each = convert.LUMA_BYTES + self.dtype.itemsize if (*self.shape, 1)[2] > 2 else 0  # noqa: PLR2004
+        return self._converted(lambda: convert.to_gray(self.pixels(), self.metadata), each)
+
+    def channel(self, number: int) -> ImageFile:
+        """One channel of the same image, ``(H, W)``, from 0.
+
+        Raises:
+            PatchcliError: it has no such channel.
+        """
+        convert.check_channel(self.shape, number)
+        return self._converted(lambda: convert.one_channel(self.pixels(), number), self.dtype.itemsize)
+
+    def _converted(self, load: Callable[[], NDArray[Any]], each: int) -> ImageFile:
+        """An image of one channel that is made of this one, with so many bytes a pixel beside it."""
+        size = self.shape[:2]
+        memory = max(self.memory, self.nbytes + math.prod(size) * each)
+        return replace(self, shape=size, metadata=Metadata(), memory=memory, load=load)
 
 
-def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode one image.
+def open_image(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Read the header of an image; nothing is decoded yet.
 
     Args:
-        file: an open binary file that can seek; image libraries may close it.
+        file: an open binary file that can seek, and stays open until `ImageFile.pixels` was called; libraries may close it.
         page: which page or frame, from 0.
         rotate: turn the image as its EXIF orientation says.
-        max_pixels: refuse larger images before decoding them, and those of more than `PIXEL_BYTES` times as many bytes; 0 for
-            no limit.
+        max_pixels: refuse larger images, and those of more than `PIXEL_BYTES` times as many bytes; 0 for no limit.
 
     Raises:
         PatchcliError: no image of a known format, a damaged or too large one.
@@ -63,18 +122,33 @@ def read(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int 
     said: list[str] = []
     with overheard(said):
         name, opened = _open(file, page, max_pixels)
-        pixels, orientation = _guarded(name, opened.decode)
-    check_real(pixels.dtype, "image")
-    if pixels.shape[:2] != (opened.height, opened.width) or pixels.ndim not in (2, 3):
-        raise PatchcliError(f"decoded to shape {pixels.shape} where its header says {(opened.height, opened.width)}")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
-        pixels = pixels[:, :, 0]
-    turn, hints = _turn_of(orientation, rotate=rotate)
-    if turn > 1:
-        pixels = TURNS[turn](pixels)
-    hints += [f"the decoder says: {line}" for line in said]
-    metadata = opened.metadata or Metadata.usual((*pixels.shape, 1)[2])
-    return Picture(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")), metadata, turn > 1, tuple(hints))
+        header: Header = _guarded(name, opened.header)
+    check_real(header.dtype, "image")
+    turn, hints = _turn_of(header.orientation, rotate=rotate)
+    size = (opened.width, opened.height) if turn >= SIDEWAYS else (opened.height, opened.width)
+    shape = (*size, header.channels) if header.channels > 1 else size
+    nbytes = math.prod(shape) * header.dtype.itemsize
+    decode = opened.decode
+
+    def load() -> NDArray[Any]:
+        with overheard(said):
+            pixels: NDArray[Any] = _guarded(name, decode)
+        hints.extend(f"the decoder says: {line}" for line in dict.fromkeys(said))
+        if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
+            pixels = pixels[:, :, 0]
+        pixels = TURNS[turn](pixels) if turn > 1 else pixels
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+    return ImageFile(
+        shape=shape,
+        dtype=header.dtype,
+        metadata=opened.metadata or Metadata.usual(header.channels),
+        memory=nbytes + max(header.scratch, nbytes * (turn > 1)),
+        rotated=turn > 1,
+        format=name,
+        said=hints,
+        load=load,
+    )
 
 
 def _turn_of(orientation: object, *, rotate: bool) -> tuple[int, list[str]]:
@@ -86,44 +160,6 @@ def _turn_of(orientation: object, *, rotate: bool) -> tuple[int, list[str]]:
         return turn, []
     said = orientation if orientation is UNREADABLE else f"{orientation!r:.40} where 1 to 8 are allowed"
     return 1, [f"has an orientation that cannot be understood ({said}); it was taken as upright, --no-exif-rotate says so too"]
-
-
-class Peeked(NamedTuple):
-    """What the header tells of the image that `read` would return.
-
-    Attributes:
-        shape: ``(H, W)`` or ``(H, W, C)``, turned if it would be.
-        dtype: of the image.
-        metadata: what its samples mean.
-        rotated: whether it would be turned.
-        memory: about the most bytes held while it is decoded, the image itself among them.
-        format: its name.
-        hints: what is odd about the file, as far as its header tells.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    metadata: Metadata
-    rotated: bool
-    memory: int
-    format: str
-    hints: tuple[str, ...]
-
-
-def peek(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels: int = MAX_PIXELS) -> Peeked:
-    """Read no more of an image than its header; arguments and errors are those of `read`, but for damage behind the header."""
-    with overheard([]):
-        name, opened = _open(file, page, max_pixels)
-        header: Header = _guarded(name, opened.header)
-    check_real(header.dtype, "image")
-    turn, hints = _turn_of(header.orientation, rotate=rotate)
-    height, width = opened.height, opened.width
-    size = (width, height) if turn >= SIDEWAYS else (height, width)
-    shape = (*size, header.channels) if header.channels > 1 else size
-    nbytes = math.prod(shape) * header.dtype.itemsize
-    metadata = opened.metadata or Metadata.usual(header.channels)
-    memory = nbytes + max(header.scratch, nbytes * (turn > 1))
-    return Peeked(shape, header.dtype, metadata, turn > 1, memory, name, tuple(hints))
 
 
 def check_size(size: tuple[int, int], pixel_bytes: int, max_pixels: int, what: str = "has", note: str = "") -> None:

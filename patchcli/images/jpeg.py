@@ -60,7 +60,7 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
     if frame.kind not in (*USUAL, LOSSLESS, LS) or frame.channels not in (1, 3) or frame.bits not in range(2, 17):
         raise PatchcliError(f"is a {name}; allowed are baseline, progressive, 12-bit, lossless and LS, gray or RGB: convert it")
 
-    def decode() -> tuple[NDArray[Any], object]:
+    def decode() -> NDArray[Any]:
         import imagecodecs
 
         file.seek(0)
@@ -69,20 +69,16 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
         if not has_jpeg_end(data, frame.place):
             raise PatchcliError(f"is a {name} that is truncated: its end is missing")
         try:
-            pixels = np.asarray(decoder(data))
+            return np.asarray(decoder(data))
         except Exception as error:  # noqa: BLE001  of which it has one for each library
             raise PatchcliError(f"is a {name} that cannot be decoded: {error}") from None
-        return pixels, orientation()
-
-    def orientation() -> object:
-        said = None if frame.exif is None else exif_orientation(frame.exif)
-        return 1 if said is None else said
 
     def header() -> Header:
+        said = None if frame.exif is None else exif_orientation(frame.exif)
         dtype = np.dtype(np.uint8 if frame.bits <= 8 else np.uint16)  # noqa: PLR2004
-        return Header(frame.channels, dtype, orientation(), sized(file))
+        return Header(frame.channels, dtype, 1 if said is None else said, sized(file))
 
-    return Opened(frame.height, frame.width, decode, header)
+    return Opened(frame.height, frame.width, header, decode)
 
 
 def frame_of(file: BinaryIO) -> Frame | None:

@@ -27,18 +27,18 @@ def open_netpbm(file: BinaryIO, page: int) -> Opened:
     if not 0 < image.maxval < 1 << 16:
         raise PatchcliError(f"has samples up to {image.maxval}; allowed are 1 to 65535")
 
-    def decode() -> tuple[NDArray[Any], object]:
+    def decode() -> NDArray[Any]:
         pixels = np.asarray(image.asarray(copy=True))
         if pixels.ndim > 2 + (image.depth > 1):  # what follows the first image was taken for more of them
             raise PatchcliError(f"holds data for {len(pixels)} images of the size in its header; allowed is one image")
-        return np.invert(pixels) if one_bit else pixels, 1
+        return np.invert(pixels) if one_bit else pixels
 
     def header() -> Header:
         copied = one_bit or image.dtype.itemsize > 1 or image.magicnumber in ("P2", "P3")
         pixels = image.height * image.width * image.depth * image.dtype.itemsize
         return Header(image.depth, image.dtype.newbyteorder("="), 1, pixels * copied)
 
-    return Opened(image.height, image.width, decode, header)
+    return Opened(image.height, image.width, header, decode)
 
 
 def write_netpbm(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:

@@ -38,11 +38,8 @@ def open_pillow(file: BinaryIO, page: int) -> Opened:
             return image.getexif().get(ORIENTATION, 1)
         return 1
 
-    def decode() -> tuple[NDArray[Any], object]:
-        said = orientation()
-        if image.mode == "P":
-            return np.asarray(image.convert("RGBA" if clear else "RGB")), said
-        return np.asarray(image), said
+    def decode() -> NDArray[Any]:
+        return np.asarray(image.convert("RGBA" if clear else "RGB") if image.mode == "P" else image)
 
     def header() -> Header:
         channels = 4 if clear else MODES[image.mode]
@@ -51,7 +48,7 @@ def open_pillow(file: BinaryIO, page: int) -> Opened:
         webp = WEBP_PIXEL * height * width + sized(file) if image.format == "WEBP" else 0
         return Header(channels, dtype, orientation(), held * height * width + webp)
 
-    return Opened(height, width, decode, header)
+    return Opened(height, width, header, decode)
 
 
 def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 DEPTH, COLOUR = 24, 25  # bytes of a file that hold them
 CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
+PALETTE = 3  # colour type
+CLEAR = {0: range(2, 3), 2: range(6, 7)}  # bytes of a tRNS chunk by colour type
 CHUNK = 12  # bytes of a chunk without data
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 
@@ -33,24 +34,21 @@ def open_png(file: BinaryIO, page: int) -> Opened:
     width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
     one_bit = head[DEPTH:] == b"\1\0"
 
-    def decode() -> tuple[NDArray[Any], object]:
+    def decode() -> NDArray[Any]:
         import imagecodecs
 
         file.seek(0)
-        data = file.read()
-        _, orientation = _beside_pixels(io.BytesIO(data))
-        pixels = np.asarray(imagecodecs.png_decode(data))
-        return pixels > 0 if one_bit and pixels.ndim == 2 else pixels, orientation  # noqa: PLR2004
+        pixels = np.asarray(imagecodecs.png_decode(file.read()))
+        return pixels > 0 if one_bit and pixels.ndim == 2 else pixels  # noqa: PLR2004
 
     def header() -> Header:
-        clear, orientation = _beside_pixels(file)
-        channels = CHANNELS[head[COLOUR]]
-        channels += clear and channels % 2
+        clear, orientation = _beside_pixels(file, head[DEPTH], head[COLOUR])
+        channels = CHANNELS[head[COLOUR]] + clear
         bits = one_bit and channels == 1
         dtype = np.dtype(bool if bits else np.uint16 if head[DEPTH] == 16 else np.uint8)  # noqa: PLR2004
         return Header(channels, dtype, orientation, sized(file) + height * width * bits)
 
-    return Opened(height, width, decode, header)
+    return Opened(height, width, header, decode)
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -64,22 +62,26 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         place += size + CHUNK
 
 
-def _beside_pixels(file: BinaryIO) -> tuple[bool, object]:
+def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, object]:
     """Whether one colour is clear (tRNS), and the orientation (eXIf, 1 where there is none): https://www.w3.org/TR/png-3/.
 
-    libpng leaves out what has a wrong checksum, and goes on. A chunk that pixels depend on, or one that is not known and may
-    have been one, is damage.
+    libpng leaves out a tRNS chunk that is too long, too short or out of place, and goes on. So it does with what has a wrong
+    checksum; but where pixels depend on that, or may do so because the chunk is not known, it is damage.
     """
-    clear = False
+    clear, sizes = False, CLEAR.get(colour, range(0))
     orientation: object = 1
     for kind, place, size in _chunks(file):
+        if kind == b"PLTE" and colour == PALETTE:
+            sizes = range(1, min(size // 3, 1 << depth) + 1)
+        elif kind == b"IDAT":
+            sizes = range(0)
         if kind in CRITICAL or kind in HARMLESS:
             continue
         file.seek(place - 4)
         body, crc = file.read(4 + size), file.read(4)
         if zlib.crc32(body).to_bytes(4) != crc:
             raise PatchcliError(f"is damaged: its chunk {kind!r} has a wrong checksum")
-        clear = clear or kind == b"tRNS"
+        clear = clear or (kind == b"tRNS" and size in sizes)
         if kind == b"eXIf":
             said = exif_orientation(body[4:])
             orientation = 1 if said is None else said

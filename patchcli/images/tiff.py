@@ -83,8 +83,7 @@ def open_tiff(file: BinaryIO, page: int) -> Opened:
     dtype = np.dtype(one.dtype).newbyteorder("=")
     inverted = one.photometric == WHITE_IS_0 and dtype.kind in "bu"
 
-    def decode() -> tuple[NDArray[Any], object]:
-        _check_segments(one, file)
+    def decode() -> NDArray[Any]:
         _check_data(one, file)
         pixels = np.asarray(one.asarray())
         if one.axes == "SYX":
@@ -92,19 +91,17 @@ def open_tiff(file: BinaryIO, page: int) -> Opened:
         if inverted:  # counted down from the most that so many bits hold, which may be less than their dtype does
             most = True if dtype.kind == "b" else dtype.type(2 ** _bits(one) - 1)
             pixels = np.bitwise_xor(pixels, most)
-        return pixels, orientation()
-
-    def orientation() -> object:
-        tag = one.tags.get(ORIENTATION)
-        return tag.value if tag else UNREADABLE if ORIENTATION in _codes(one, file) else 1
+        return pixels
 
     def header() -> Header:
         _check_segments(one, file)
+        tag = one.tags.get(ORIENTATION)
+        orientation = tag.value if tag else UNREADABLE if ORIENTATION in _codes(one, file) else 1
         copied = one.axes == "SYX" or inverted
-        return Header(channels, dtype, orientation(), copied * int(one.nbytes))
+        return Header(channels, dtype, orientation, copied * int(one.nbytes))
 
     pixel = channels * dtype.itemsize
-    return Opened(one.imagelength, one.imagewidth, decode, header, pixel, _metadata(one, channels, inverted=inverted))
+    return Opened(one.imagelength, one.imagewidth, header, decode, pixel, _metadata(one, channels, inverted=inverted))
 
 
 def _bits(page: tifffile.TiffPage) -> int:

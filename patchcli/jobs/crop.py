@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.jobs.reading import OpenImage
+    from patchcli.images.imagefile import ImageFile
     from patchcli.jobs.records import Records
     from patchcli.jobs.settings import CropSettings
     from patchcli.jobs.task import BoxRow, CropTask, Tick
@@ -57,7 +57,7 @@ def counted(task: CropTask, made: Sequence[BoxRow]) -> str:
 
 def cut(
     pixels: NDArray[Any],
-    image: OpenImage,
+    image: ImageFile,
     box: Box | Sequence[Box],
     size: Pair | None,
     settings: CropSettings,
@@ -80,7 +80,7 @@ def cut(
 
 
 def save(
-    target: str, cropped: NDArray[Any], image: OpenImage, settings: CropSettings, records: Records, *, replace: bool
+    target: str, cropped: NDArray[Any], image: ImageFile, settings: CropSettings, records: Records, *, replace: bool
 ) -> None:
     """Write a crop as an image, whose samples mean what those of its source do."""
     name = imagefile.format_of(target, settings.image_format)

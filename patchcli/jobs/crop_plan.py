@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.jobs.reading import OpenImage
+    from patchcli.images.imagefile import ImageFile
 
 STACK = ".npz"  # which takes all crops of a list
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
@@ -38,7 +38,7 @@ class CropPlan(NamedTuple):
     """What is cropped, its file open and its header read; and how each output comes to be."""
 
     settings: CropSettings
-    image: OpenImage
+    image: ImageFile
     records: Records
 
 
@@ -57,11 +57,11 @@ def recipe_of(row: BoxRow, source: str, settings: CropSettings) -> Recipe:
 def planned(task: CropTask, settings: CropSettings) -> Iterator[CropPlan]:
     """Open the image of a task."""
     records = Records(recipes(task, settings), in_images=settings.resume)
-    with open_image(task.source, settings.reading) as image:
-        yield CropPlan(settings, image, records)
+    with open_image(task.source, settings.reading) as opened:
+        yield CropPlan(settings, opened.image, records)
 
 
-def check_cut(image: OpenImage, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
+def check_cut(image: ImageFile, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
     """Refuse a crop of more pixels, or bytes, than an image may have."""
     check_boxes(box)
     length = image.shape[0], image.shape[1]
@@ -83,7 +83,7 @@ def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[
         )
 
 
-def hints_of(targets: Sequence[str], image: OpenImage, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
+def hints_of(targets: Sequence[str], image: ImageFile, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
     """What is odd about an image, the boxes that were cropped of it, and the files that these become."""
     names = {imagefile.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
     lost = (imagefile.hint_of_samples(name, image.metadata, (*image.shape, 1)[2]) for name in sorted(names))
@@ -121,7 +121,7 @@ def plan_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         return said_of(task, plan.image, settings, one)
 
 
-def plan_file(target: str, image: OpenImage, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
+def plan_file(target: str, image: ImageFile, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
     """The plan of a crop of this shape that takes so many bytes beside the image and itself."""
     name = imagefile.format_of(target, settings.image_format)
     imagefile.check_holds(name, shape, image.dtype)
@@ -131,7 +131,7 @@ def plan_file(target: str, image: OpenImage, shape: tuple[int, ...], scratch: in
     return Planned(what, shape, nbytes, base(image.format, name) + most, (target,))
 
 
-def cropped(image: OpenImage, row: BoxRow, settings: CropSettings) -> tuple[tuple[int, ...], int]:
+def cropped(image: ImageFile, row: BoxRow, settings: CropSettings) -> tuple[tuple[int, ...], int]:
     """The shape of a crop, and a bound on the bytes that sampling takes."""
     length = image.shape[0], image.shape[1]
     check_cut(image, row.box, row.size, settings, normalized=row.normalized)
@@ -147,7 +147,7 @@ def cropped(image: OpenImage, row: BoxRow, settings: CropSettings) -> tuple[tupl
     return shape, int(2 * max(MID_BYTES, lines * wide * (image.dtype != work))) + weighed
 
 
-def said_of(task: CropTask, image: OpenImage, settings: CropSettings, plan: Any) -> Said:  # noqa: ANN401
+def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Any) -> Said:  # noqa: ANN401
     """The plans of all boxes of an image together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
     faults, made = [], []

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
+    from patchcli.images.imagefile import ImageFile
     from patchcli.images.metadata import Metadata
-    from patchcli.jobs.reading import OpenImage
     from patchcli.jobs.settings import CropSettings
 
 FORMAT, VERSION = "patchcli.crops", 1
@@ -67,9 +67,9 @@ class Collector:
         """Crop all boxes of one image."""
         faults: list[str] = []
         made: list[BoxRow] = []
-        with open_image(task.source, self._settings.reading) as image:
+        with open_image(task.source, self._settings.reading) as (image, source, _):
             pixels = image.pixels()
-            self._sources.append(image.source)
+            self._sources.append(source)
             self._metadata.append(image.metadata)
             self._shape = pixels.shape[0], pixels.shape[1]
             for some in _alike(task.boxes, pixels):
@@ -86,7 +86,7 @@ class Collector:
             hints = hints_of(task.targets(), image, made, self._settings)
         return Said(counted(task, made), hints, faults=tuple(faults))
 
-    def _crop(self, pixels: NDArray[Any], image: OpenImage, rows: Sequence[BoxRow]) -> None:
+    def _crop(self, pixels: NDArray[Any], image: ImageFile, rows: Sequence[BoxRow]) -> None:
         settings, first = self._settings, rows[0]
         made = cut(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
         held = self._room(made)
@@ -190,7 +190,7 @@ class StackPlan:
 
     def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         """Say what crops would be made of one image."""
-        with open_image(task.source, settings.reading) as image:
+        with open_image(task.source, settings.reading) as (image, _, _):
 
             def one(row: BoxRow) -> Planned:
                 shape, scratch = cropped(image, row, settings)

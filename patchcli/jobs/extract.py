@@ -51,7 +51,7 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
                 for shard, part in enumerate(parts):
                     meta = plan.meta(number, (shard, len(parts), mark) if sharded else None)
                     name = shard_name(target, shard, len(parts)) if sharded else target
-                    cutting = ahead(_payload(padded, meta, part), part.count * plan.patch_bytes(plan.images[number]))
+                    cutting = ahead(_payload(padded, meta, part), part.count * plan.patch_bytes(plan.images[number].image))
                     with outputs.create(name) as file:
                         pieces = _ticking(cutting, meta, tick, count * len(plan.images))
                         write_pieces(file, meta, padded.dtype, pieces, part, compress=settings.compress)
@@ -60,20 +60,20 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
         height, width = grid.patch
         notes = f"{count} patches of width={width} height={height}" + (f" of {grid.count}" if index is not None else "")
         hints = *plan.hints, *plan.records.hints()
-        nbytes = sum(count * plan.patch_bytes(image) for image in plan.images)
+        nbytes = sum(count * plan.patch_bytes(one.image) for one in plan.images)
         return Said(notes + (f" in {len(parts)} shards" if sharded else ""), hints, nbytes=nbytes)
 
 
 def _padded(plan: ExtractPlan, number: int) -> NDArray[Any]:
     """The image, or a companion, decoded and padded."""
-    return pad(plan.images[number].pixels(), plan.grid, plan.settings.pad_mode, plan.settings.pad_value)
+    return pad(plan.images[number].image.pixels(), plan.grid, plan.settings.pad_mode, plan.settings.pad_value)
 
 
 def _inside(task: ExtractTask, plan: ExtractPlan) -> NDArray[Any]:
     """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
     assert plan.mask is not None
     with blamed(f"its mask {task.mask} "):
-        colours = convert.without_alpha(plan.mask.pixels(), plan.mask.metadata)
+        colours = convert.without_alpha(plan.mask.image.pixels(), plan.mask.image.metadata)
     return pad(np.any(colours.reshape(*plan.grid.image, -1), axis=2), plan.grid, plan.settings.pad_mode)
 
 

@@ -25,7 +25,8 @@ from patchcli.storage.shards import shard_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from patchcli.jobs.reading import OpenImage
+    from patchcli.images.imagefile import ImageFile
+    from patchcli.jobs.reading import ImageInput
 
 LAST_MARK = 2**32 - 1
 NUMBER = 8  # bytes of a number of a patch, or of a value that is summed
@@ -47,21 +48,21 @@ class ExtractPlan(NamedTuple):
 
     settings: ExtractSettings
     grid: Grid
-    images: list[OpenImage]
+    images: list[ImageInput]
     targets: list[str]
-    mask: OpenImage | None
+    mask: ImageInput | None
     records: Records
 
     def meta(self, number: int, shard: tuple[int, int, int] | None) -> Meta:
         """What the stack of an image, or one shard of it, says of itself."""
-        image, chosen = self.images[number], self.settings
+        (image, source, _), chosen = self.images[number], self.settings
         return Meta(
             self.grid,
             image.shape[2:],
             image.dtype,
             chosen.pad_mode,
             chosen.pad_value,
-            image.source,
+            source,
             chosen.layout,
             chosen.pixel_order,
             shard,
@@ -72,10 +73,10 @@ class ExtractPlan(NamedTuple):
     @property
     def hints(self) -> tuple[str, ...]:
         """What is odd about the files."""
-        images = [*self.images, *([] if self.mask is None else [self.mask])]
-        return tuple(hint for image in images for hint in image.hints)
+        given = [*self.images, *([] if self.mask is None else [self.mask])]
+        return tuple(hint for one in given for hint in one.hints)
 
-    def patch_bytes(self, image: OpenImage) -> int:
+    def patch_bytes(self, image: ImageFile) -> int:
         """Bytes of a patch of one of the images."""
         return math.prod((*self.grid.patch, *image.shape[2:])) * image.dtype.itemsize
 
@@ -97,17 +98,17 @@ def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPla
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
         first = opened.enter_context(open_image(task.source, settings.reading))
-        grid = grid_of(first, settings)
+        grid = grid_of(first.image, settings)
         beside = [("companion", path) for path, _ in task.companions]
         others = [opened.enter_context(_beside(path, grid, settings, what)) for what, path in beside]
         mask = None if task.mask is None else opened.enter_context(_beside(task.mask, grid, settings, "mask"))
         if settings.pad_mode == "constant":
-            for image in (first, *others):
-                exact_scalar(settings.pad_value, image.dtype)
+            for one in (first, *others):
+                exact_scalar(settings.pad_value, one.image.dtype)
         yield ExtractPlan(settings, grid, [first, *others], task.targets(), mask, records)
 
 
-def grid_of(image: OpenImage, settings: ExtractSettings) -> Grid:
+def grid_of(image: ImageFile, settings: ExtractSettings) -> Grid:
     """The grid of an image, which margin and padding must not make too large."""
     length = image.shape[0], image.shape[1]
     grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
@@ -116,19 +117,20 @@ def grid_of(image: OpenImage, settings: ExtractSettings) -> Grid:
 
 
 @contextlib.contextmanager
-def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iterator[OpenImage]:
+def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iterator[ImageInput]:
     """An image that lies over another pixel by pixel; gray, channel and page are the other's own."""
     label = f"its {what} {path} "
     reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
     with contextlib.ExitStack() as opened:
         with blamed(label):
-            image = opened.enter_context(open_image(path, reading, label))
+            beside = opened.enter_context(open_image(path, reading, label))
+            image = beside.image
             if image.shape[:2] != grid.image:
                 raise PatchcliError(
                     f"has width={image.shape[1]} height={image.shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, "
                     "as the image has"
                 )
-        yield image
+        yield beside
 
 
 def mark_of(part: Part) -> int:
@@ -157,7 +159,7 @@ def estimate(plan: ExtractPlan) -> Planned:
     height, width = grid.patch
     return Planned(
         f"{count} patches of width={width} height={height}" + (f" in {len(counts)} shards" if sharded else ""),
-        (*grid.patch, *plan.images[0].shape[2:]),
+        (*grid.patch, *plan.images[0].image.shape[2:]),
         sum(_file_bytes(plan, number, counts, mark) for number in range(len(plan.images))),
         _memory(plan, count),
         tuple(names),
@@ -186,15 +188,16 @@ def _file_bytes(plan: ExtractPlan, number: int, counts: list[int], mark: int) ->
         key = count, len(str(shard))
         if key not in known:
             meta = plan.meta(number, (shard, len(counts), mark) if plan.settings.shard_patches else None)
-            known[key] = file_size(meta, plan.images[number].dtype, count, seekable=seekable)
+            known[key] = file_size(meta, plan.images[number].image.dtype, count, seekable=seekable)
         total += known[key]
     return total
 
 
 def _memory(plan: ExtractPlan, count: int) -> int:
     """A bound on what is in use at once: an image beside what it was padded to, patches chosen, pieces cut and written."""
-    choice, pixels, images = plan.settings.choice, math.prod(plan.grid.padded), plan.images
-    decoding = max(image.memory for image in (*images, *([plan.mask] if plan.mask else [])))
+    choice, pixels = plan.settings.choice, math.prod(plan.grid.padded)
+    images = [one.image for one in plan.images]
+    decoding = max(image.memory for image in (*images, *([plan.mask.image] if plan.mask else [])))
     padding = max((pixels * math.prod(image.shape[2:]) * image.dtype.itemsize for image in images), default=0)
     padding *= 1 + (len(images) > 1) if plan.grid.padded != plan.grid.image or len(images) > 1 else 0
     choosing = (MASKED * pixels if plan.mask else 0) + (DRAWN * plan.grid.count if choice.most is not None else 0)

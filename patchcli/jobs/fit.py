@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from patchcli.cropping.levenberg_marquardt import Fit
     from patchcli.geometry.axis import Pair
-    from patchcli.jobs.reading import OpenImage
+    from patchcli.images.imagefile import ImageFile
 
 # Bytes a pixel, and a value, while a box is fitted, and more a pixel while it is searched for, in gray; as measured.
 FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
@@ -33,8 +33,8 @@ FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
 class FitPlan(NamedTuple):
     """An image and the template that is sought in it, their headers read; the size of the crop; how it comes to be."""
 
-    image: OpenImage
-    template: OpenImage
+    image: ImageFile
+    template: ImageFile
     size: Pair
     records: Records
 
@@ -51,9 +51,9 @@ def planned(task: Task, settings: FitSettings) -> Iterator[FitPlan]:
     """Open the image of a task and the template; one that cannot lie in the other is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        image = opened.enter_context(open_image(task.source, settings.reading))
+        image = opened.enter_context(open_image(task.source, settings.reading)).image
         with blamed(label := f"its template {settings.template} "):
-            template = opened.enter_context(open_image(settings.template, replace(settings.reading, page=0), label))
+            template = opened.enter_context(open_image(settings.template, replace(settings.reading, page=0), label)).image
         check_template(*((*one.shape, 1)[:3] for one in (image, template)))
         yield FitPlan(image, template, settings.size or (template.shape[0], template.shape[1]), records)
 

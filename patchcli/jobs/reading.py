@@ -3,67 +3,45 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.errors import PatchcliError
-from patchcli.images import convert, imagefile
-from patchcli.images.metadata import Metadata
+from patchcli.images import imagefile
 from patchcli.stacks.header import Source
 from patchcli.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from patchcli.geometry.grid import Grid
+    from patchcli.images.imagefile import ImageFile
     from patchcli.jobs.settings import Reading
 
-LUMA = 16
 
+class ImageInput(NamedTuple):
+    """An image that is open, where it is from, and what its hints begin with."""
 
-class OpenImage:
-    """An image of which the header was read, as it will be decoded."""
-
-    def __init__(self, path: str, file: BinaryIO, reading: Reading, label: str) -> None:
-        self._file, self._reading, self._label = file, reading, label
-        stamp = files.stamp(path, file)
-        seen = imagefile.peek(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-        self.source = Source(*stamp, page=reading.page, rotated=seen.rotated)
-        self.shape, self.dtype, self.metadata, self.format = seen.shape, seen.dtype, seen.metadata, seen.format
-        self.memory, self.hints = seen.memory, tuple(label + hint for hint in seen.hints)
-        shape, pixels = seen.shape, seen.shape[0] * seen.shape[1]
-        if reading.gray:
-            convert.check_gray(shape, seen.dtype)
-            scratch = (LUMA + seen.dtype.itemsize) * pixels if (*shape, 1)[2] > 2 else 0  # noqa: PLR2004
-            self.shape, self.metadata, self.memory = shape[:2], Metadata(), max(seen.memory, self.nbytes + scratch)
-        if reading.channel is not None:
-            convert.check_channel(shape, reading.channel)
-            memory = max(seen.memory, self.nbytes + pixels * seen.dtype.itemsize)
-            self.shape, self.metadata, self.memory = shape[:2], Metadata(), memory
+    image: ImageFile
+    source: Source
+    label: str = ""
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the pixels."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def pixels(self) -> NDArray[Any]:
-        """Decode it, once."""
-        reading = self._reading
-        self._file.seek(0)
-        picture = imagefile.read(self._file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-        self.hints = tuple(self._label + hint for hint in picture.hints)
-        if reading.gray:
-            return convert.to_gray(picture.pixels, picture.metadata)
-        return picture.pixels if reading.channel is None else convert.one_channel(picture.pixels, reading.channel)
+    def hints(self) -> tuple[str, ...]:
+        """What is odd about the file."""
+        return tuple(self.label + hint for hint in self.image.hints)
 
 
 @contextlib.contextmanager
-def open_image(path: str, reading: Reading, label: str = "") -> Iterator[OpenImage]:
-    """Open an image and read its header; ``label`` comes before its hints."""
+def open_image(path: str, reading: Reading, label: str = "") -> Iterator[ImageInput]:
+    """Open an image as asked; its header is read, and its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
-        yield OpenImage(path, file, reading, label)
+        stamp = files.stamp(path, file)
+        image = imagefile.open_image(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        if reading.gray:
+            image = image.gray()
+        if reading.channel is not None:
+            image = image.channel(reading.channel)
+        yield ImageInput(image, Source(*stamp, page=reading.page, rotated=image.rotated), label)
 
 
 @contextlib.contextmanager

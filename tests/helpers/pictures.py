@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchcli.images.formats import FORMATS, WRITABLE
-from patchcli.images.imagefile import write
+from patchcli.images.imagefile import ImageFile, open_image, write
 
 HELD = [
     (name, code, channels)
@@ -36,6 +36,18 @@ def encoded(image: NDArray[Any], name: str) -> bytes:
     file = io.BytesIO()
     write(file, image, name)
     return file.getvalue()
+
+
+def decoded(data: bytes | bytearray, **options: Any) -> ImageFile:
+    image = open_image(io.BytesIO(data), **options)
+    pixels = image.pixels()
+
+    def again() -> NDArray[Any]:
+        image.load = again
+        return pixels
+
+    image.load = again
+    return image
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -36,7 +36,7 @@ Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 def read_image(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
-        return imagefile.read(file)[0]
+        return imagefile.open_image(file).pixels()
 
 
 def write_image(path: Path, image: NDArray[Any]) -> Path:

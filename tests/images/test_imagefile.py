@@ -20,9 +20,9 @@ from patchcli.images import imagefile
 from patchcli.images.codec import overheard
 from patchcli.images.convert import to_gray
 from patchcli.images.formats import FORMATS, READABLE, WRITABLE
-from patchcli.images.imagefile import check_holds, format_of, read
+from patchcli.images.imagefile import check_holds, format_of, open_image
 from patchcli.images.metadata import Metadata
-from tests.helpers.pictures import HELD, chunk, encoded, picture
+from tests.helpers.pictures import HELD, chunk, decoded, encoded, picture
 from tests.helpers.runs import SAMPLES
 
 
@@ -34,11 +34,11 @@ def test_every_held_depth_comes_back(name: str, code: str, channels: int) -> Non
     if name == "npy":
         assert np.array_equal(np.load(io.BytesIO(data)), image)
         return
-    got, metadata, turned, hints = read(io.BytesIO(data))
-    assert (metadata, hints) == (Metadata.usual(channels), ())
+    image_file = decoded(data)
+    assert (image_file.metadata, image_file.hints, image_file.rotated) == (Metadata.usual(channels), (), False)
+    got = image_file.pixels()
     assert got.dtype == image.dtype
     assert got.shape == image.shape
-    assert not turned
     if FORMATS[name].lossless:
         assert np.array_equal(got, image)
 
@@ -51,7 +51,7 @@ def test_no_truncated_picture_is_believed(name: str, code: str, channels: int) -
         return
     for cut in (0, 3, 9, 20, len(data) // 2, len(data) * 9 // 10, len(data) - 1):
         try:
-            got = read(io.BytesIO(data[:cut])).pixels
+            got = decoded(data[:cut]).pixels()
         except PatchcliError as error:
             assert "\n" not in str(error)  # noqa: PT017
         else:
@@ -100,16 +100,16 @@ def png_bomb(width: int, height: int) -> bytes:
 )
 def test_bad_picture(data: bytes, sentence: str) -> None:
     with pytest.raises(PatchcliError, match=sentence):
-        read(io.BytesIO(data))
+        decoded(data)
 
 
 def test_size_limit_can_be_moved_and_lifted() -> None:
     data = encoded(picture("u1", 1), "png")
     with pytest.raises(PatchcliError, match="has 221 pixels"):
-        read(io.BytesIO(data), max_pixels=220)
-    assert read(io.BytesIO(data), max_pixels=221)[0].shape == (13, 17)
+        decoded(data, max_pixels=220)
+    assert decoded(data, max_pixels=221).pixels().shape == (13, 17)
     with pytest.raises(PatchcliError, match="damaged or unsupported PNG"):
-        read(io.BytesIO(png_bomb(30_000, 30_000)), max_pixels=0)
+        decoded(png_bomb(30_000, 30_000), max_pixels=0)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "tiff"])
@@ -120,15 +120,13 @@ def test_orientation_turns_as_pillow_does(name: str, orientation: int) -> None:
     file = io.BytesIO()
     options: dict[str, Any] = {"tiffinfo": {274: orientation}} if name == "tiff" else {"exif": exif.tobytes()}
     PIL.Image.fromarray(picture("u1", 3)).save(file, name, **options)
-    plain, _, turned, _ = read(io.BytesIO(file.getvalue()), rotate=False)
-    assert not turned
-    got, _, turned, hints = read(io.BytesIO(file.getvalue()))
-    assert (turned, hints) == (orientation != 1, ())
+    plain, got = decoded(file.getvalue(), rotate=False), decoded(file.getvalue())
+    assert (plain.rotated, got.rotated, got.hints) == (False, orientation != 1, ())
     from PIL import ImageOps
 
-    upright = PIL.Image.fromarray(plain)
+    upright = PIL.Image.fromarray(plain.pixels())
     upright.getexif()[274] = orientation
-    assert np.array_equal(got, np.asarray(ImageOps.exif_transpose(upright)))
+    assert np.array_equal(got.pixels(), np.asarray(ImageOps.exif_transpose(upright)))
 
 
 def test_sixteen_bit_colour_png_of_another_writer() -> None:
@@ -136,7 +134,23 @@ def test_sixteen_bit_colour_png_of_another_writer() -> None:
     rows = b"".join(b"\0" + line.astype(">u2").tobytes() for line in image)
     header = struct.pack(">IIBBBBB", 17, 13, 16, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    assert np.array_equal(read(io.BytesIO(data))[0], image)
+    assert np.array_equal(decoded(data).pixels(), image)
+
+
+@pytest.mark.parametrize(("colour", "palette"), [(0, 0), (2, 0), (3, 2), (3, 200), (4, 0), (6, 4)])
+@pytest.mark.parametrize("depth", [2, 8])
+def test_a_png_header_knows_which_trns_chunks_count(depth: int, colour: int, palette: int) -> None:
+    if depth < 8 and colour in (2, 4, 6):
+        return
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    data = chunk(b"IDAT", zlib.compress(bytes(4 * (1 + -(-5 * bits // 8)))))
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, depth, colour, 0, 0, 0))
+    colours, end = chunk(b"PLTE", bytes(3 * palette)) if palette else b"", chunk(b"IEND", b"")
+    for size in (0, 1, 2, 3, 4, 6, 8, 300):
+        clear = chunk(b"tRNS", bytes(size))
+        for parts in ((colours, clear, data), (clear, colours, data), (colours, data, clear)):
+            image = open_image(io.BytesIO(head + b"".join(parts) + end))
+            assert image.pixels().shape == image.shape  # or it is refused as another than its header says
 
 
 def test_palette_is_expanded_with_its_transparency() -> None:
@@ -144,8 +158,8 @@ def test_palette_is_expanded_with_its_transparency() -> None:
     plain, clear = io.BytesIO(), io.BytesIO()
     image.save(plain, "png")
     image.save(clear, "png", transparency=3)
-    assert np.array_equal(read(io.BytesIO(plain.getvalue()))[0], np.asarray(image.convert("RGB")))
-    got = read(io.BytesIO(clear.getvalue()))[0]
+    assert np.array_equal(decoded(plain.getvalue()).pixels(), np.asarray(image.convert("RGB")))
+    got = decoded(clear.getvalue()).pixels()
     assert got.shape == (13, 17, 4)
     assert np.array_equal(got[..., 3] == 0, np.asarray(image) == 3)
 
@@ -156,23 +170,23 @@ def test_other_colours_are_refused_where_they_would_look_like_rgb(mode: str) -> 
     PIL.Image.fromarray(picture("u1", 3)).convert(mode).save(file, "tiff" if mode == "YCbCr" else "jpeg")
     if mode == "CMYK":
         with pytest.raises(PatchcliError, match="has colour mode CMYK; allowed are gray and RGB"):
-            read(io.BytesIO(file.getvalue()))
+            decoded(file.getvalue())
     else:
         with pytest.raises(PatchcliError, match="has colours of kind YCBCR"):
-            read(io.BytesIO(file.getvalue()))
+            decoded(file.getvalue())
 
 
 def test_complex_tiff_is_refused() -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((4, 4), np.complex64), photometric="minisblack")
     with pytest.raises(PatchcliError, match="image has dtype complex64; allowed are bool, integers and floats"):
-        read(io.BytesIO(file.getvalue()))
+        decoded(file.getvalue())
 
 
 @pytest.mark.parametrize("maximum", [0, 99999])
 def test_netpbm_maximum_out_of_range(maximum: int) -> None:
     with pytest.raises(PatchcliError, match=f"has samples up to {maximum}; allowed are 1 to 65535"):
-        read(io.BytesIO(b"P5\n2 1\n%d\n" % maximum + b"\0" * 8))
+        decoded(b"P5\n2 1\n%d\n" % maximum + b"\0" * 8)
 
 
 def test_interlaced_png_is_read_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +195,7 @@ def test_interlaced_png_is_read_in_silence(capfd: pytest.CaptureFixture[str]) ->
     rows = b"".join(b"\0" + line.astype(">u2").tobytes() for y, dy, x, dx in passes for line in image[y::dy, x::dx] if line.size)
     header = struct.pack(">IIBBBBB", 17, 13, 16, 2, 0, 0, 1)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    assert np.array_equal(read(io.BytesIO(data))[0], image)
+    assert np.array_equal(decoded(data).pixels(), image)
     assert capfd.readouterr() == ("", "")
 
 
@@ -189,10 +203,10 @@ def test_gif_gives_one_frame() -> None:
     file = io.BytesIO()
     frames = [PIL.Image.fromarray(np.full((5, 6), value, np.uint8)) for value in (10, 200)]
     frames[0].save(file, "gif", save_all=True, append_images=frames[1:])
-    assert read(io.BytesIO(file.getvalue()))[0].shape[:2] == (5, 6)
-    assert np.unique(read(io.BytesIO(file.getvalue()), page=1)[0]).tolist() == [200]
+    assert decoded(file.getvalue()).pixels().shape[:2] == (5, 6)
+    assert np.unique(decoded(file.getvalue(), page=1).pixels()).tolist() == [200]
     with pytest.raises(PatchcliError, match="has no page 2"):
-        read(io.BytesIO(file.getvalue()), page=2)
+        decoded(file.getvalue(), page=2)
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "deflate", "zstd"])
@@ -202,7 +216,7 @@ def test_tiff_kinds(compression: str | None, planar: str) -> None:
     file = io.BytesIO()
     data = image if planar == "contig" else np.moveaxis(image, -1, 0)
     tifffile.imwrite(file, data, photometric="rgb", planarconfig=planar, compression=compression, bigtiff=True, byteorder=">")
-    got = read(io.BytesIO(file.getvalue()))[0]
+    got = decoded(file.getvalue()).pixels()
     assert np.array_equal(got, image)
     assert got.dtype.isnative
     assert got.flags.c_contiguous
@@ -213,17 +227,17 @@ def test_tiff_pages_and_inverted_gray() -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, pages, photometric="minisblack")
     for number in range(3):
-        assert np.array_equal(read(io.BytesIO(file.getvalue()), page=number)[0], pages[number])
+        assert np.array_equal(decoded(file.getvalue(), page=number).pixels(), pages[number])
     with pytest.raises(PatchcliError, match="has no page 3; it has 3, counted from 0"):
-        read(io.BytesIO(file.getvalue()), page=3)
+        decoded(file.getvalue(), page=3)
     inverted = io.BytesIO()
     tifffile.imwrite(inverted, pages[0], photometric="miniswhite")
-    assert np.array_equal(read(io.BytesIO(inverted.getvalue()))[0], 255 - pages[0])
+    assert np.array_equal(decoded(inverted.getvalue()).pixels(), 255 - pages[0])
 
 
 def test_netpbm_keeps_odd_maximum_values() -> None:
-    assert read(io.BytesIO(b"P5\n# ten bits\n2 1\n1023\n\x03\xff\x00\x07"))[0].tolist() == [[1023, 7]]
-    assert read(io.BytesIO(b"P2\n2 1\n9\n3 9\n"))[0].tolist() == [[3, 9]]
+    assert decoded(b"P5\n# ten bits\n2 1\n1023\n\x03\xff\x00\x07").pixels().tolist() == [[1023, 7]]
+    assert decoded(b"P2\n2 1\n9\n3 9\n").pixels().tolist() == [[3, 9]]
 
 
 def test_gray_is_luma() -> None:
@@ -253,8 +267,9 @@ def test_sample_images_show_what_they_should() -> None:
     held = {}
     for path in sorted(SAMPLES.iterdir()):
         with path.open("rb") as file:
-            image, _, turned, _ = read(file)
-        held[path.name] = (image.shape[2:], image.dtype.name, turned)
+            image = open_image(file)
+            image.pixels()
+        held[path.name] = (image.shape[2:], image.dtype.name, image.rotated)
     assert held == {
         "cells.png": ((), "uint8", False),
         "cells_mask.png": ((), "uint8", False),

@@ -73,11 +73,10 @@ def test_a_header_tells_what_decoding_gives(name: str, code: str, channels: int,
 def same_as_read(path: Path, page: int = 0) -> None:
     for rotate in (True, False):
         with path.open("rb") as file:
-            seen = imagefile.peek(file, page=page, rotate=rotate)
-        with path.open("rb") as file:
-            image, metadata, rotated, _ = imagefile.read(file, page=page, rotate=rotate)
-            assert seen.metadata == metadata
-        assert (seen.shape, seen.dtype, seen.rotated) == (image.shape, image.dtype, rotated)
+            seen = imagefile.open_image(file, page=page, rotate=rotate)
+            image = seen.pixels()
+        assert (seen.shape, seen.dtype, seen.nbytes) == (image.shape, image.dtype, image.nbytes)
+        assert seen.metadata.channels == (*image.shape, 1)[2]
         assert seen.memory >= image.nbytes
 
 
