@@ -14,8 +14,7 @@ from patchcli.errors import UsageError
 from patchcli.images.formats import FORMATS
 from patchcli.images.imagefile import format_of, output_name
 from patchcli.jobs import merge as job
-from patchcli.patches.merge_ranked import RANKED
-from patchcli.patches.reducers import STREAMED
+from patchcli.patches.reducers import REDUCERS
 from patchcli.patches.windows import NAMES
 
 STACKS = (".npz", ".npy")
@@ -47,7 +46,7 @@ DTYPES = (
 @click.option("--key", metavar="NAME", help="The array that holds the patches; default: patches, or the only one.")
 @click.option(
     "--reduce",
-    type=click.Choice((*STREAMED, *RANKED)),
+    type=click.Choice(tuple(REDUCERS)),
     default="mean",
     show_default=True,
     help="What becomes of the values of all patches on a pixel; first, last: in row-major order of origins.",
@@ -145,12 +144,13 @@ def _check_rule(given: dict[str, Any]) -> None:
     reduce, window, dtype = given["reduce"], given["window"], given["dtype"]
     if window not in NAMES and not window.endswith(".npy"):
         raise UsageError(f"--window is {window!r}; allowed are {', '.join(NAMES)}, and the name of a .npy file")
-    if window != NAMES[0] and reduce != "mean":
-        raise UsageError(f"--window is for --reduce mean, not for {reduce}")
+    if window != NAMES[0] and not REDUCERS[reduce].weighted:
+        weighted = " or ".join(name for name, reducer in REDUCERS.items() if reducer.weighted)
+        raise UsageError(f"--window is for --reduce {weighted}, not for {reduce}")
     if given["unit_range"] and (dtype.startswith("float") or dtype == "bool"):
         raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if given["unit_range"] and reduce == "sum":
-        raise UsageError("--unit-range is for values from 0 to 1, which sums are not; allowed is any other --reduce")
+    if given["unit_range"] and not REDUCERS[reduce].keeps_range:
+        raise UsageError(f"--unit-range is for values from 0 to 1, which {reduce}s are not; allowed is any other --reduce")
     if given["allow_nonfinite"] and not dtype.startswith("float") and dtype != "keep":
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 

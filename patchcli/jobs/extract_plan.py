@@ -14,7 +14,7 @@ from patchcli.jobs.reading import blamed
 from patchcli.jobs.records import Records
 from patchcli.jobs.task import Planned, Said, Task, Tick
 from patchcli.patches.extract import CUT_BYTES
-from patchcli.patches.select import AT_ONCE
+from patchcli.patches.select import CANDIDATES_TOGETHER
 from patchcli.stacks.file import ORIGINS_AT_ONCE, file_size
 from patchcli.storage import files
 from patchcli.storage.shards import shard_name
@@ -159,7 +159,7 @@ def _padded(seen: Peeked, grid: Grid) -> int:
 def _choosing(seen: Peeked, mask: Peeked | None, grid: Grid, settings: ExtractSettings) -> int:
     """Bytes while patches are chosen."""
     choice, pixels = settings.choice, math.prod(grid.padded)
-    at_once = min(grid.count, AT_ONCE)
+    at_once = min(grid.count, CANDIDATES_TOGETHER)
     step = 0
     if choice.min_std:
         piece = max(CUT_BYTES, _patch(seen, grid))

@@ -13,15 +13,13 @@ from patchcli.images import imagefile
 from patchcli.jobs.reading import blamed, check_pixels
 from patchcli.jobs.records import Recipe, Records
 from patchcli.jobs.task import Said, Task, Tick
-from patchcli.patches.extract import blocks
-from patchcli.patches.merge_ranked import RANKED, RankFold
-from patchcli.patches.merge_streaming import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
+from patchcli.patches.merge import merge_from
 from patchcli.patches.normalize import Wanted
-from patchcli.patches.reducers import Rule
-from patchcli.patches.windows import NAMES, Window, named, of_array
+from patchcli.patches.reducers import REDUCERS, rule_of
+from patchcli.patches.windows import NAMES, as_window
 from patchcli.stacks.file import StackReader
 from patchcli.stacks.npz import MAGIC, NpzReader
-from patchcli.stacks.reader import Payload, Picker, StackFile
+from patchcli.stacks.reader import Payload, StackFile
 from patchcli.storage import files
 from patchcli.storage.outputs import Outputs
 from patchcli.storage.paths import is_remote
@@ -33,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.grid import Grid
+    from patchcli.geometry.placement import Placement
+    from patchcli.patches.normalize import Merged
+    from patchcli.patches.windows import Window
 
 
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
@@ -154,50 +155,21 @@ def _fold(
     payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings, tick: Tick
 ) -> tuple[Merged, Window | None]:
     """Stream a payload into an image, checking all of it; with the window that its patches were weighed by."""
-    shape, dtype = payload.shape, payload.dtype
-    grid, origins = laid_out(payload, wanted, image_format, settings)
-    given = grid, dtype, shape[3:], wanted
-    if settings.reduce in RANKED:
-        picker = Picker(payload)
-
-        def feed(numbers: NDArray[np.int64]) -> NDArray[Any]:
-            tick(len(numbers), shape[0])
-            return picker(numbers)
-
-        return RankFold(*given, origins, settings.reduce).fold(feed), None
-    rule = Rule(settings.reduce, window_of(settings.window, grid))
-    if payload.meta.layout == "columns":
-        planes = PlaneFold(*given, origins, rule)
-        for plane in payload.planes():
-            planes.add(plane.values, plane.offset, plane.origins)
-        return planes.finish(), rule.window
-    if origins is None:
-        cut = grid, math.prod(shape[3:]), dtype.itemsize
-        fold = GridFold(*given, rule)
-        # One thread folds: the one that reads and checks keeps a second core busy.
-        read = payload.patches(block.count for block in blocks(*cut))
-        for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
-            tick(block.count, shape[0])
-        return fold.finish(), rule.window
-    scattered = ScatteredFold(*given, origins, rule)
-    step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
-    firsts = range(0, shape[0], step)
-    for first, patches in zip(firsts, payload.patches(min(step, shape[0] - first) for first in firsts), strict=True):
-        scattered.add(patches, origins[first : first + step])
-        tick(len(patches), shape[0])
-    return scattered.finish(), rule.window
+    placement = laid_out(payload, wanted, image_format, settings)
+    window = window_of(settings.window, placement.grid)
+    # One thread folds: the one that reads and checks keeps a second core busy.
+    return merge_from(payload, placement, rule_of(REDUCERS[settings.reduce], window), wanted=wanted, tick=tick), window
 
 
-def laid_out(
-    payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings
-) -> tuple[Grid, NDArray[np.int64] | None]:
+def laid_out(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings) -> Placement:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
     check_pixels(payload.meta.grid, 0, settings.max_pixels)
     _check_covered(payload, wanted)
-    grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
+    placement = payload.placement.resized((payload.shape[1], payload.shape[2]))
+    grid = placement.grid
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
     imagefile.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
-    return grid, origins
+    return placement
 
 
 def _check_covered(payload: Payload, wanted: Wanted) -> None:
@@ -224,14 +196,12 @@ def _check_covered(payload: Payload, wanted: Wanted) -> None:
 
 def window_of(window: str, grid: Grid) -> Window | None:
     """A window by name, or from an array file."""
-    if window == NAMES[0]:
-        return None
     if window in NAMES:
-        return named(window, grid.patch)
+        return as_window(window, grid.patch)
     with blamed(f"--window {window} "), files.open_input(window) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise PatchcliError("is no array file; allowed is a .npy")
-        return of_array(NpzReader(file).open("").load(), grid.patch)
+        return as_window(NpzReader(file).open("").load(), grid.patch)
 
 
 def _said(merged: Merged, payload: Payload, dtype: np.dtype[Any], image_format: str) -> Said:

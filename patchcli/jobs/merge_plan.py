@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli.geometry.cover import cover_of
 from patchcli.images import imagefile
 from patchcli.jobs.estimate import PIECES, as_said, base, encoding
 from patchcli.jobs.merge import MergeSettings, check_cover, hints_of, laid_out, payload_of, wanted_of, window_of
 from patchcli.jobs.task import Planned, Said, Task, Tick
 from patchcli.patches.extract import FOLD_BYTES, blocks
-from patchcli.patches.merge_ranked import BAND_BYTES, RANKED, RankFold
+from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.normalize import Divider, Wanted
-from patchcli.patches.reducers import Rule
-from patchcli.stacks.reader import AT_ONCE
+from patchcli.patches.reducers import REDUCERS, Rule, rule_of
+from patchcli.stacks.reader import PICK_BYTES
 
 if TYPE_CHECKING:
     from patchcli.geometry.cover import Cover
     from patchcli.geometry.grid import Grid
+    from patchcli.geometry.placement import Placement
     from patchcli.stacks.reader import Payload
 
 COUNT = 8  # bytes of a number
@@ -43,23 +43,31 @@ class _Work(NamedTuple):
 
     Attributes:
         payload: the patches.
-        grid: where they lie.
-        scattered: whether they lie anywhere.
+        placement: where they lie.
         shape: of the image.
         dtype: of the image.
         cover: of the image.
-        rule: how values become one; None for those of `RANKED`.
+        rule: how values become one; None for a `Ranking`.
         band: of those, the largest band.
     """
 
     payload: Payload
-    grid: Grid
-    scattered: bool
+    placement: Placement
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     cover: Cover
     rule: Rule | None
     band: _Band | None
+
+    @property
+    def grid(self) -> Grid:
+        """Whose padded image they lie in."""
+        return self.placement.grid
+
+    @property
+    def scattered(self) -> bool:
+        """Whether they lie anywhere."""
+        return not self.placement.whole
 
     @property
     def image(self) -> int:
@@ -118,19 +126,16 @@ def _plan(task: Task, settings: MergeSettings, payload: Payload) -> Planned:
 
 def _laid(payload: Payload, wanted: Wanted, name: str, settings: MergeSettings) -> _Work:
     """Lay out and check all but the values of patches."""
-    grid, origins = laid_out(payload, wanted, name, settings)
-    dtype, channels = payload.dtype.newbyteorder("="), payload.shape[3:]
-    rule, band = None, None
-    if settings.reduce in RANKED:
-        fold = RankFold(grid, dtype, channels, wanted, origins, settings.reduce)
-        bands = list(fold.bands())
+    placement = laid_out(payload, wanted, name, settings)
+    found = rule_of(REDUCERS[settings.reduce], window_of(settings.window, placement.grid))
+    divider = Divider(placement, None, dtype=payload.dtype, channels=payload.shape[3:], wanted=wanted)
+    rule, band = found if isinstance(found, Rule) else None, None
+    if isinstance(found, Ranking):
+        bands = list(RankFold(divider, found).bands())
         sizes = (max(last - first for _, _, first, last in bands), max(stop - top for top, stop, _, _ in bands))
-        band = _Band(*sizes, settings.reduce == "median")
-    else:
-        rule = Rule(settings.reduce, window_of(settings.window, grid))
-    cover = cover_of(grid, origins)
-    divider = Divider(grid, cover, None, dtype, channels, wanted)
-    work = _Work(payload, grid, origins is not None, (*divider.cover.shape, *channels), wanted.dtype, divider.cover, rule, band)
+        band = _Band(*sizes, found.middles)
+    shape = *divider.cover.shape, *divider.channels
+    work = _Work(payload, placement, shape, wanted.dtype, divider.cover, rule, band)
     _sums(work)  # refuses what adds up to more than 64 bits
     return work
 
@@ -139,10 +144,8 @@ def _sums(work: _Work) -> int:
     """Bytes of what stands for one value while patches are added up."""
     if work.rule is None:
         return work.payload.dtype.itemsize
-    rows, columns = (int(axis.padded_cover.max()) for axis in (work.grid.rows, work.grid.columns))
-    terms = work.payload.shape[0] if work.scattered else rows * columns
     rule = work.rule
-    return sum(rule.sums_dtype(part, terms).itemsize for part in rule.parts_of(work.payload.dtype))
+    return sum(rule.sums_dtype(part, work.placement.most).itemsize for part in rule.parts_of(work.payload.dtype))
 
 
 def _folding(work: _Work, wanted: Wanted) -> int:
@@ -173,7 +176,7 @@ def _kept(work: _Work) -> int:
     payload, grid, rule = work.payload, work.grid, work.rule
     total = payload.shape[0] * work.patch
     if rule is None:
-        return min(PICKED * AT_ONCE, total)
+        return min(PICKED * PICK_BYTES, total)
     if payload.meta.layout == "columns":
         return min(PIECES * payload.shape[0] * payload.dtype.itemsize, total)
     if work.scattered:
