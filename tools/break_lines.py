@@ -83,7 +83,7 @@ BROKEN = {
         ("stacks/npz", "return self._read_deflated(one) == 0", "return self._left == 0"),
         ("stacks/npz", "if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:", "if False:"),
         ("stacks/npz", "if end > archive.start_dir:", "if False:"),
-        ("stacks/npz", "self._file.read(min(CHUNK, self._left))", "self._file.read(CHUNK)"),
+        ("stacks/npz", "self._file.read(min(READ_BYTES, self._left))", "self._file.read(READ_BYTES)"),
     ],
     "test_text_of_either_byte_order_up_to_a_length": [("stacks/npz", " or self.dtype.itemsize > MAX_TEXT", "")],
     "test_pieces_of_arrays_in_either_order": [

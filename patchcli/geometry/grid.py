@@ -45,7 +45,7 @@ def _whole(name: str, value: int) -> int:
 
 
 _axis = lru_cache(8)(Axis)  # the images of a folder mostly have a grid in common
-SHORT = 1 << 16  # pixels of an axis that is kept
+CACHED_LENGTH = 1 << 16  # pixels of an axis that is kept
 
 
 @dataclass(frozen=True, init=False)
@@ -102,7 +102,7 @@ class Grid:
 
     def _axis(self, name: str, which: int) -> Axis:
         sizes = (self.image[which], self.patch[which], self.stride[which], self.offset[which])
-        make = _axis if isinstance(self.edge, str) and sizes[0] <= SHORT else Axis
+        make = _axis if isinstance(self.edge, str) and sizes[0] <= CACHED_LENGTH else Axis
         return make(name, *sizes, self.edge, self.margin)
 
     @cached_property

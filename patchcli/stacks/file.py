@@ -17,8 +17,7 @@ from patchcli.geometry.placement import Placement
 from patchcli.patches.extract import check_stack
 from patchcli.stacks.header import Meta
 from patchcli.stacks.layouts import LAYOUTS, UNROLLED, channels_first, roll, stack_shape, unroll
-from patchcli.stacks.npz import NpzReader, pieces
-from patchcli.stacks.npzwriter import NpzWriter, size_of
+from patchcli.stacks.npz import NpzReader, NpzWriter, npz_size, pieces
 from patchcli.storage.files import open_input
 from patchcli.storage.outputs import create
 from patchcli.storage.write_behind import WriteBehind
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from patchcli.stacks.npz import ArrayStream
 
 ORIGINS_AT_ONCE = 1 << 16
-AT_ONCE_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
+IN_MEMORY_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
 
 
 class Stack(NamedTuple):
@@ -76,7 +75,7 @@ def write_pieces(
         compress: deflate the members.
     """
     shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
-    few = math.prod(shape) * dtype.itemsize < AT_ONCE_BYTES and file.seekable()
+    few = math.prod(shape) * dtype.itemsize < IN_MEMORY_BYTES and file.seekable()
     with _AtOnce(file) if few else WriteBehind(file) as sink, NpzWriter(sink, compress=compress) as writer:
         write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
@@ -101,7 +100,7 @@ def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = 
     shape = LAYOUTS[meta.layout](meta.grid, count, (*meta.grid.patch, *meta.channels))
     text = np.array(meta.to_json()).dtype
     members = [("meta", (), text), ("origins", (count, 2), np.dtype(np.int64)), ("patches", shape, dtype)]
-    return size_of(members, seekable=seekable)
+    return npz_size(members, seekable=seekable)
 
 
 def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:
