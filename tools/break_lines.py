@@ -19,8 +19,8 @@ LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "demo", "results")
 # Tests of tests/properties/test_unguarded.py, and what turns each red: module of patchcli, exact text, and what replaces it.
 BROKEN = {
     "test_min_and_max_in_many_blocks": [
-        ("patches/merge_streaming", "sums[kept:] = self.rule.combine(self._parts[which]).blank", "sums[kept:] = 0"),
-        ("patches/reducers", "Combine(np.minimum, high)", "Combine(np.minimum, high - 1)"),
+        ("patches/merge_streaming", "sums[kept:] = folder.combine.blank", "sums[kept:] = 0"),
+        ("patches/reducers", "Combine(np.minimum, _range(dtype)[1])", "Combine(np.minimum, _range(dtype)[1] - 1)"),
         ("patches/overlap_add", "count * width), combine.blank, dtype)", "count * width), 0, dtype)"),
     ],
     "test_min_and_max_of_a_large_image": [
@@ -31,7 +31,9 @@ BROKEN = {
         ("patches/windows", "np.maximum(dense, NOTHING", "np.add(dense, NOTHING")
     ],
     "test_a_pixel_whose_only_weight_is_zero_keeps_its_value": [("geometry/cover", "[counts == 0] = 1", "[counts < 1e-9] = 1")],
-    "test_weights_of_more_patches_than_are_added_at_once": [("patches/reducers", "first + AT_ONCE]", "first + AT_ONCE - 1]")],
+    "test_weights_of_more_patches_than_are_added_at_once": [
+        ("patches/reducers", "first + WINDOWS_TOGETHER]", "first + WINDOWS_TOGETHER - 1]")
+    ],
     "test_windows_of_narrow_integers_are_exact": [
         ("patches/overlap_add", "np.float32 if dtype.itemsize == 1 or", "np.float32 if dtype.itemsize <= 2 or"),
         ("patches/overlap_add", "MOST_TOGETHER = 8", "MOST_TOGETHER = 64"),
@@ -53,17 +55,19 @@ BROKEN = {
     ],
     "test_sums_are_saturated_at_both_ends": [
         ("patches/normalize", "total[below], total[above] = low, high", "total[above] = high"),
-        ("patches/normalize", "if out.dtype == self._dtype and self.divisor is not None:", "if out.dtype == self._dtype:"),
+        ("patches/normalize", "if out.dtype == self.dtype and self.divisor is not None:", "if out.dtype == self.dtype:"),
     ],
     "test_allowed_nan_is_refused_where_integers_come_out": [("patches/normalize", ' or target.kind != "f"):', "):")],
     "test_nan_anywhere_on_a_pixel_spoils_its_median": [("patches/merge_ranked", "middle[0][lost] = np.nan", "pass")],
-    "test_origins_in_a_narrow_dtype": [("patches/extract", "origins.astype(np.int64, copy=False)", "origins")],
+    "test_origins_in_a_narrow_dtype": [("geometry/placement", "origins.astype(np.int64, copy=False)", "origins")],
     "test_parts_of_a_stack_of_several_pieces": [
         ("patches/extract", "min(stop - block.first, block.count)", "min(stop, block.count)"),
         ("patches/extract", "index[first : first + step]", "index[first : first + step - 1]"),
     ],
     "test_view_from_an_offset": [("patches/extract", "(row, column), (dy, dx) =", "(column, row), (dy, dx) =")],
-    "test_choosing_among_very_many_patches": [("patches/select", "grid.count, AT_ONCE)", "grid.count, AT_ONCE + 1)")],
+    "test_choosing_among_very_many_patches": [
+        ("patches/select", "grid.count, CANDIDATES_TOGETHER)", "grid.count, CANDIDATES_TOGETHER + 1)")
+    ],
     "test_even_starts_are_rounded_as_fractions": [("geometry/axis", " & (nearest % 2 == 1)", "")],
     "test_truth_is_no_number_of_pixels": [("geometry/grid", " and not isinstance(v, bool) for v in both", " for v in both")],
     "test_large_crops_in_parts": [
@@ -79,7 +83,7 @@ BROKEN = {
         ("stacks/npz", "return self._read_deflated(one) == 0", "return self._left == 0"),
         ("stacks/npz", "if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:", "if False:"),
         ("stacks/npz", "if end > archive.start_dir:", "if False:"),
-        ("stacks/npz", "self._file.read(min(CHUNK, self._left))", "self._file.read(CHUNK)"),
+        ("stacks/npz", "self._file.read(min(READ_BYTES, self._left))", "self._file.read(READ_BYTES)"),
     ],
     "test_text_of_either_byte_order_up_to_a_length": [("stacks/npz", " or self.dtype.itemsize > MAX_TEXT", "")],
     "test_pieces_of_arrays_in_either_order": [

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 import patchcli
-from patchcli.stacks.header import VERSION
+from patchcli.stacks.header import STACK_VERSION
 
-FOLDER = Path(__file__).parent.parent / "tests" / "golden" / f"v{VERSION}"
+FOLDER = Path(__file__).parent.parent / "tests" / "golden" / f"v{STACK_VERSION}"
 RNG = np.random.Generator(np.random.PCG64(1))
 GRIDS = {
     "gray8_shift": ("u1", (), patchcli.Grid((11, 13), 4, 3)),

@@ -20,8 +20,7 @@ from patchcli.jobs.merge import merge_one
 from patchcli.jobs.merge_plan import plan_one, recipes
 from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask
-from patchcli.patches.merge_ranked import RANKED
-from patchcli.patches.reducers import STREAMED
+from patchcli.patches.reducers import REDUCERS
 from patchcli.patches.windows import NAMES
 
 STACKS = (".npz", ".npy")
@@ -47,7 +46,7 @@ DTYPES = (
 @option(
     MERGING,
     "--reduce",
-    type=click.Choice((*STREAMED, *RANKED)),
+    type=click.Choice(tuple(REDUCERS)),
     default="mean",
     show_default=True,
     help="How overlapping values are combined; first, last: in row-major order of origins.",
@@ -183,12 +182,13 @@ def _check_rule(asked: MergeOptions) -> None:
     reduce, window, dtype = asked.reduce, asked.window, asked.dtype
     if window not in NAMES and not window.endswith(".npy"):
         raise UsageError(f"--window is {window!r}; choose {', '.join(NAMES)}, or give a .npy file")
-    if window != NAMES[0] and reduce != "mean":
-        raise UsageError(f"--window is for --reduce mean, not for {reduce}")
+    if window != NAMES[0] and not REDUCERS[reduce].weighted:
+        weighted = " or ".join(name for name, reducer in REDUCERS.items() if reducer.weighted)
+        raise UsageError(f"--window is for --reduce {weighted}, not for {reduce}")
     if asked.unit_range and (dtype.startswith("float") or dtype == "bool"):
         raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if asked.unit_range and reduce == "sum":
-        raise UsageError("--unit-range is for values from 0 to 1, which sums are not; use another --reduce")
+    if asked.unit_range and not REDUCERS[reduce].keeps_range:
+        raise UsageError(f"--unit-range is for values from 0 to 1, which {reduce}s are not; use another --reduce")
     if asked.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 

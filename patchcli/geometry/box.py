@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]
 Numbers = Any  # a float or an array of them
 
 FARTHEST = 4  # normalised corners beyond are hardly meant as such
-WHOLE = 2.0**31  # box numbers beyond this are no pixels of any image
+BOX_LIMIT = 2.0**31  # box numbers beyond this are no pixels of any image
 
 
 def normalized_box(pixels: Box, image: Pair, *, align_corners: bool = False) -> Box:
@@ -82,7 +82,7 @@ def check_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
         array = np.empty(0)
     if array.ndim not in (1, 2) or array.shape[-1] != 4 or not array.size:  # noqa: PLR2004
         raise PatchcliError(f"box is {boxes!s:.80}; allowed are four finite numbers below 2**31, or several boxes (B, 4)")
-    good = (np.abs(array) < WHOLE).all(axis=-1)
+    good = (np.abs(array) < BOX_LIMIT).all(axis=-1)
     if not good.all():
         first = array if array.ndim == 1 else array[int(np.argmin(good))]
         raise PatchcliError(f"box is {tuple(first.tolist())}; allowed are four finite numbers below 2**31")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.geometry.grid import Grid
 
 
 class Cover(NamedTuple):
@@ -79,24 +78,15 @@ class Cover(NamedTuple):
         return rows, columns
 
 
-def cover_of(grid: Grid, origins: NDArray[np.int64] | None = None) -> Cover:
-    """Cover of an image by all patches of a grid, which is a product, or by patches at ``origins`` ``(N, 2)``."""
-    if origins is None:
-        return Cover(grid.rows.cover()[:, None], grid.columns.cover()[None])
-    height, width, margin = *grid.image, grid.margin
-    starts = np.zeros(grid.padded, np.int64)
-    np.add.at(starts, (origins[:, 0] + margin, origins[:, 1] + margin), 1)
-    dense = _box_sum(starts, grid.patch)[margin : margin + height, margin : margin + width]
-    return Cover(dense, np.ones((1, 1), np.int64))
+def cover_at(starts: NDArray[np.int64], size: Pair, shape: Pair) -> NDArray[np.int64]:
+    """How many boxes of ``size`` ``(h, w)`` at ``starts`` ``(n, 2)`` lie on each pixel of ``shape``, int64 ``(H, W)``.
 
-
-def _box_sum(counts: NDArray[np.int64], patch: Pair) -> NDArray[np.int64]:
-    """From how many patches start at each pixel to how many lie on it: a box sum by two running sums."""
-    cover = counts
-    for axis, size in enumerate(patch):
-        total = np.cumsum(cover, axis=axis)
-        cover = total.copy()
-        late, early = [slice(None)] * 2, [slice(None)] * 2
-        late[axis], early[axis] = slice(size, None), slice(None, -size)
-        cover[tuple(late)] -= total[tuple(early)]
-    return cover
+    Boxes may reach beyond the pixels. A box is the sum over its quadrant of +1 at its first corner and (h, w) behind it, -1 at
+    the two others, so that the cover is the running sum along both axes of these four points for each box.
+    """
+    change = np.zeros((shape[0] + 1, shape[1] + 1), np.int64)
+    tops, bottoms = (np.clip(starts[:, 0] + ahead, 0, shape[0]) for ahead in (0, size[0]))
+    lefts, rights = (np.clip(starts[:, 1] + ahead, 0, shape[1]) for ahead in (0, size[1]))
+    for rows, columns, step in ((tops, lefts, 1), (tops, rights, -1), (bottoms, lefts, -1), (bottoms, rights, 1)):
+        np.add.at(change, (rows, columns), step)
+    return change.cumsum(axis=0).cumsum(axis=1)[:-1, :-1]

@@ -45,7 +45,7 @@ def _whole(name: str, value: int) -> int:
 
 
 _axis = lru_cache(8)(Axis)  # the images of a folder mostly have a grid in common
-SHORT = 1 << 16  # pixels of an axis that is kept
+CACHED_LENGTH = 1 << 16  # pixels of an axis that is kept
 
 
 @dataclass(frozen=True, init=False)
@@ -102,7 +102,7 @@ class Grid:
 
     def _axis(self, name: str, which: int) -> Axis:
         sizes = (self.image[which], self.patch[which], self.stride[which], self.offset[which])
-        make = _axis if isinstance(self.edge, str) and sizes[0] <= SHORT else Axis
+        make = _axis if isinstance(self.edge, str) and sizes[0] <= CACHED_LENGTH else Axis
         return make(name, *sizes, self.edge, self.margin)
 
     @cached_property
@@ -167,43 +167,6 @@ class Grid:
         if height % self.patch[0] == 0:
             return height // self.patch[0], 1
         return None if self.patch[0] % height else (1, self.patch[0] // height)
-
-    def resized(self, patch: Pair, origins: NDArray[np.int64] | None = None) -> tuple[Grid, NDArray[np.int64] | None]:
-        """The same grid where patches, image and all else are larger or smaller by a whole factor, k or 1/k, on both axes.
-
-        Args:
-            patch: the new size of a patch.
-            origins: of the patches, int64 ``(N, 2)``, where they are not those of the grid, in order.
-
-        Returns:
-            The new grid, and new origins; None for all those of the new grid, in order.
-
-        Raises:
-            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels.
-        """
-        if patch == self.patch:
-            return self, origins
-        scale = self.scale_of(patch)
-        sizes = f"patches have width={patch[1]} height={patch[0]} where width={self.patch[1]} height={self.patch[0]} was recorded"
-        if scale is None:
-            raise PatchcliError(
-                f"{sizes}; allowed are that size, and one that is k or 1/k times as large on both axes, k a whole number"
-            )
-        over, under = scale
-        whole = [*self.image, self.margin, *self.offset]
-        numbers = np.concatenate([whole, self.rows.starts, self.columns.starts, () if origins is None else origins.ravel()])
-        if (numbers.astype(np.int64) % under).any():
-            raise PatchcliError(f"{sizes}; allowed is 1/{under} of it where image, margin and origins stay whole pixels")
-        height, width, margin, row, column = (number * over // under for number in whole)
-        dy, dx = (-(-stride * over // under) for stride in self.stride)
-        grid = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=self.edge, margin=margin)
-        if origins is not None:
-            return grid, origins * over // under
-        moved = [axis.starts * over // under for axis in (self.rows, self.columns)]
-        if np.array_equal(grid.rows.starts, moved[0]) and np.array_equal(grid.columns.starts, moved[1]):
-            return grid, None
-        pairs = np.stack(np.meshgrid(*moved, indexing="ij"), axis=-1).reshape(-1, 2)  # the edge rule would round otherwise
-        return grid, pairs - margin
 
     def cover(self) -> NDArray[np.int64]:
         """How many patches lie on each image pixel, int64 ``(H, W)``."""

@@ -18,7 +18,7 @@ from patchcli.jobs.reading import open_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
 from patchcli.stacks.file import Stack, write_meta, write_stack
 from patchcli.stacks.header import Meta, Source
-from patchcli.stacks.npzwriter import NpzWriter
+from patchcli.stacks.npz import NpzWriter
 from patchcli.storage.files import temporary_file
 from patchcli.storage.outputs import create
 

@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.images import imagefile
-from patchcli.jobs.merge_plan import check_cover, planned, window_of
+from patchcli.jobs.merge_plan import check_cover, planned
 from patchcli.jobs.task import Said
-from patchcli.patches.extract import blocks
-from patchcli.patches.merge_ranked import RANKED, RankFold
-from patchcli.patches.merge_streaming import GridFold, Merged, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.patches.reducers import Rule
-from patchcli.stacks.reader import Picker
+from patchcli.patches.merge import merge_from
 from patchcli.storage.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
     from patchcli.jobs.merge_plan import MergePlan
     from patchcli.jobs.settings import MergeSettings
     from patchcli.jobs.task import MergeTask, Tick
+    from patchcli.patches.normalize import Merged
     from patchcli.patches.windows import Window
 
 SIGNED = -0.5  # fractions of a full range that lie below are of -1 to 1
@@ -31,10 +28,11 @@ SIGNED = -0.5  # fractions of a full range that lie below are of -1 to 1
 def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
     with planned(task, settings) as plan:
-        merged, window = _fold(plan, tick)
+        # One thread folds: the one that reads and checks keeps a second core busy.
+        merged = merge_from(plan.payload, plan.placement, plan.rule, wanted=plan.wanted, tick=tick)
     with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         if task.cover is not None:
-            cover = _cover_image(merged, window)
+            cover = _cover_image(merged, plan.window)
             check_cover(task.cover, cover.shape, cover.dtype)
             with outputs.create(task.cover) as file:
                 imagefile.write(file, cover, imagefile.format_of(task.cover), plan.records.note(task.cover))
@@ -42,42 +40,6 @@ def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
             note = plan.records.note(task.target)
             imagefile.write(file, merged.image, plan.image_format, note, plan.payload.meta.metadata)
     return _said(merged, plan)
-
-
-def _fold(plan: MergePlan, tick: Tick) -> tuple[Merged, Window | None]:
-    """Stream a payload into an image, checking all of it; with the window that its patches were weighed by."""
-    payload, settings, grid, origins = plan.payload, plan.settings, plan.grid, plan.origins
-    shape, dtype = payload.shape, payload.dtype
-    given = grid, dtype, shape[3:], plan.wanted
-    if settings.reduce in RANKED:
-        picker = Picker(payload)
-
-        def feed(numbers: NDArray[np.int64]) -> NDArray[Any]:
-            tick(len(numbers), shape[0])
-            return picker(numbers)
-
-        return RankFold(*given, origins, settings.reduce).fold(feed), None
-    rule = Rule(settings.reduce, window_of(settings.window, grid))
-    if payload.meta.layout == "columns":
-        planes = PlaneFold(*given, origins, rule)
-        for plane in payload.planes():
-            planes.add(plane.values, plane.offset, plane.origins)
-        return planes.finish(), rule.window
-    if origins is None:
-        cut = grid, math.prod(shape[3:]), dtype.itemsize
-        fold = GridFold(*given, rule)
-        # One thread folds: the one that reads and checks keeps a second core busy.
-        read = payload.patches(block.count for block in blocks(*cut))
-        for block in fold.add_rows(zip(blocks(*cut), read, strict=True), 1):
-            tick(block.count, shape[0])
-        return fold.finish(), rule.window
-    scattered = ScatteredFold(*given, origins, rule)
-    step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
-    firsts = range(0, shape[0], step)
-    for first, patches in zip(firsts, payload.patches(min(step, shape[0] - first) for first in firsts), strict=True):
-        scattered.add(patches, origins[first : first + step])
-        tick(len(patches), shape[0])
-    return scattered.finish(), rule.window
 
 
 def _said(merged: Merged, plan: MergePlan) -> Said:

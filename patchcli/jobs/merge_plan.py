@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.geometry.cover import cover_of
 from patchcli.images import imagefile
 from patchcli.jobs.estimate import PIECES, base, encoding
 from patchcli.jobs.reading import blamed, check_pixels
@@ -17,10 +16,10 @@ from patchcli.jobs.records import Records
 from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask, Planned, Recipe, Said, Tick, as_said
 from patchcli.patches.extract import FOLD_BYTES
-from patchcli.patches.merge_ranked import BAND_BYTES, RANKED, RankFold
+from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.normalize import Divider, Wanted
-from patchcli.patches.reducers import Rule
-from patchcli.patches.windows import NAMES, Window, named, of_array
+from patchcli.patches.reducers import REDUCERS, Rule, rule_of
+from patchcli.patches.windows import NAMES, Window, as_window
 from patchcli.stacks.file import StackReader
 from patchcli.stacks.npz import MAGIC, NpzReader
 from patchcli.stacks.reader import Payload, StackFile
@@ -31,9 +30,8 @@ from patchcli.storage.provenance import differing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from patchcli.geometry.grid import Grid
+    from patchcli.geometry.placement import Placement
 
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
 NUMBER = 8  # bytes of a sum, or of a number in a cover
@@ -47,8 +45,9 @@ class MergePlan(NamedTuple):
         payload: the patches.
         wanted: the image that is asked for.
         image_format: of its file.
-        grid: where the patches lie, as large as they came.
-        origins: of patches that are not all of the grid in order.
+        placement: where the patches lie, as large as they came.
+        window: by which they are weighed; None for equal weights.
+        rule: by which values of one pixel become one.
         records: how each output comes to be.
     """
 
@@ -56,8 +55,9 @@ class MergePlan(NamedTuple):
     payload: Payload
     wanted: Wanted
     image_format: str
-    grid: Grid
-    origins: NDArray[np.int64] | None
+    placement: Placement
+    window: Window | None
+    rule: Rule | Ranking
     records: Records
 
     @property
@@ -86,8 +86,9 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
         payload = _payload_of(task, settings, opened)
         wanted = _wanted_of(payload, settings)
         name = imagefile.format_of(task.target, settings.image_format)
-        grid, origins = laid_out(payload, wanted, name, settings)
-        yield MergePlan(settings, payload, wanted, name, grid, origins, records)
+        placement = _laid_out(payload, wanted, name, settings)
+        window = _window_of(settings.window, placement.grid)
+        yield MergePlan(settings, payload, wanted, name, placement, window, rule_of(REDUCERS[settings.reduce], window), records)
 
 
 def _payload_of(task: MergeTask, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
@@ -137,16 +138,15 @@ def _stack_file(
     return StackFile(files.name_of(path, "standard input"), read)
 
 
-def laid_out(
-    payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings
-) -> tuple[Grid, NDArray[np.int64] | None]:
+def _laid_out(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings) -> Placement:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
     check_pixels(payload.meta.grid, 0, settings.max_pixels)
     _check_covered(payload, wanted)
-    grid, origins = payload.meta.grid.resized((payload.shape[1], payload.shape[2]), payload.origins)
+    placement = payload.placement.resized((payload.shape[1], payload.shape[2]))
+    grid = placement.grid
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
     imagefile.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
-    return grid, origins
+    return placement
 
 
 def _check_covered(payload: Payload, wanted: Wanted) -> None:
@@ -171,16 +171,14 @@ def _check_covered(payload: Payload, wanted: Wanted) -> None:
         )
 
 
-def window_of(window: str, grid: Grid) -> Window | None:
+def _window_of(window: str, grid: Grid) -> Window | None:
     """A window by name, or from an array file."""
-    if window == NAMES[0]:
-        return None
     if window in NAMES:
-        return named(window, grid.patch)
+        return as_window(window, grid.patch)
     with blamed(f"--window {window} "), files.open_input(window) as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise PatchcliError("is no array file; allowed is a .npy")
-        return of_array(NpzReader(file).open("").load(), grid.patch)
+            raise PatchcliError("is not an array file; give a .npy")
+        return as_window(NpzReader(file).open("").load(), grid.patch)
 
 
 def _hints_of(payload: Payload) -> tuple[str, ...]:
@@ -204,16 +202,14 @@ def plan_one(task: MergeTask, settings: MergeSettings, _tick: Tick) -> Said:
 
 def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     """What a plan makes; what adds up to more than 64 bits is refused."""
-    payload, wanted, reduce = plan.payload, plan.wanted, plan.settings.reduce
-    dtype, channels = payload.dtype.newbyteorder("="), payload.shape[3:]
-    rule = None if reduce in RANKED else Rule(reduce, window_of(plan.settings.window, plan.grid))
-    cover = Divider(plan.grid, cover_of(plan.grid, plan.origins), None, dtype, channels, wanted).cover
+    payload, wanted, channels = plan.payload, plan.wanted, plan.payload.shape[3:]
+    divider = Divider(plan.placement, None, dtype=payload.dtype, channels=channels, wanted=wanted)
+    cover = divider.cover
     shape = *cover.shape, *channels
     total = nbytes = math.prod(shape) * wanted.dtype.itemsize
     formats, writing = [plan.image_format], encoding(plan.image_format, shape, wanted.dtype)
     if task.cover is not None:
-        weighed = rule is not None and rule.window is not None
-        counts = np.dtype(np.float32) if weighed else np.min_scalar_type(cover.most)
+        counts = np.dtype(np.float32) if plan.window is not None else np.min_scalar_type(cover.most)
         check_cover(task.cover, cover.shape, counts)
         formats.append(imagefile.format_of(task.cover))
         shown = cover.size * counts.itemsize
@@ -221,7 +217,7 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
         writing = max(writing, shown + max(NUMBER * cover.size, encoding(formats[1], cover.shape, counts)))
         total += shown
     pieces = _pieces(plan)  # of which the C library keeps about half to the end
-    folding = pieces + _folding(plan, rule, cover.uncovered)
+    folding = pieces + _folding(plan, divider)
     memory = base(*formats) + nbytes + max(folding, pieces // 2 + writing)
     height, width = shape[:2]
     what = f"image of width={width} height={height} from {payload.shape[0]} patches"
@@ -232,26 +228,25 @@ def _pieces(plan: MergePlan) -> int:
     """A bound on the bytes of the pieces that are read ahead and folded."""
     payload = plan.payload
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
-    return min(PIECES * max(FOLD_BYTES, patch * plan.grid.columns.count), 2 * payload.shape[0] * patch)
+    return min(PIECES * max(FOLD_BYTES, patch * plan.placement.grid.columns.count), 2 * payload.shape[0] * patch)
 
 
-def _folding(plan: MergePlan, rule: Rule | None, uncovered: int) -> int:
+def _folding(plan: MergePlan, divider: Divider) -> int:
     """A bound on what is in use beside the image and the pieces while patches become one: sums, covers."""
-    payload, grid, settings = plan.payload, plan.grid, plan.settings
-    count, patch = payload.shape[0], math.prod(payload.shape[1:]) * payload.dtype.itemsize
+    payload, placement, rule = plan.payload, plan.placement, plan.rule
+    grid, scattered = placement.grid, not placement.whole
+    patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
     pixels, channels = math.prod(grid.padded), math.prod(payload.shape[3:])
-    dense = NUMBER * pixels * (1 + (plan.origins is not None)) if uncovered or settings.trim else 0
-    if rule is None:
-        fold = RankFold(grid, payload.dtype.newbyteorder("="), payload.shape[3:], plan.wanted, plan.origins, settings.reduce)
-        bands = list(fold.bands())
+    dense = NUMBER * pixels * (1 + scattered) if divider.cover.uncovered or plan.settings.trim else 0
+    if isinstance(rule, Ranking):
+        bands = list(RankFold(divider, rule).bands())
         held = max(last - first for _, _, first, last in bands) * patch
-        lines = max(stop - top for top, stop, _, _ in bands)
-        values = lines * grid.columns.padded * channels
-        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER * values if settings.reduce == "median" else values * NUMBER)
-    terms = count if plan.origins is not None else int(grid.rows.padded_cover.max()) * int(grid.columns.padded_cover.max())
-    sums = sum(rule.sums_dtype(part, terms).itemsize for part in rule.parts_of(payload.dtype))
-    if plan.origins is not None:
-        return pixels * channels * sums + dense + NUMBER * pixels * (1 + (rule.window is not None)) + 6 * NUMBER * count
+        values = max(stop - top for top, stop, _, _ in bands) * grid.columns.padded * channels
+        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER * values if rule.middles else NUMBER * values)
+    sums = sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
+    if scattered:
+        covers = NUMBER * pixels * (1 + (rule.window is not None)) + 6 * NUMBER * placement.count
+        return pixels * channels * sums + dense + covers
     if payload.meta.layout == "columns":
         return pixels * channels * sums + dense
     lines = grid.patch[0] + grid.stride[0] * max(1, FOLD_BYTES // max(1, patch * grid.columns.count))

@@ -221,20 +221,3 @@ def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count:
         )
     if shape[0] != count:
         raise PatchcliError(f"stack has {shape[0]} patches but {count} origins; both must be the same")
-
-
-def check_origins(origins: NDArray[Any], grid: Grid) -> NDArray[np.int64]:
-    """Check that every origin ``(row, column)`` puts a patch inside the (padded) image of the grid; the origins as int64."""
-    if origins.dtype.kind not in "iu":
-        raise PatchcliError(f"origins have dtype {origins.dtype}; allowed are integers")
-    if origins.ndim != 2 or origins.shape[1] != 2:  # noqa: PLR2004
-        raise PatchcliError(f"origins have shape {origins.shape}; expected (N, 2)")
-    last = np.subtract(grid.padded, grid.patch) - grid.margin
-    outside = np.flatnonzero(((origins < -grid.margin) | (origins > last)).any(axis=1))
-    if len(outside):
-        row, column = origins[outside[0]].tolist()
-        raise PatchcliError(
-            f"patch {outside[0]} has its origin at x={column} y={row}; allowed are x from {-grid.margin} to {last[1]} and "
-            f"y from {-grid.margin} to {last[0]}"
-        )
-    return origins.astype(np.int64, copy=False)

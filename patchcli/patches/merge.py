@@ -1,33 +1,134 @@
-"""Merge patches in memory: the public function."""
+"""Merge patches by any reducer, from memory or from files: the function that chooses how, and the public one."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from patchcli.arrays import check_real
 from patchcli.errors import PatchcliError
-from patchcli.patches.extract import blocks, check_grid, check_origins, check_stack
-from patchcli.patches.merge_ranked import RANKED, RankFold
-from patchcli.patches.merge_streaming import GridFold, Merged, ScatteredFold, chunk_patches
-from patchcli.patches.normalize import Wanted
-from patchcli.patches.reducers import STREAMED, Rule
-from patchcli.patches.windows import Window, named, of_array
+from patchcli.geometry.placement import Placement
+from patchcli.patches.extract import blocks, check_grid, check_stack
+from patchcli.patches.merge_ranked import RankFold, Ranking
+from patchcli.patches.merge_streaming import GridFold, PlaneFold, ScatteredFold, chunk_patches
+from patchcli.patches.normalize import Divider, Wanted
+from patchcli.patches.reducers import REDUCERS, Rule, rule_of
+from patchcli.patches.windows import as_window
 from patchcli.threads import usable_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from patchcli.geometry.grid import Grid
+    from patchcli.patches.normalize import Merged
+    from patchcli.patches.planes import Plane
 
 
-def window_of(window: ArrayLike | str, patch: tuple[int, int]) -> Window | None:
-    """A window by name or as weights ``(h, w)``; None for equal weights."""
-    if isinstance(window, str):
-        return None if window == "uniform" else named(window, patch)
-    return of_array(np.asarray(window), patch)
+class PatchSource(Protocol):
+    """Where the patches of a merge come from: an array, or files that are read as they are needed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, h, w[, C])``."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Any real dtype."""
+
+    def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """All patches, in order, in pieces ``(n, h, w[, C])`` of ``counts``."""
+
+    def planes(self) -> Iterator[Plane] | None:
+        """All patches as planes, one pixel of many patches each; None where they come as patches."""
+
+    def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+        """A function that gives the patches of some numbers, ``(n, h, w[, C])``."""
+
+
+class InMemory(NamedTuple):
+    """The patches ``(N, h, w[, C])`` of an array, as a `PatchSource`."""
+
+    stack: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(N, h, w[, C])``."""
+        return self.stack.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the array."""
+        return self.stack.dtype
+
+    def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """Views of the array."""
+        first = 0
+        for count in counts:
+            yield self.stack[first : first + count]
+            first += count
+
+    def planes(self) -> None:
+        """None: they are patches."""
+
+    def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+        """Picks copies."""
+        return self.stack.__getitem__
+
+
+def merge_from(
+    source: PatchSource,
+    placement: Placement,
+    rule: Rule | Ranking,
+    *,
+    wanted: Wanted,
+    threads: int = 1,
+    tick: Callable[[int, int], object] = lambda *_: None,
+) -> Merged:
+    """Put all patches of a source together, by the fold that suits the rule and the way in which they come.
+
+    Args:
+        source: of the patches.
+        placement: where they lie; as many, and of the same size.
+        rule: how they are put together.
+        wanted: the image asked for.
+        threads: how many blocks of a whole grid are folded at once; it changes no bit of the result.
+        tick: told again and again how many more patches were done, of how many.
+
+    Raises:
+        PatchcliError: pixels without cover that are to have no value, values that are not finite or too large.
+    """
+    shape, dtype = source.shape, source.dtype
+    divider = Divider(placement, rule.divisor(placement), dtype=dtype, channels=shape[3:], wanted=wanted)
+    if isinstance(rule, Ranking):
+        pick = source.picker()
+
+        def picked(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            tick(len(numbers), shape[0])
+            return pick(numbers)
+
+        return RankFold(divider, rule).fold(picked)
+    if (planes := source.planes()) is not None:
+        by_plane = PlaneFold(divider, rule)
+        for plane in planes:
+            by_plane.add(plane)
+        return by_plane.finish()
+    if placement.whole:
+        fold, cut = GridFold(divider, rule), (placement.grid, math.prod(shape[3:]), dtype.itemsize)
+        given = zip(blocks(*cut), source.patches(block.count for block in blocks(*cut)), strict=True)
+        for block in fold.add_rows(given, threads):
+            tick(block.count, shape[0])
+        return fold.finish()
+    scattered, first = ScatteredFold(divider, rule), 0
+    step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
+    for patches in source.patches(min(step, shape[0] - start) for start in range(0, shape[0], step)):
+        scattered.add(patches, first)
+        first += len(patches)
+        tick(len(patches), shape[0])
+    return scattered.finish()
 
 
 def merge(
@@ -51,7 +152,7 @@ def merge(
             those of the grid, in order, if not given.
         reduce: ``mean``, ``sum``, ``min``, ``max``, ``median``, or ``first`` or ``last``: the patch whose origin comes first or
             last in row-major order.
-        window: weights of a mean: a name of `patchcli.windows.NAMES`, or an array ``(h', w')`` of numbers from 0.
+        window: weights of a mean: a name of `patchcli.patches.windows.NAMES`, or an array ``(h', w')`` of numbers from 0.
         dtype: of the image; that of the patches if not given. Integers are rounded to nearest, ties to even, and saturated.
         fill: value for pixels that no patch covers; without it they are an error.
         allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
@@ -71,16 +172,13 @@ def merge(
     """
     stack = np.asarray(patches)
     check_grid(grid)
-    places = None if origins is None else np.asarray(origins)
-    check_stack(stack.shape, stack.dtype, grid, grid.count if places is None else len(places))
-    if places is not None:
-        places = check_origins(places, grid)
-    if stack.shape[1:3] != grid.patch:
-        grid, places = grid.resized((stack.shape[1], stack.shape[2]), places)
-    weights = window_of(window, grid.patch)
-    if reduce not in (*STREAMED, *RANKED):
-        raise PatchcliError(f"reduce is {reduce!r}; allowed are {', '.join((*STREAMED, *RANKED))}")
-    if weights is not None and reduce != "mean":
+    own = None if origins is None else np.asarray(origins)
+    check_stack(stack.shape, stack.dtype, grid, grid.count if own is None else len(own))
+    placement = (Placement.whole_grid(grid) if own is None else Placement.at(grid, own)).resized(stack.shape[1:3])
+    weights = as_window(window, placement.grid.patch)
+    if reduce not in REDUCERS:
+        raise PatchcliError(f"reduce is {reduce!r}; allowed are {', '.join(REDUCERS)}")
+    if weights is not None and not REDUCERS[reduce].weighted:
         raise PatchcliError(f"a window is for a mean, not for {reduce}")
     try:
         target = stack.dtype if dtype is None else np.dtype(dtype)
@@ -88,21 +186,5 @@ def merge(
         raise PatchcliError(f"dtype is {dtype!r}; allowed are bool, integers and floats of at most 64 bits") from None
     check_real(target, "image")
     wanted = Wanted(target, fill, allow_nonfinite=allow_nonfinite)
-    if reduce in RANKED:
-        return RankFold(grid, stack.dtype, stack.shape[3:], wanted, places, reduce).fold(lambda index: stack[index]).image
-    return _fold(stack, grid, places, wanted, Rule(reduce, weights)).image
-
-
-def _fold(stack: NDArray[Any], grid: Grid, places: NDArray[np.int64] | None, wanted: Wanted, rule: Rule) -> Merged:
-    if places is None:
-        fold = GridFold(grid, stack.dtype, stack.shape[3:], wanted, rule)
-        parts = list(blocks(grid, math.prod(stack.shape[3:]), stack.itemsize))
-        pixels = ((block, stack[block.first : block.first + block.count]) for block in parts)
-        for _ in fold.add_rows(pixels, usable_threads(stack.nbytes)):
-            pass
-        return fold.finish()
-    scattered = ScatteredFold(grid, stack.dtype, stack.shape[3:], wanted, places, rule)
-    step = chunk_patches(stack[0].nbytes)
-    for first in range(0, len(stack), step):
-        scattered.add(stack[first : first + step], places[first : first + step])
-    return scattered.finish()
+    rule, threads = rule_of(REDUCERS[reduce], weights), usable_threads(stack.nbytes)
+    return merge_from(InMemory(stack), placement, rule, wanted=wanted, threads=threads).image

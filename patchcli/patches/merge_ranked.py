@@ -7,14 +7,14 @@ no line is left are let go.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchcli.arrays import limits
-from patchcli.geometry.cover import Cover, cover_of
-from patchcli.patches.merge_streaming import Merged
-from patchcli.patches.normalize import HALF, Divider, Wanted
+from patchcli.geometry.cover import Cover, cover_at
+from patchcli.patches.normalize import HALF, Divider, Merged
 from patchcli.strided import item_dtype, row_windows
 
 if TYPE_CHECKING:
@@ -22,143 +22,160 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.geometry.grid import Grid
+    from patchcli.geometry.axis import Pair
+    from patchcli.geometry.placement import Placement
 
-RANKED = ("median", "first", "last")
 BAND_BYTES = 1 << 25  # of the values that are sorted at once
 
 
-class RankFold:
-    """The image of patches anywhere, by a rule of `RANKED`.
+class Ranking(NamedTuple):
+    """How a band of lines follows from the patches that touch it.
 
-    Args:
-        grid: whose padded image the patches lie in.
-        dtype: of the patches: any real dtype.
-        channels: ``()`` or ``(C,)``.
-        wanted: the image asked for.
-        origins: of the patches, int64 ``(N, 2)``; None for all those of the grid, in order.
-        reduce: ``median``; ``first`` or ``last``: the patch whose origin comes first or last in row-major order, and of patches
-            with the same origin the one that comes first or last among them.
-
-    Raises:
-        PatchcliError: what `Divider` refuses.
+    Attributes:
+        band: of patches ``(n, h, w[, C])`` at starts ``(n, 2)``, counted from the band, in row-major order, and of the shape
+            ``(lines, W')`` of the band: what a divider takes, ``(lines, W'[, C])`` each. Pixels without a patch hold anything.
+        middles: whether that is the sum of two middle values, all values of a pixel being held at once.
     """
 
-    def __init__(
-        self,
-        grid: Grid,
-        dtype: np.dtype[Any],
-        channels: tuple[int, ...],
-        wanted: Wanted,
-        origins: NDArray[np.int64] | None,
-        reduce: str,
-    ) -> None:
-        self.grid, self.dtype, self.channels, self.reduce = grid, dtype.newbyteorder("="), channels, reduce
+    band: Callable[[NDArray[Any], NDArray[np.int64], Pair], list[NDArray[Any]]]
+    middles: bool = False
+
+    def divisor(self, placement: Placement) -> Cover | None:
+        """By what the bands are divided: 2 for sums of two middle values, else nothing."""
+        height, width = placement.grid.image
+        return Cover(np.full((height, 1), 2), np.ones((1, width), np.int64)) if self.middles else None
+
+
+class RankFold:
+    """The image of patches anywhere, by a rule for which all values on a pixel, or their order, count.
+
+    Args:
+        divider: makes the image; knows where the patches lie.
+        ranking: how patches become a band. First and last are those in row-major order of origins, and of patches with the
+            same origin in their own order.
+    """
+
+    def __init__(self, divider: Divider, ranking: Ranking) -> None:
+        self._divider, self._ranking = divider, ranking
+        self._placement = placement = divider.placement
         # In row-major order of origins, and which number each patch has; None for a grid, where it is its own.
-        self._order = None if origins is None else np.lexsort((origins[:, 1], origins[:, 0]))  # stable
-        self._starts = None if origins is None or self._order is None else origins[self._order] + grid.margin
-        cover = cover_of(grid, origins)
-        halves = Cover(np.full((grid.image[0], 1), 2), np.ones((1, grid.image[1]), np.int64))
-        self._divider = Divider(grid, cover, halves if reduce == "median" else None, self.dtype, channels, wanted)
+        self._order, self._sorted = None, None
+        if placement.scattered is not None:
+            self._order = np.lexsort((placement.scattered[:, 1], placement.scattered[:, 0]))  # stable
+            self._sorted = placement.scattered[self._order] + placement.grid.margin
 
     def bands(self) -> Iterator[tuple[int, int, int, int]]:
         """``(top, stop, first, last)``: bands of lines and the patches, in row-major order of origins, that touch each."""
-        height, width = self.grid.patch
-        starts, count = self._starts, self.grid.columns.count
+        grid, starts = self._placement.grid, self._sorted
+        height, width = grid.patch
         if starts is None:
-            rows, every = self.grid.rows.starts, count
-            layers = _depth(rows, height) * _depth(self.grid.columns.starts, width)
+            rows, every = grid.rows.starts, grid.columns.count
+            layers = _depth(rows, height) * _depth(grid.columns.starts, width)
         else:
             rows, every = starts[:, 0], 1
-            layers = _depth(np.unique(rows), height) * _depth(rows * (self.grid.columns.padded + width) + starts[:, 1], width)
-        lines = max(1, BAND_BYTES // (layers * self.grid.columns.padded * math.prod(self.channels) * self.dtype.itemsize))
-        for top in range(0, self.grid.rows.padded, lines):
-            stop = min(top + lines, self.grid.rows.padded)
+            layers = _depth(np.unique(rows), height) * _depth_across(starts, width, grid.columns.padded)
+        value = math.prod(self._divider.channels) * self._divider.dtype.itemsize
+        lines = max(1, BAND_BYTES // (layers * grid.columns.padded * value))
+        for top in range(0, grid.rows.padded, lines):
+            stop = min(top + lines, grid.rows.padded)
             first, last = np.searchsorted(rows, [top - height + 1, stop]) * every
             yield top, stop, int(first), int(last)
 
-    def fold(self, feed: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Merged:
+    def fold(self, pick: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Merged:
         """Put all patches together.
 
+        Invariant: ``held`` are the patches ``begin`` to ``begin + len(held)``, in row-major order of origins; of those that no
+        later band needs, the ones before ``first`` are let go.
+
         Args:
-            feed: gives the patches of some numbers, ``(n, h, w[, C])``; each number is asked for once, in row-major order of
+            pick: gives the patches of some numbers, ``(n, h, w[, C])``; each number is asked for once, in row-major order of
                 origins, a band at a time.
 
         Raises:
             PatchcliError: values that are not finite or too large.
         """
-        held, begin = np.empty((0, *self.grid.patch, *self.channels), self.dtype), 0
+        grid, dtype = self._placement.grid, self._divider.dtype
+        held, begin = np.empty((0, *grid.patch, *self._divider.channels), dtype), 0
         for top, stop, first, last in self.bands():
             end = begin + len(held)
             held = held[first - begin :]
             if last > end:
                 numbers = np.arange(max(first, end), last)
-                new = feed(numbers if self._order is None else self._order[numbers])
-                held = np.concatenate([held, new.astype(self.dtype, copy=False)])
+                new = pick(numbers if self._order is None else self._order[numbers])
+                held = np.concatenate([held, new.astype(dtype, copy=False)])
             begin = first
-            starts = self.grid.origins(first, last) + self.grid.margin if self._starts is None else self._starts[first:last]
-            self._divider.take(self._band(held[: last - first], starts, top, stop), top)
-        return Merged.by(self._divider)
+            starts = self._placement.starts(first, last) if self._sorted is None else self._sorted[first:last]
+            band = self._ranking.band(held[: last - first], starts - (top, 0), (stop - top, grid.columns.padded))
+            self._divider.take(band, top)
+        return self._divider.finish()
 
-    def _band(self, patches: NDArray[Any], starts: NDArray[np.int64], top: int, stop: int) -> list[NDArray[Any]]:
-        """Lines ``top`` to ``stop`` as the sums that the divider takes."""
-        if self.reduce == "median":
-            return self._medians(patches, starts, top, stop)
-        image = np.zeros((stop - top, self.grid.columns.padded, *self.channels), self.dtype)
-        rows, begins = np.unique(starts[:, 0], return_index=True)
-        groups = list(zip(rows.tolist(), np.split(np.arange(len(starts)), begins[1:]), strict=True)) if len(starts) else []
-        for row, members in groups if self.reduce == "last" else groups[::-1]:
-            lines = slice(max(row, top), min(row + self.grid.patch[0], stop))
-            part = patches[members, lines.start - row : lines.stop - row]
-            _paint(image[lines.start - top : lines.stop - top], part, starts[members, 1], last=self.reduce == "last")
-        return [image]
 
-    def _medians(self, patches: NDArray[Any], starts: NDArray[np.int64], top: int, stop: int) -> list[NDArray[Any]]:
-        """The two middle values of each pixel (one of them twice where their number is odd), added up.
+def paint(patches: NDArray[Any], starts: NDArray[np.int64], shape: Pair, *, last: bool) -> list[NDArray[Any]]:
+    """The value of the last, or first, patch on each pixel of a band, as `Ranking.band` has it.
 
-        Each patch goes into a layer on which nothing lies below it; pixels of a layer without a patch hold the largest value
-        there is, and so end up behind all others.
-        """
-        blank = np.inf if self.dtype.kind == "f" else limits(self.dtype)[1]
-        height, width = self.grid.patch
-        rows, begins = np.unique(starts[:, 0], return_index=True)
-        groups = np.split(np.arange(len(starts)), begins[1:]) if len(starts) else []
-        deep = _depth(rows, height)
-        across = _depth(starts[:, 0] * (self.grid.columns.padded + width) + starts[:, 1], width) if len(starts) else 0
-        layers = np.full((deep * across, stop - top, self.grid.columns.padded, *self.channels), blank, self.dtype)
-        count = np.zeros((stop - top, self.grid.columns.padded), np.int64)
-        for rank, (row, members) in enumerate(zip(rows.tolist(), groups, strict=True)):
-            lines = slice(max(row, top), min(row + height, stop))
-            into = slice(lines.start - top, lines.stop - top)
-            for group in range(min(across, len(members))):
-                some = members[group::across]
-                columns = starts[some, 1]
-                layer = layers[rank % deep * across + group, into]
-                _put(layer, patches[some, lines.start - row : lines.stop - row], columns)
-                change = np.zeros(self.grid.columns.padded + 1, np.int64)
-                np.add.at(change, columns, 1)
-                np.add.at(change, columns + width, -1)
-                count[into] += np.cumsum(change[:-1])
-        if not len(layers):
-            layers = np.zeros((1, *layers.shape[1:]), self.dtype)
-        lost = np.isnan(layers).any(axis=0) if self.dtype.kind == "f" else None
-        layers.sort(axis=0)
-        at = count.reshape(1, *count.shape, *[1] * len(self.channels))
-        middle = [np.take_along_axis(layers, np.maximum(index, 0), axis=0)[0] for index in ((at - 1) // 2, at // 2)]
-        # Where there is no patch at all, both are 0 or the blank; the pixel is filled later.
-        middle[1] = np.where(at[0] % 2, middle[0], middle[1])
-        if lost is not None:
-            middle[0][lost] = np.nan
-            return [middle[0].astype(np.float64) + middle[1]]
-        if self.dtype.itemsize * 8 > HALF:
-            highs, lows = [one >> HALF for one in middle], [one & (2**HALF - 1) for one in middle]
-            return [highs[0] + highs[1], lows[0] + lows[1]]
-        return [middle[0].astype(np.int64) + middle[1]]
+    Rows of patches are painted in order, or in reverse order, so that the one that counts comes on top.
+    """
+    image = np.zeros((*shape, *patches.shape[3:]), patches.dtype)
+    groups = _rows_of(starts)
+    for row, members in groups if last else groups[::-1]:
+        lines = slice(max(row, 0), min(row + patches.shape[1], shape[0]))
+        part = patches[members, lines.start - row : lines.stop - row]
+        _paint_row(image[lines], part, starts[members, 1], last=last)
+    return [image]
+
+
+def medians(patches: NDArray[Any], starts: NDArray[np.int64], shape: Pair) -> list[NDArray[Any]]:
+    """The two middle values of each pixel (one of them twice where their number is odd), added up, as `Ranking.band` has it.
+
+    Each patch goes into a layer on which nothing lies below it. If at most ``deep`` of the distinct start rows, sorted, lie
+    on a line, then start rows ``deep`` apart in that order share no line; likewise patches of one start row, sorted by column,
+    that are ``across`` apart share no column. So patch ``j`` of start row ``i`` is written to layer
+    ``(i mod deep) * across + (j mod across)``. Pixels of a layer without a patch hold the largest value there is, and so end
+    up behind all others: of ``n`` sorted values the middle ones are ``(n-1)//2`` and ``n//2``.
+    """
+    dtype, (height, width), channels = patches.dtype, patches.shape[1:3], patches.shape[3:]
+    blank = np.inf if dtype.kind == "f" else limits(dtype)[1]
+    groups = _rows_of(starts)
+    deep = _depth(np.array([row for row, _ in groups], np.int64), height)
+    across = _depth_across(starts, width, shape[1])
+    layers = np.full((deep * across, *shape, *channels), blank, dtype)
+    for rank, (row, members) in enumerate(groups):
+        lines = slice(max(row, 0), min(row + height, shape[0]))
+        for group in range(min(across, len(members))):
+            some = members[group::across]
+            layer = layers[rank % deep * across + group, lines]
+            _put(layer, patches[some, lines.start - row : lines.stop - row], starts[some, 1])
+    lost = np.isnan(layers).any(axis=0) if dtype.kind == "f" else None
+    layers.sort(axis=0)
+    at = cover_at(starts, (height, width), shape).reshape(1, *shape, *[1] * len(channels))
+    middle = [np.take_along_axis(layers, np.maximum(index, 0), axis=0)[0] for index in ((at - 1) // 2, at // 2)]
+    middle[1] = np.where(at[0] % 2, middle[0], middle[1])
+    if lost is not None:
+        middle[0][lost] = np.nan
+        return [middle[0].astype(np.float64) + middle[1]]
+    if dtype.itemsize * 8 > HALF:
+        highs, lows = [one >> HALF for one in middle], [one & (2**HALF - 1) for one in middle]
+        return [highs[0] + highs[1], lows[0] + lows[1]]
+    return [middle[0].astype(np.int64) + middle[1]]
+
+
+FIRST, LAST, MEDIAN = Ranking(partial(paint, last=False)), Ranking(partial(paint, last=True)), Ranking(medians, middles=True)
+
+
+def _rows_of(starts: NDArray[np.int64]) -> list[tuple[int, NDArray[np.intp]]]:
+    """The distinct start rows, in order, each with the patches that start there; ``starts`` are in row-major order."""
+    rows, begins = np.unique(starts[:, 0], return_index=True)
+    return list(zip(rows.tolist(), np.split(np.arange(len(starts)), begins)[1:], strict=True))
 
 
 def _depth(starts: NDArray[np.int64], size: int) -> int:
-    """Most of the intervals of ``size`` at sorted ``starts`` on one place."""
-    return int((np.searchsorted(starts, starts + size) - np.arange(len(starts))).max()) if len(starts) else 1
+    """Most of the intervals of ``size`` at sorted ``starts`` on one place, at least 1."""
+    return int((np.searchsorted(starts, starts + size) - np.arange(len(starts))).max(initial=1))
+
+
+def _depth_across(starts: NDArray[np.int64], width: int, length: int) -> int:
+    """The same of patches in row-major order along rows of ``length`` pixels, those of each start row by themselves."""
+    return _depth(starts[:, 0] * (length + width) + starts[:, 1], width)
 
 
 def _put(lines: NDArray[Any], patches: NDArray[Any], columns: NDArray[np.int64]) -> None:
@@ -169,10 +186,11 @@ def _put(lines: NDArray[Any], patches: NDArray[Any], columns: NDArray[np.int64])
     row_windows(lines, width)[:, columns] = items.T
 
 
-def _paint(lines: NDArray[Any], patches: NDArray[Any], columns: NDArray[np.int64], *, last: bool) -> None:
+def _paint_row(lines: NDArray[Any], patches: NDArray[Any], columns: NDArray[np.int64], *, last: bool) -> None:
     """Write patches ``(n, l, w[, C])`` of sorted ``columns`` into lines ``(l, W[, C])``; on overlaps the last or first wins.
 
-    Each patch writes what no later (earlier) one does: up to where the next starts, or from where the one before ends.
+    Each patch writes what no later (earlier) one does: up to where the next starts, or from where the one before ends. So no
+    column is written twice, and patches that write equally many columns can be written together.
     """
     width = patches.shape[2]
     gaps = np.minimum(np.diff(columns), width)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.cover import Cover
-    from patchcli.geometry.grid import Grid
+    from patchcli.geometry.placement import Placement
 
 UNIT_LIKE = -1.5, 1.5  # values between that are not whole look like fractions of a full range
 HALF = 32  # 64-bit integers are added as two halves of this many bits
@@ -39,12 +39,29 @@ class Wanted(NamedTuple):
     unit: bool = False
 
 
+class Merged(NamedTuple):
+    """An image, its cover, and what is worth saying about it.
+
+    Attributes:
+        image: ``(H, W[, C])``.
+        cover: how many patches lie on each pixel.
+        divisor: by what the sums were divided: the cover, or how much of a window lies on each pixel; None for nothing.
+        saturated: how many values were cut to fit its dtype.
+        unit_like: smallest and largest of floats that became integers, where they look like fractions of a full range.
+    """
+
+    image: NDArray[Any]
+    cover: Cover
+    divisor: Cover | None
+    saturated: int
+    unit_like: tuple[float, float] | None
+
+
 class Divider:
     """Makes the image line by line from sums that are complete.
 
     Args:
-        grid: where the patches lie; sums come in lines of its padded image.
-        cover: of the image.
+        placement: where the patches lie; sums come in lines of the padded image of its grid.
         divisor: of the sums, as whole numbers or weights; None for nothing: they are sums, or values of patches.
         dtype: of the patches.
         channels: ``()`` or ``(C,)``.
@@ -55,15 +72,10 @@ class Divider:
     """
 
     def __init__(
-        self,
-        grid: Grid,
-        cover: Cover,
-        divisor: Cover | None,
-        dtype: np.dtype[Any],
-        channels: tuple[int, ...],
-        wanted: Wanted,
+        self, placement: Placement, divisor: Cover | None, *, dtype: np.dtype[Any], channels: tuple[int, ...], wanted: Wanted
     ) -> None:
-        self._dtype, self._channels, self._wanted = dtype, channels, wanted
+        dtype, grid, cover = dtype.newbyteorder("="), placement.grid, placement.cover
+        self.placement, self.dtype, self.channels, self._wanted = placement, dtype, channels, wanted
         if wanted.unit and (dtype.kind != "f" or wanted.dtype.kind == "f"):
             raise PatchcliError(
                 f"patches are {dtype} and the image {wanted.dtype}; --unit-range is for floats that become integers"
@@ -84,7 +96,7 @@ class Divider:
         most = 1 if divisor is None else divisor.most
         self._limit = math.inf if dtype.kind == "f" else max(map(abs, limits(dtype))) * most
         self._image = np.empty((*self.cover.shape, *channels), wanted.dtype)
-        self.saturated = self._nonfinite = 0
+        self._saturated = self._nonfinite = 0
         self._low, self._high, self._whole = math.inf, -math.inf, True
 
     def take(self, sums: list[NDArray[Any]], line: int) -> None:
@@ -96,7 +108,7 @@ class Divider:
             these = slice(top - self._first, min(top + step, stop) - self._first)
             self._divide([part[inner, self._columns] for part in sums], these)
 
-    def finish(self) -> NDArray[Any]:
+    def finish(self) -> Merged:
         """The image, once all lines were taken.
 
         Raises:
@@ -110,21 +122,17 @@ class Divider:
             )
         if self._uncovered:
             self._image[self.cover.dense() == 0] = self._filling
-        return self._image
-
-    @property
-    def unit_like(self) -> tuple[float, float] | None:
-        """Smallest and largest value, where floats of about -1 to 1, as networks give them, became integers as they were."""
-        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1]
-        return (self._low, self._high) if near and not self._whole and not self._wanted.unit else None
+        # Floats of about -1 to 1, as networks give them, became integers as they were.
+        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1] and not self._whole and not self._wanted.unit
+        return Merged(self._image, self.cover, self.divisor, self._saturated, (self._low, self._high) if near else None)
 
     def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
         out = self._image[these]
         values = self._joined(sums) if self.divisor is None else self._mean(sums, these, self.divisor)
-        if self._dtype.kind == "f":
-            if self._uncovered:
-                values[self.cover.lines(these) == 0] = 0
+        if self._uncovered:
+            values[self.cover.lines(these) == 0] = 0  # which might be saturated, or infinite; finish() fills them
+        if self.dtype.kind == "f":
             lost = ~np.isfinite(values)
             self._nonfinite += int(np.count_nonzero(lost))
             if out.dtype.kind != "f":
@@ -132,10 +140,10 @@ class Divider:
                 self._notice(values)
                 if self._wanted.unit:
                     values = values * float(limits(out.dtype)[1])
-        if out.dtype == self._dtype and self.divisor is not None:
+        if out.dtype == self.dtype and self.divisor is not None:
             np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
         else:
-            self.saturated += convert(values, out)
+            self._saturated += convert(values, out)
 
     def _notice(self, values: NDArray[Any]) -> None:
         """Remember how floats that become integers look."""
@@ -147,14 +155,14 @@ class Divider:
         """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted."""
         if len(sums) == 1:
             return sums[0]
-        wide = np.dtype(f"{self._dtype.kind}8")
+        wide = np.dtype(f"{self.dtype.kind}8")
         low, high = limits(wide)
         lower = sums[1].astype(wide)
         upper = sums[0].astype(wide) + (lower >> HALF)
         below, above = upper < low >> HALF, upper > high >> HALF
         total: NDArray[Any] = (upper << HALF) + (lower & (2**HALF - 1))
         total[below], total[above] = low, high
-        self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+        self._saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
         return total
 
     def _mean(self, sums: list[NDArray[Any]], these: slice, divisor: Cover) -> NDArray[Any]:
@@ -164,15 +172,15 @@ class Divider:
         rounds as the true one does: half-way points that don't equal it are at least 1 / (2 divisor) away, which is more than
         the quotient's error.
         """
-        whole = self._dtype.kind != "f" and self._wanted.dtype.kind != "f"
+        whole = self.dtype.kind != "f" and self._wanted.dtype.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
         # Weights that are not whole, and so sums that are not, need all of float64.
         weighted = sums[0].dtype.kind == "f"
         floating = exact[0] if whole and exact and not weighted else np.float64
         counts = divisor.divisors(these, floating)
-        counts = counts.reshape(*counts.shape, *([1] * len(self._channels)))
+        counts = counts.reshape(*counts.shape, *([1] * len(self.channels)))
         if whole and not exact and not weighted:
-            return _rounded_mean(sums, counts, self._dtype)
+            return _rounded_mean(sums, counts, self.dtype)
         total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
         mean: NDArray[Any] = total.astype(floating)
         mean /= counts

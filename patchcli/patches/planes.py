@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Offset = tuple[int, ...]  # (row, column[, channel]) of a pixel in its patch
+
+
+class Plane(NamedTuple):
+    """One pixel of neighbouring patches of a payload.
+
+    Attributes:
+        offset: (row, column[, channel]) of the pixel in its patch.
+        values: ``(n,)``.
+        first: number of the first of these patches in the payload.
+    """
+
+    offset: Offset
+    values: NDArray[Any]
+    first: int = 0
 
 
 def offsets(patch: Shape, order: str) -> Iterator[Offset]:

@@ -1,4 +1,4 @@
-"""The rules by which values that lie on one pixel become one, where their order does not matter: mean, sum, min, max."""
+"""The rules by which values that lie on one pixel become one: all that is known of them is their entry in `REDUCERS`."""
 
 from __future__ import annotations
 
@@ -7,45 +7,75 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.arrays import limits
-from patchcli.geometry.cover import Cover, cover_of
+from patchcli.geometry.cover import Cover
+from patchcli.patches.merge_ranked import FIRST, LAST, MEDIAN, Ranking
 from patchcli.patches.normalize import HALF
 from patchcli.patches.overlap_add import ADD, Combine, fold_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from patchcli.geometry.grid import Grid
+    from patchcli.geometry.placement import Placement
     from patchcli.patches.windows import Window
 
-AT_ONCE = 1 << 14  # windows added up together
-STREAMED = ("mean", "sum", "min", "max")
+WINDOWS_TOGETHER = 1 << 14  # windows added up by one call
+
+
+class Reducer(NamedTuple):
+    """A rule by which values that lie on one pixel become one.
+
+    Attributes:
+        how: how two values of a dtype become one, where their order does not matter, so that patches can be streamed; else a
+            `Ranking`.
+        weighted: whether sums are divided by the number of patches on the pixel, or by how much of a window lies on it; no
+            other reducer takes a window.
+        keeps_range: whether values from 0 to 1 give one from 0 to 1.
+    """
+
+    how: Callable[[np.dtype[Any]], Combine] | Ranking
+    weighted: bool = False
+    keeps_range: bool = True
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The least and the largest value of a dtype."""
+    return (-np.inf, np.inf) if dtype.kind == "f" else limits(dtype)
+
+
+REDUCERS = {
+    "mean": Reducer(lambda _: ADD, weighted=True),
+    "sum": Reducer(lambda _: ADD, keeps_range=False),
+    "min": Reducer(lambda dtype: Combine(np.minimum, _range(dtype)[1])),
+    "max": Reducer(lambda dtype: Combine(np.maximum, _range(dtype)[0])),
+    "median": Reducer(MEDIAN),
+    "first": Reducer(FIRST),
+    "last": Reducer(LAST),
+}
 
 
 class Rule(NamedTuple):
-    """How patches are put together.
+    """How streamed patches are put together.
 
     Attributes:
-        reduce: one of `STREAMED`.
-        window: weights of a mean; None for equal ones.
+        combine: how two values of a dtype become one.
+        weighted: as a `Reducer` has it.
+        window: weights, for a weighted one; None for equal ones.
     """
 
-    reduce: str = "mean"
+    combine: Callable[[np.dtype[Any]], Combine]
+    weighted: bool = False
     window: Window | None = None
-
-    def combine(self, dtype: np.dtype[Any]) -> Combine:
-        """How two values of ``dtype`` become one."""
-        if self.reduce in ("mean", "sum"):
-            return ADD
-        low, high = (-np.inf, np.inf) if dtype.kind == "f" else limits(dtype)
-        return Combine(np.minimum, high) if self.reduce == "min" else Combine(np.maximum, low)
 
     def parts_of(self, dtype: np.dtype[Any]) -> list[np.dtype[Any]]:
         """The dtypes in which patches are put together: mostly their own, high and low half for sums of 64-bit integers."""
-        if self.window is not None and (self.window.dense is not None or (dtype.kind in "iu" and dtype.itemsize * 8 > HALF)):
+        halves = dtype.kind in "iu" and dtype.itemsize * 8 > HALF
+        if self.window is not None and (self.window.dense is not None or halves):
             return [np.dtype(np.float64)]
         if dtype == np.float16:
             return [np.dtype(np.float32)]
-        if self.reduce in ("mean", "sum") and dtype.kind in "iu" and dtype.itemsize * 8 > HALF:
+        if halves and self.combine(dtype).ufunc is np.add:
             return [np.dtype(f"{dtype.kind}4"), np.dtype("u4")]
         return [dtype.newbyteorder("=")]
 
@@ -53,13 +83,16 @@ class Rule(NamedTuple):
         """What holds ``terms`` values of a part put together."""
         return np.dtype(np.float64) if self.window is not None else self.combine(part).dtype(part, terms)
 
-    def divisor(self, grid: Grid, origins: NDArray[np.int64] | None, cover: Cover) -> Cover | None:
-        """By what the sums of all patches (or of those at ``origins``) are divided; None for nothing."""
-        if self.reduce != "mean":
+    def divisor(self, placement: Placement) -> Cover | None:
+        """By what the sums of all patches are divided; None for nothing."""
+        if not self.weighted:
             return None
-        if self.window is None:
-            return cover
-        return weighted_cover(grid, self.window, origins)
+        return placement.cover if self.window is None else weighted_cover(placement, self.window)
+
+
+def rule_of(reducer: Reducer, window: Window | None = None) -> Rule | Ranking:
+    """How patches are put together by a reducer, and by a window where it is weighted."""
+    return reducer.how if isinstance(reducer.how, Ranking) else Rule(reducer.how, reducer.weighted, window)
 
 
 def split(patches: NDArray[Any], parts: list[np.dtype[Any]]) -> list[NDArray[Any]]:
@@ -71,10 +104,15 @@ def split(patches: NDArray[Any], parts: list[np.dtype[Any]]) -> list[NDArray[Any
     return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
 
 
-def weighted_cover(grid: Grid, window: Window, origins: NDArray[np.int64] | None = None) -> Cover:
-    """How much of a window lies on each image pixel, for all patches of a grid or for those at ``origins``."""
+def weighted_cover(placement: Placement, window: Window) -> Cover:
+    """How much of a window lies on each image pixel.
+
+    With ``window[i, j] = rows[i] * columns[j]`` over a whole grid it is a product again, of what lies on each line,
+    ``sum of rows[y - start] over all row starts``, and on each column.
+    """
+    grid = placement.grid
     (height, width), margin = grid.image, grid.margin
-    if origins is None and window.dense is None:
+    if placement.whole and window.dense is None:
         sides = []
         for axis, weights in ((grid.rows, window.rows), (grid.columns, window.columns)):
             # not add.at, which numpy 2.4 gives wrong sums for where values are broadcast over indices
@@ -82,15 +120,8 @@ def weighted_cover(grid: Grid, window: Window, origins: NDArray[np.int64] | None
             sums = np.bincount(pixels, np.tile(weights, axis.count), axis.padded)
             sides.append(sums[margin : margin + axis.length])
         return Cover(sides[0][:, None], sides[1][None])
-    starts = (grid.origins() if origins is None else origins) + margin
-    dense, full = np.zeros(grid.padded), window.full
-    for first in range(0, len(starts), AT_ONCE):
-        these = starts[first : first + AT_ONCE]
+    starts, dense, full = placement.starts(), np.zeros(grid.padded), window.full
+    for first in range(0, len(starts), WINDOWS_TOGETHER):
+        these = starts[first : first + WINDOWS_TOGETHER]
         fold_at(dense, np.broadcast_to(full, (len(these), *full.shape)), these)
     return Cover(dense[margin : margin + height, margin : margin + width], np.ones((1, 1), np.int64))
-
-
-def cover_and_divisor(grid: Grid, rule: Rule, origins: NDArray[np.int64] | None = None) -> tuple[Cover, Cover | None]:
-    """How many patches lie on each pixel, and by what their sums are divided."""
-    cover = cover_of(grid, origins)
-    return cover, rule.divisor(grid, origins, cover)

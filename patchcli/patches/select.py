@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.grid import Grid
 
-AT_ONCE = 1 << 18  # patches looked at together
+CANDIDATES_TOGETHER = 1 << 18  # patches looked at together
 MAX_SEED = 2**64 - 1
 
 
@@ -147,8 +147,8 @@ def choose_patches(
 def _candidates(padded: NDArray[Any], grid: Grid, choice: Choice, mask: NDArray[np.bool_] | None) -> Iterator[NDArray[np.int64]]:
     """The patches that are rough enough and inside the mask, in order."""
     inside = None if mask is None else running_sums(mask)
-    for first in range(0, grid.count, AT_ONCE):
-        index = np.arange(first, min(first + AT_ONCE, grid.count))
+    for first in range(0, grid.count, CANDIDATES_TOGETHER):
+        index = np.arange(first, min(first + CANDIDATES_TOGETHER, grid.count))
         if inside is not None:
             least = choice.least_inside(grid.patch[0] * grid.patch[1])
             index = index[box_sums(inside, grid.starts_of(index), grid.patch) >= least]

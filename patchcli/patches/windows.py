@@ -17,7 +17,7 @@ from patchcli.errors import PatchcliError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 PEAK = 4095
 NOTHING = 2.0**-60  # of the largest weight; stands for all that are less
@@ -67,6 +67,13 @@ def named(name: str, patch: tuple[int, int]) -> Window:
         height = SHAPES[name]((2 * np.arange(size) + 1) / size - 1)
         sides.append(np.maximum(np.rint(PEAK * height), 1) if name != "uniform" else height)
     return Window(*sides)
+
+
+def as_window(window: ArrayLike | str, patch: tuple[int, int]) -> Window | None:
+    """A window by name or as weights ``(h, w)``; None for equal weights."""
+    if isinstance(window, str):
+        return None if window == NAMES[0] else named(window, patch)
+    return of_array(np.asarray(window), patch)
 
 
 def of_array(weights: NDArray[Any], patch: tuple[int, int]) -> Window:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.patches.extract import check_origins, check_stack
+from patchcli.geometry.placement import Placement
+from patchcli.patches.extract import check_stack
 from patchcli.stacks.header import Meta
 from patchcli.stacks.layouts import LAYOUTS, UNROLLED, channels_first, roll, stack_shape, unroll
-from patchcli.stacks.npz import NpzReader, pieces
-from patchcli.stacks.npzwriter import NpzWriter, size_of
+from patchcli.stacks.npz import NpzReader, NpzWriter, npz_size, pieces
 from patchcli.storage.files import open_input
 from patchcli.storage.outputs import create
 from patchcli.storage.write_behind import WriteBehind
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from patchcli.stacks.npz import ArrayStream
 
 ORIGINS_AT_ONCE = 1 << 16
-AT_ONCE_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
+IN_MEMORY_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
 
 
 class Stack(NamedTuple):
@@ -53,12 +53,12 @@ class Laid(NamedTuple):
     Attributes:
         shape: of the patches, ``(N, h, w[, C])``.
         channels_first: whether they stand in the file as ``(N, C, h, w)``.
-        origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
+        placement: where they lie, of the recorded size.
     """
 
     shape: tuple[int, ...]
     channels_first: bool
-    origins: NDArray[np.int64] | None
+    placement: Placement
 
 
 def write_pieces(
@@ -75,7 +75,7 @@ def write_pieces(
         compress: deflate the members.
     """
     shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
-    few = math.prod(shape) * dtype.itemsize < AT_ONCE_BYTES and file.seekable()
+    few = math.prod(shape) * dtype.itemsize < IN_MEMORY_BYTES and file.seekable()
     with _AtOnce(file) if few else WriteBehind(file) as sink, NpzWriter(sink, compress=compress) as writer:
         write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
@@ -100,7 +100,7 @@ def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = 
     shape = LAYOUTS[meta.layout](meta.grid, count, (*meta.grid.patch, *meta.channels))
     text = np.array(meta.to_json()).dtype
     members = [("meta", (), text), ("origins", (count, 2), np.dtype(np.int64)), ("patches", shape, dtype)]
-    return size_of(members, seekable=seekable)
+    return npz_size(members, seekable=seekable)
 
 
 def _to_payload(patches: NDArray[Any], meta: Meta) -> NDArray[Any]:
@@ -158,8 +158,9 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
         return
     patches, origins = np.asarray(stack.patches), np.asarray(stack.origins)
     check_stack(patches.shape, patches.dtype, stack.meta.grid, len(origins) if origins.ndim else 0)
-    origins = check_origins(origins, stack.meta.grid)
-    stack.meta.grid.resized((patches.shape[1], patches.shape[2]), origins)
+    placement = Placement.at(stack.meta.grid, origins)
+    placement.resized(patches.shape[1:3])  # refuses what cannot be merged
+    origins = placement.origins()
     with NpzWriter(file) as writer:
         write_meta(writer, stack.meta.to_json())
         writer.write("origins", origins.shape, origins.dtype, [origins])
@@ -181,9 +182,8 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
             return read_stack(opened)
     reader = StackReader(file)
     stream, about, meta = *reader.lay_out(), reader.meta
-    origins = about.origins
-    meta.grid.resized((about.shape[1], about.shape[2]), origins)
-    return Stack(_from_payload(stream.load(), about, meta), meta.grid.origins() if origins is None else origins, meta)
+    about.placement.resized((about.shape[1], about.shape[2]))  # refuses what cannot be merged
+    return Stack(_from_payload(stream.load(), about, meta), about.placement.origins(), meta)
 
 
 class StackReader:
@@ -218,7 +218,7 @@ class StackReader:
         grid = self.meta.grid
         if origins.shape[0] == grid.count and origins.dtype == np.int64 and not origins.fortran_order:
             return stream, Laid(shape, channels_first, self._compare(origins))
-        return stream, Laid(shape, channels_first, check_origins(origins.load(), grid))
+        return stream, Laid(shape, channels_first, Placement.at(grid, origins.load()))
 
     def _open_origins(self) -> ArrayStream:
         """The origins, of which only the header was read."""
@@ -227,7 +227,7 @@ class StackReader:
             raise PatchcliError(f"has origins of dtype {stream.dtype} and shape {stream.shape}; expected int64 (N, 2)")
         return stream
 
-    def _compare(self, stream: ArrayStream) -> NDArray[np.int64] | None:
+    def _compare(self, stream: ArrayStream) -> Placement:
         """Stream origins against those of the grid; from the first difference on, keep them."""
         grid = self.meta.grid
         kept: list[NDArray[np.int64]] = []
@@ -239,7 +239,7 @@ class StackReader:
                 kept = [grid.origins(0, first)]
             if kept:
                 kept.append(got)
-        return check_origins(np.concatenate(kept), grid) if kept else None
+        return Placement.at(grid, np.concatenate(kept)) if kept else Placement.whole_grid(grid)
 
     def patches(self) -> ArrayStream:
         """The payload, ready to be streamed.

@@ -17,7 +17,7 @@ from patchcli.patches.extract import PAD_MODES
 from patchcli.stacks.layouts import LAYOUTS, ORDERS
 from patchcli.storage.provenance import Record
 
-FORMAT, VERSION = "patchcli.stack", 1
+STACK_FORMAT, STACK_VERSION = "patchcli.stack", 1
 NOT_FINITE = ("nan", "inf", "-inf")
 DTYPE = re.compile(r"[<>=|]?[A-Za-z]{1,10}[0-9]{0,3}")  # of what `numpy.dtype` understands, the names of plain numbers
 JSON_NAMES = {
@@ -76,8 +76,8 @@ class Meta(NamedTuple):
         grid, source = self.grid, self.source
         return json.dumps(
             {
-                "format": FORMAT,
-                "version": VERSION,
+                "format": STACK_FORMAT,
+                "version": STACK_VERSION,
                 "program": f"patchcli {__version__}",
                 "image": {
                     "shape": [*grid.image, *self.channels],
@@ -118,10 +118,10 @@ class Meta(NamedTuple):
         except (ValueError, RecursionError):
             raise PatchcliError("has a meta member that is no JSON") from None
         top = _Fields(read, "")
-        if (kind := top.get("format", str)) != FORMAT:
-            raise PatchcliError(f"has format {kind!r:.40}; expected {FORMAT!r}")
-        if (version := top.get("version", int)) != VERSION:
-            raise PatchcliError(f"is of version {version}; this program reads version {VERSION}")
+        if (kind := top.get("format", str)) != STACK_FORMAT:
+            raise PatchcliError(f"has format {kind!r:.40}; expected {STACK_FORMAT!r}")
+        if (version := top.get("version", int)) != STACK_VERSION:
+            raise PatchcliError(f"is of version {version}; this program reads version {STACK_VERSION}")
         image, grid = _Fields(top.get("image", dict), "image."), _Fields(top.get("grid", dict), "grid.")
         shape = image.whole_numbers("shape", 2, 3)
         return cls(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.patches.planes import offsets
+from patchcli.geometry.placement import Placement
+from patchcli.patches.planes import Plane, offsets
 from patchcli.stacks.file import channels_last
 from patchcli.stacks.layouts import roll
 from patchcli.stacks.npz import pieces
@@ -24,23 +25,7 @@ if TYPE_CHECKING:
     from patchcli.stacks.header import Meta
     from patchcli.stacks.npz import ArrayStream
 
-AT_ONCE = 1 << 23  # bytes read at once where patches are picked
-
-
-class Plane(NamedTuple):
-    """One pixel of all patches of a file.
-
-    Attributes:
-        offset: (row, column[, channel]) of the pixel in its patch.
-        values: ``(n,)``.
-        first: number of the first of these patches in the payload.
-        origins: of the patches, int64 ``(n, 2)``; None where they are those of the grid, in order.
-    """
-
-    offset: tuple[int, ...]
-    values: NDArray[Any]
-    first: int
-    origins: NDArray[np.int64] | None
+PICK_BYTES = 1 << 23  # of patches that are read at once where some are picked
 
 
 class StackFile(NamedTuple):
@@ -71,7 +56,7 @@ class Payload:
         shape: ``(N, h, w[, C])``.
         channels_first: whether they stand in the files as ``(N, C, h, w)``.
         dtype: of the patches.
-        origins: int64 ``(N, 2)``; None where they are those of the grid, in order.
+        placement: where they lie, of the recorded size.
 
     Args:
         files: the stack, or its shards, which are put in the order of their numbers. Of several, one is open at a time.
@@ -84,7 +69,7 @@ class Payload:
         self._shards = _in_order([_look(one) for one in files])
         first = self._shards[0]
         self.meta, self.dtype = first.meta, first.dtype
-        self.origins = self._joined_origins()
+        self.placement = Placement.joined([one.about.placement for one in self._shards])
         self.shape = (sum(one.about.shape[0] for one in self._shards), *first.about.shape[1:])
         self.channels_first = first.about.channels_first
 
@@ -92,14 +77,6 @@ class Payload:
     def shards(self) -> int:
         """How many files there are."""
         return len(self._shards)
-
-    def _joined_origins(self) -> NDArray[np.int64] | None:
-        parts = [one.about.origins for one in self._shards]
-        if len(parts) == 1:
-            return parts[0]
-        grid = self.meta.grid
-        joined = np.concatenate([grid.origins() if part is None else part for part in parts])
-        return None if len(joined) == grid.count and np.array_equal(joined, grid.origins()) else joined
 
     def _streams(self) -> Iterator[ArrayStream]:
         for one in self._shards:
@@ -120,16 +97,21 @@ class Payload:
             else:
                 yield roll(piece, patch, self.meta.pixel_order) if unrolled else piece
 
-    def planes(self) -> Iterator[Plane]:
-        """The planes of the layout ``columns``, file after file, read ahead."""
+    def planes(self) -> Iterator[Plane] | None:
+        """The planes of the layout ``columns``, file after file, read ahead; None for any other."""
+        return self._planes() if self.meta.layout == "columns" else None
+
+    def _planes(self) -> Iterator[Plane]:
         first = 0
-        for stream, shard in zip(self._streams(), self._shards, strict=True):
-            own = shard.about.origins
-            origins = own if own is not None or self.origins is None else self.meta.grid.origins()
+        for stream in self._streams():
             read = ahead(pieces([stream], [1] * stream.shape[0], stream.shape[1:]), math.prod(stream.shape) * self.dtype.itemsize)
             for offset, values in zip(offsets(self.shape[1:], self.meta.pixel_order), read, strict=True):
-                yield Plane(offset, values[0], first, origins)
+                yield Plane(offset, values[0], first)
             first += stream.shape[1]
+
+    def picker(self) -> Picker:
+        """A function that gives the patches of some numbers."""
+        return Picker(self)
 
 
 class Picker:
@@ -147,8 +129,8 @@ class Picker:
     def __call__(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """The patches of these numbers, in their order, ``(n, h, w[, C])``."""
         out = np.empty((len(numbers), *self._payload.shape[1:]), self._payload.dtype)
-        if self._payload.meta.layout == "columns":
-            self._pick_planes(numbers, out)
+        if (planes := self._payload.planes()) is not None:
+            _pick_planes(planes, numbers, out)
             return out
         order = np.argsort(numbers, kind="stable")
         wanted = numbers[order]
@@ -166,15 +148,17 @@ class Picker:
 
     def _restart(self) -> None:
         count, patch = self._payload.shape[0], self._payload.shape[1:]
-        step = max(1, AT_ONCE // (int(np.prod(patch)) * self._payload.dtype.itemsize))
+        step = max(1, PICK_BYTES // (int(np.prod(patch)) * self._payload.dtype.itemsize))
         self._pass = self._payload.patches(min(step, count - first) for first in range(0, count, step))
         self._begin, self._piece = 0, np.empty((0, *patch), self._payload.dtype)
 
-    def _pick_planes(self, numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
-        for plane in self._payload.planes():
-            here = np.flatnonzero((numbers >= plane.first) & (numbers < plane.first + len(plane.values)))
-            index: tuple[Any, ...] = (here, *plane.offset)
-            out[index] = plane.values[numbers[here] - plane.first]
+
+def _pick_planes(planes: Iterator[Plane], numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Fill ``out`` with the patches of these numbers."""
+    for plane in planes:
+        here = np.flatnonzero((numbers >= plane.first) & (numbers < plane.first + len(plane.values)))
+        index: tuple[Any, ...] = (here, *plane.offset)
+        out[index] = plane.values[numbers[here] - plane.first]
 
 
 def _look(file: StackFile) -> _Shard:

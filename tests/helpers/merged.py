@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcli.patches.merge_ranked import RANKED
-from patchcli.patches.reducers import STREAMED
+from patchcli.geometry.placement import Placement
+from patchcli.patches.normalize import Divider, Wanted
+from patchcli.patches.reducers import REDUCERS, Rule, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RULES = (*STREAMED, *RANKED)
+    from patchcli.geometry.grid import Grid
+    from patchcli.patches.windows import Window
+
+RULES = tuple(REDUCERS)
 REDUCE: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "median": np.median}
 
 
@@ -43,3 +47,24 @@ def covering(patches: NDArray[Any], origins: NDArray[np.int64], place: tuple[int
         if 0 <= row < patches.shape[1] and 0 <= column < patches.shape[2]:
             found.append((patches[number, row, column], (row, column)))
     return found
+
+
+def streamed(reduce: str = "mean", window: Window | None = None) -> Rule:
+    """The rule of a reducer that is no ranking."""
+    rule = rule_of(REDUCERS[reduce], window)
+    assert isinstance(rule, Rule)
+    return rule
+
+
+def divider_of(
+    patches: NDArray[Any],
+    grid: Grid,
+    rule: Rule,
+    *,
+    origins: NDArray[np.int64] | None = None,
+    wanted: Wanted | None = None,
+) -> Divider:
+    """What divides the sums of patches of a grid, or of those at origins, into an image of their dtype or another."""
+    placement = Placement.whole_grid(grid) if origins is None else Placement.at(grid, origins)
+    wanted = Wanted(patches.dtype) if wanted is None else wanted
+    return Divider(placement, rule.divisor(placement), dtype=patches.dtype, channels=patches.shape[3:], wanted=wanted)

@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
 from patchcli.geometry.axis import EDGES, Pair
-from patchcli.geometry.cover import cover_of
 from patchcli.geometry.grid import Grid
+from patchcli.geometry.placement import Placement
 from patchcli.patches import merge_streaming
 from patchcli.patches.extract import blocks, extract
 from patchcli.patches.merge import merge
-from patchcli.patches.merge_streaming import GridFold, Merged
-from patchcli.patches.normalize import Wanted
+from patchcli.patches.merge_streaming import GridFold
+from patchcli.patches.normalize import Merged, Wanted
 from tests.helpers import references
+from tests.helpers.merged import divider_of, streamed
 from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
 
 COVERING = tuple(edge for edge in EDGES if edge != "drop")
 
 
 def folded(grid: Grid, patches: NDArray[Any], wanted: Wanted, threads: int = 1, size: int = 1 << 18) -> Merged:
-    fold = GridFold(grid, patches.dtype, patches.shape[3:], wanted)
+    fold = GridFold(divider_of(patches, grid, streamed(), wanted=wanted), streamed())
     parts = blocks(grid, int(np.prod(patches.shape[3:])), patches.itemsize, size)
     given = ((block, patches[block.first : block.first + block.count]) for block in parts)
     assert sum(block.count for block in fold.add_rows(given, threads)) == len(patches)
@@ -78,7 +79,7 @@ def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
     patches = rng.integers(0, 256, (count, *grid.patch), np.uint8)
     got = merge(patches, grid, origins=origins, fill=7)
     assert np.array_equal(got, references.mean(patches, origins, grid.image, 7))
-    assert np.array_equal(cover_of(grid, origins).dense(), references.cover(origins, grid.patch, grid.image))
+    assert np.array_equal(Placement.at(grid, origins).cover.dense(), references.cover(origins, grid.patch, grid.image))
 
 
 @given(grids(), st.integers(1, 3000), st.sampled_from(INTEGERS))

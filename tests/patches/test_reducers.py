@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
+from patchcli.geometry.placement import Placement
 from patchcli.patches import merge_ranked
 from patchcli.patches.extract import extract
-from patchcli.patches.merge import merge
-from patchcli.patches.merge_ranked import RANKED
+from patchcli.patches.merge import InMemory, merge, merge_from
+from patchcli.patches.merge_ranked import Ranking
 from patchcli.patches.merge_streaming import PlaneFold
 from patchcli.patches.normalize import Wanted
-from patchcli.patches.planes import offsets
-from patchcli.patches.reducers import Rule
+from patchcli.patches.planes import Plane, offsets
+from patchcli.patches.reducers import REDUCERS, rule_of
 from patchcli.patches.windows import NAMES, PEAK, named, of_array
-from tests.helpers.merged import RULES, covering, reference
+from tests.helpers.merged import RULES, covering, divider_of, reference, streamed
 from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COVERING = ("shift", "pad", "even")
+RANKED = [name for name, reducer in REDUCERS.items() if isinstance(reducer.how, Ranking)]
 
 
 def random_patches(grid: Grid, dtype: str, seed: int, channels: tuple[int, ...], count: int | None = None) -> NDArray[Any]:
@@ -82,12 +84,14 @@ def test_order_parts_and_layout_change_no_integer(
     assert np.array_equal(merge(patches[order], grid, origins=grid.origins()[order], fill=0, **options), got)
     if rule in RANKED:
         return
-    combined = Rule(rule, None) if rule in RULES else Rule("mean", named(rule, grid.patch))
+    combined = streamed(rule) if rule in RULES else streamed("mean", named(rule, grid.patch))
     for origins in (None, grid.origins()[order]):
-        planes = PlaneFold(grid, patches.dtype, channels, Wanted(patches.dtype, 0), origins, combined)
+        planes = PlaneFold(divider_of(patches, grid, combined, origins=origins, wanted=Wanted(patches.dtype, 0)), combined)
         given = patches if origins is None else patches[order]
         for offset in offsets(patches.shape[1:], "C"):
-            planes.add(np.moveaxis(given, 0, -1)[offset], offset, origins)
+            values, half = np.moveaxis(given, 0, -1)[offset], grid.count // 2 if channels else 0
+            for first, part in ((0, values[:half]), (half, values[half:])):
+                planes.add(Plane(offset, part, first))
         assert np.array_equal(planes.finish().image, got)
 
 
@@ -177,6 +181,17 @@ def test_uncovered_pixels_are_filled(rule: str, dtype: str) -> None:
         assert (got[grid.cover() == 0] == 77).all()
         with pytest.raises(PatchcliError, match="covered by no patch"):
             merge(patches, grid, origins=origins, **options)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_uncovered_pixels_are_not_saturated(rule: str) -> None:
+    """What stands on them, the largest or smallest value there is, becomes the fill and counts for nothing."""
+    grid = Grid((5, 7), 2, 3, edge="drop")
+    for placement in (Placement.whole_grid(grid), Placement.at(grid, grid.origins())):
+        patches = InMemory(np.ones((grid.count, 2, 2), np.int16))
+        got = merge_from(patches, placement, rule_of(REDUCERS[rule]), wanted=Wanted(np.dtype(np.uint8), 7))
+        assert got.saturated == 0
+        assert np.array_equal(got.image, np.where(grid.cover() > 0, 1, 7))
 
 
 @given(grids(edges=COVERING), st.sampled_from(NAMES), st.sampled_from(["u1", "i2", "u2", "f4", "f8"]), st.integers(0, 120))

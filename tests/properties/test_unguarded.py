@@ -28,19 +28,18 @@ from patchcli.geometry.cover import Cover
 from patchcli.geometry.grid import Grid
 from patchcli.patches.extract import CUT_BYTES, blocks, cut, cut_at, extract, view
 from patchcli.patches.merge import merge
-from patchcli.patches.merge_streaming import GridFold, Merged, PlaneFold, ScatteredFold
-from patchcli.patches.normalize import Wanted
-from patchcli.patches.planes import offsets
-from patchcli.patches.reducers import AT_ONCE, Rule
-from patchcli.patches.select import AT_ONCE as CHOSEN_AT_ONCE
-from patchcli.patches.select import choose_patches
+from patchcli.patches.merge_streaming import GridFold, PlaneFold, ScatteredFold
+from patchcli.patches.normalize import Merged, Wanted
+from patchcli.patches.planes import Plane, offsets
+from patchcli.patches.reducers import WINDOWS_TOGETHER, Rule
+from patchcli.patches.select import CANDIDATES_TOGETHER, choose_patches
 from patchcli.patches.windows import NOTHING, named, of_array
 from patchcli.stacks.file import Stack, StackReader, read_stack, write_stack
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader, pieces
-from patchcli.stacks.reader import AT_ONCE as PICKED_AT_ONCE
-from patchcli.stacks.reader import Payload, Picker, StackFile
+from patchcli.stacks.reader import PICK_BYTES, Payload, Picker, StackFile
 from patchcli.strided import runs
+from tests.helpers.merged import divider_of, streamed
 
 REDUCE = {"min": np.minimum, "max": np.maximum}
 
@@ -50,7 +49,7 @@ REDUCE = {"min": np.minimum, "max": np.maximum}
 
 def in_blocks(grid: Grid, patches: NDArray[Any], rule: Rule, size: int, threads: int = 1) -> Merged:
     """Patches of a grid put together in blocks of about ``size`` bytes."""
-    fold = GridFold(grid, patches.dtype, patches.shape[3:], Wanted(patches.dtype), rule)
+    fold = GridFold(divider_of(patches, grid, rule), rule)
     parts = list(blocks(grid, int(np.prod(patches.shape[3:])), patches.itemsize, size))
     assert len(parts) > 1
     given = ((block, patches[block.first : block.first + block.count]) for block in parts)
@@ -84,7 +83,7 @@ def test_min_and_max_in_many_blocks(dtype: str, reduce: str, threads: int) -> No
         expected = one_by_one(grid, patches, reduce)
         for rows in (0.4, 1, 3, 11):
             size = int(rows * patches[: grid.shape[1]].nbytes)
-            got = in_blocks(grid, patches, Rule(reduce), size, threads)
+            got = in_blocks(grid, patches, streamed(reduce), size, threads)
             assert np.array_equal(got.image, expected)
 
 
@@ -115,9 +114,10 @@ def test_weights_of_zero_beside_real_ones_do_not_count(dtype: str) -> None:
         expected[:, 2 * number + 2] = patches[number, :, 2]  # patch number + 1 has its first column here: no weight
         expected[:, 2 * number + 3] = patches[number + 1, :, 1]
     order = np.array([2, 0, 3, 1])
-    planes = PlaneFold(grid, patches.dtype, (), Wanted(np.dtype("f8")), None, Rule("mean", of_array(weights, (4, 4))))
+    rule = streamed("mean", of_array(weights, (4, 4)))
+    planes = PlaneFold(divider_of(patches, grid, rule, wanted=Wanted(np.dtype("f8"))), rule)
     for offset in offsets((4, 4), "C"):
-        planes.add(np.ascontiguousarray(np.moveaxis(patches, 0, -1)[offset]), offset)
+        planes.add(Plane(offset, np.ascontiguousarray(np.moveaxis(patches, 0, -1)[offset])))
     for got in (
         merge(patches, grid, window=weights, dtype="f8"),
         merge(patches[order], grid, origins=grid.origins()[order], window=weights, dtype="f8"),
@@ -151,7 +151,7 @@ def test_a_pixel_whose_only_weight_is_zero_keeps_its_value() -> None:
 
 def test_weights_of_more_patches_than_are_added_at_once() -> None:
     grid = Grid((132, 131), 2, 1)
-    assert grid.count > AT_ONCE
+    assert grid.count > WINDOWS_TOGETHER
     weights = np.array([[1.0, 2.0], [3.0, 5.0]])
     patches = np.random.default_rng(4).integers(0, 256, (grid.count, 2, 2)).astype(np.uint8)
     sums, counts = np.zeros((2, 132, 131))
@@ -227,7 +227,7 @@ def test_float_sums_do_not_depend_on_parts(dtype: str) -> None:
         sums[row : row + 6, column : column + 5] += patch
     assert np.abs(whole - sums[1:-1, 1:-1] / grid.cover()).max() < (1e-14 if dtype == "f8" else 1e-6)
     for rows in (1, 2, 5):
-        got = in_blocks(grid, patches, Rule(), rows * patches[: grid.shape[1]].nbytes)
+        got = in_blocks(grid, patches, streamed(), rows * patches[: grid.shape[1]].nbytes)
         assert got.image.tobytes() == whole.tobytes()
 
 
@@ -241,8 +241,8 @@ def test_sums_are_saturated_at_both_ends() -> None:
     for dtype in ("i8", "i2", "u1"):
         low, high = (int(limit) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
         patches = np.array([low, low, high, high], dtype).reshape(4, 1, 1)
-        fold = ScatteredFold(grid, patches.dtype, (), Wanted(patches.dtype), origins, Rule("sum"))
-        fold.add(patches, origins)
+        fold = ScatteredFold(divider_of(patches, grid, streamed("sum"), origins=origins), streamed("sum"))
+        fold.add(patches, 0)
         made = fold.finish()
         assert made.image.tolist() == [[low, high]]
         assert made.saturated == (2 if low else 1)
@@ -323,8 +323,8 @@ def test_view_from_an_offset() -> None:
 
 def test_choosing_among_very_many_patches() -> None:
     mask = np.random.default_rng(9).random((520, 515)) < 0.4
-    assert mask.size > CHOSEN_AT_ONCE
-    mask.ravel()[CHOSEN_AT_ONCE - 1 : CHOSEN_AT_ONCE + 2] = True
+    assert mask.size > CANDIDATES_TOGETHER
+    mask.ravel()[CANDIDATES_TOGETHER - 1 : CANDIDATES_TOGETHER + 2] = True
     chosen = choose_patches(np.zeros(mask.shape, np.uint8), Grid(mask.shape, 1), mask=mask)
     assert np.array_equal(chosen, np.flatnonzero(mask))
 
@@ -697,7 +697,7 @@ def test_patches_are_picked_in_any_order() -> None:
     patches[:, ::7, ::9] = np.arange(grid.count)[:, None, None]
     reader = StackReader(written(Stack(patches, grid.origins(), Meta(grid, (), np.dtype("u4")))))
     picker = Picker(Payload([StackFile("a", lambda: contextlib.nullcontext(reader))]))
-    assert patches.nbytes > 2 * PICKED_AT_ONCE
+    assert patches.nbytes > 2 * PICK_BYTES
     for numbers in ([0, 1, 2], [19, 2, 17, 7], [9], [19, 0, 3, 3], [], [1]):
         assert np.array_equal(picker(np.array(numbers, np.int64)), patches[numbers])
 

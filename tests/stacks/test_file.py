@@ -105,15 +105,15 @@ def test_streamed_stack_has_the_same_bytes(tmp_path: Path) -> None:
 def test_origins_of_the_grid_are_told_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("patchcli.stacks.file.ORIGINS_AT_ONCE", 5)
     stack = small()
-    assert StackReader(as_bytes(stack)).lay_out()[1].origins is None
+    assert StackReader(as_bytes(stack)).lay_out()[1].placement.whole
     for k in (0, 6, len(stack.origins) - 1):
         origins = stack.origins.copy()
         origins[k] = origins[(k + 1) % len(origins)]
-        got = StackReader(as_bytes(stack._replace(origins=origins))).lay_out()[1].origins
+        got = StackReader(as_bytes(stack._replace(origins=origins))).lay_out()[1].placement.scattered
         assert got is not None
         assert np.array_equal(got, origins)
     fewer = stack._replace(origins=stack.origins[1:], patches=stack.patches[1:])
-    got = StackReader(as_bytes(fewer)).lay_out()[1].origins
+    got = StackReader(as_bytes(fewer)).lay_out()[1].placement.scattered
     assert got is not None
     assert np.array_equal(got, fewer.origins)
 

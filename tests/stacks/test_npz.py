@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
-from patchcli.stacks.npz import NpzReader
-from patchcli.stacks.npzwriter import NpzWriter
+from patchcli.stacks.npz import NpzReader, NpzWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,141 @@
+"""Where the patches of a merge lie: all those of a grid, in order, or at origins of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchcli.errors import PatchcliError
+from patchcli.geometry.cover import Cover, cover_at
+from patchcli.geometry.grid import Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from patchcli.geometry.axis import Pair
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where patches lie in the padded image of a grid; made by `whole_grid` or `at`.
+
+    Attributes:
+        grid: whose patch size the patches have.
+        scattered: origins (row, column) in the image, int64 ``(N, 2)``, in any order, some missing or repeated; None for all
+            patches of the grid, in order, which are then never all listed.
+    """
+
+    grid: Grid
+    scattered: NDArray[np.int64] | None
+
+    @classmethod
+    def whole_grid(cls, grid: Grid) -> Placement:
+        """All patches of a grid, in order."""
+        return cls(grid, None)
+
+    @classmethod
+    def at(cls, grid: Grid, origins: NDArray[Any]) -> Placement:
+        """Patches at origins ``(N, 2)`` of any integer dtype.
+
+        Raises:
+            PatchcliError: origins of another shape or dtype, or one that puts a patch outside the padded image.
+        """
+        if origins.dtype.kind not in "iu":
+            raise PatchcliError(f"origins have dtype {origins.dtype}; allowed are integers")
+        if origins.ndim != 2 or origins.shape[1] != 2:  # noqa: PLR2004
+            raise PatchcliError(f"origins have shape {origins.shape}; expected (N, 2)")
+        last = np.subtract(grid.padded, grid.patch) - grid.margin
+        outside = np.flatnonzero(((origins < -grid.margin) | (origins > last)).any(axis=1))
+        if len(outside):
+            row, column = origins[outside[0]].tolist()
+            raise PatchcliError(
+                f"patch {outside[0]} has its origin at x={column} y={row}; allowed are x from {-grid.margin} to {last[1]} and "
+                f"y from {-grid.margin} to {last[0]}"
+            )
+        return cls(grid, origins.astype(np.int64, copy=False))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Placement]) -> Placement:
+        """One after the other, placements in one grid; the whole grid where that is what they add up to."""
+        if len(parts) == 1:
+            return parts[0]
+        grid = parts[0].grid
+        origins = np.concatenate([part.origins() for part in parts])
+        return cls(grid, None if len(origins) == grid.count and np.array_equal(origins, grid.origins()) else origins)
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all patches of the grid, in order."""
+        return self.scattered is None
+
+    @property
+    def count(self) -> int:
+        """``N``, the number of patches."""
+        return self.grid.count if self.scattered is None else len(self.scattered)
+
+    @property
+    def most(self) -> int:
+        """No pixel of the padded image has more patches: exact for a whole grid, else just their number."""
+        if self.scattered is not None:
+            return len(self.scattered)
+        return int(self.grid.rows.padded_cover.max() * self.grid.columns.padded_cover.max())
+
+    def origins(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """Origins (row, column) in the image of the patches ``first`` to ``last`` (excluded), int64 ``(n, 2)``; maybe a view."""
+        return self.grid.origins(first, last) if self.scattered is None else self.scattered[first:last]
+
+    def starts(self, first: int = 0, last: int | None = None) -> NDArray[np.int64]:
+        """The same in the padded image: ``origins + margin``, a new array."""
+        return self.origins(first, last) + self.grid.margin
+
+    @cached_property
+    def cover(self) -> Cover:
+        """How many patches lie on each image pixel: a product of two axes for a whole grid."""
+        grid = self.grid
+        if self.scattered is None:
+            return Cover(grid.rows.cover()[:, None], grid.columns.cover()[None])
+        return Cover(cover_at(self.scattered, grid.patch, grid.image), np.ones((1, 1), np.int64))
+
+    def resized(self, patch: Pair) -> Placement:
+        """The same placement where patches, image and all else are larger or smaller by a factor k or 1/k on both axes.
+
+        Origins, margin and offset are multiplied by the factor, strides too, rounded up where 1/k leaves no whole pixels. Where
+        the edge rule of the new grid puts a patch elsewhere than ``k * start``, the patches are scattered.
+
+        Raises:
+            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels.
+        """
+        grid, origins = self.grid, self.scattered
+        if patch == grid.patch:
+            return self
+        over, under = _scale(grid, patch, origins)
+        whole = *grid.image, *grid.offset, grid.margin
+        height, width, row, column, margin = (number * over // under for number in whole)
+        dy, dx = (-(-stride * over // under) for stride in grid.stride)
+        new = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=grid.edge, margin=margin)
+        if origins is not None:
+            return Placement(new, origins * over // under)
+        rows, columns = (axis.starts * over // under for axis in (grid.rows, grid.columns))
+        if np.array_equal(new.rows.starts, rows) and np.array_equal(new.columns.starts, columns):
+            return Placement(new, None)
+        return Placement(new, np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2) - new.margin)
+
+
+def _scale(grid: Grid, patch: Pair, origins: NDArray[np.int64] | None) -> Pair:
+    """``(over, under)``, the factor of `Grid.scale_of`, which must leave whole pixels."""
+    scale = grid.scale_of(patch)
+    sizes = f"patches have width={patch[1]} height={patch[0]} where width={grid.patch[1]} height={grid.patch[0]} was recorded"
+    if scale is None:
+        raise PatchcliError(
+            f"{sizes}; allowed are that size, and one that is k or 1/k times as large on both axes, k a whole number"
+        )
+    whole = [*grid.image, grid.margin, *grid.offset]
+    numbers = np.concatenate([whole, grid.rows.starts, grid.columns.starts, () if origins is None else origins.ravel()])
+    if (numbers.astype(np.int64) % scale[1]).any():
+        raise PatchcliError(f"{sizes}; allowed is 1/{scale[1]} of it where image, margin and origins stay whole pixels")
+    return scale
