@@ -116,10 +116,9 @@ class Divider:
         """
         target = self._wanted.dtype
         if self._nonfinite and (not self._wanted.allow_nonfinite or target.kind != "f"):
-            raise PatchcliError(
-                f"{self._nonfinite} values of the image would be NaN or infinite; allowed are patches of finite values"
-                + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
-            )
+            values = "1 value" if self._nonfinite == 1 else f"{self._nonfinite} values"
+            patches = "patches of finite values" + (", or add --allow-nonfinite" if target.kind == "f" else f" for {target}")
+            raise PatchcliError(f"{values} of the image would be NaN or infinite; give {patches}")
         if self._uncovered:
             self._image[self.cover.dense() == 0] = self._filling
         # Floats of about -1 to 1, as networks give them, became integers as they were.
