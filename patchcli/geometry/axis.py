@@ -109,7 +109,7 @@ class Axis:
             where = f" behind offset {self.offset}" if self.offset else ""
             raise PatchcliError(
                 f"patch {self.name}={self.patch} is larger than image {self.name}={whole - self.offset}{where}; "
-                f"allowed are patches up to that {self.name}, or any with --edge pad"
+                f"use a patch of at most that {self.name}, or --edge pad"
             )
 
     @property

@@ -73,7 +73,7 @@ class Cover(NamedTuple):
         dense = self.dense()
         spans = [np.flatnonzero(dense.any(axis=axis)) for axis in (1, 0)]
         if not len(spans[0]):
-            raise PatchcliError("no pixel is covered by a patch, so that trimming would leave nothing; allowed is --fill alone")
+            raise PatchcliError("no pixel is covered by a patch, so that trimming would leave nothing; use --fill without --trim")
         rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
         return rows, columns
 

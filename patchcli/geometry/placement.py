@@ -131,11 +131,9 @@ def _scale(grid: Grid, patch: Pair, origins: NDArray[np.int64] | None) -> Pair:
     scale = grid.scale_of(patch)
     sizes = f"patches have width={patch[1]} height={patch[0]} where width={grid.patch[1]} height={grid.patch[0]} was recorded"
     if scale is None:
-        raise PatchcliError(
-            f"{sizes}; allowed are that size, and one that is k or 1/k times as large on both axes, k a whole number"
-        )
+        raise PatchcliError(f"{sizes}; give that size, or one k or 1/k times as large on both axes, k a whole number")
     whole = [*grid.image, grid.margin, *grid.offset]
     numbers = np.concatenate([whole, grid.rows.starts, grid.columns.starts, () if origins is None else origins.ravel()])
     if (numbers.astype(np.int64) % scale[1]).any():
-        raise PatchcliError(f"{sizes}; allowed is 1/{scale[1]} of it where image, margin and origins stay whole pixels")
+        raise PatchcliError(f"{sizes}; 1/{scale[1]} of it leaves no whole pixels of image, margin or origins")
     return scale

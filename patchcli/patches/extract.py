@@ -119,7 +119,7 @@ def extract(
     if index is not None:
         chosen = np.asarray(index)
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= grid.count)).any():
-            raise PatchcliError(f"index is no list of numbers of patches; allowed are whole numbers from 0 to {grid.count - 1}")
+            raise PatchcliError(f"index is not a list of numbers of patches; give whole numbers from 0 to {grid.count - 1}")
         starts = grid.starts_of(chosen.astype(np.int64))
         stack = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
         gather_at(padded, starts, grid.patch, stack)

@@ -1,4 +1,4 @@
-"""From sums to an image: divided, rounded into a dtype, uncovered pixels filled."""
+"""From sums to an image, ``image[y, x] = sums[y, x] / divisor[y, x]``: divided, rounded into a dtype, uncovered pixels filled."""
 
 from __future__ import annotations
 
@@ -116,10 +116,9 @@ class Divider:
         """
         target = self._wanted.dtype
         if self._nonfinite and (not self._wanted.allow_nonfinite or target.kind != "f"):
-            raise PatchcliError(
-                f"{self._nonfinite} values of the image would be NaN or infinite; allowed are patches of finite values"
-                + (", or --allow-nonfinite" if target.kind == "f" else f" for {target}")
-            )
+            values = "1 value" if self._nonfinite == 1 else f"{self._nonfinite} values"
+            patches = "patches of finite values" + (", or add --allow-nonfinite" if target.kind == "f" else f" for {target}")
+            raise PatchcliError(f"{values} of the image would be NaN or infinite; give {patches}")
         if self._uncovered:
             self._image[self.cover.dense() == 0] = self._filling
         # Floats of about -1 to 1, as networks give them, became integers as they were.
@@ -152,7 +151,11 @@ class Divider:
             self._whole = self._whole and bool((values == np.rint(values)).all())
 
     def _joined(self, sums: list[NDArray[Any]]) -> NDArray[Any]:
-        """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted."""
+        """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted.
+
+        ``high * 2**32 + low`` fits if ``high + (low >> 32)``, to which the low half carries, lies within the upper half of the
+        dtype's limits.
+        """
         if len(sums) == 1:
             return sums[0]
         wide = np.dtype(f"{self.dtype.kind}8")
@@ -168,9 +171,10 @@ class Divider:
     def _mean(self, sums: list[NDArray[Any]], these: slice, divisor: Cover) -> NDArray[Any]:
         """Mean in a dtype from which the wanted one follows by one rounding: whole numbers of integers for integers, or float64.
 
-        Whole numbers are rounded to nearest, ties to even. If |sum| < 2**m for a float of m mantissa bits, the float quotient
-        rounds as the true one does: half-way points that don't equal it are at least 1 / (2 divisor) away, which is more than
-        the quotient's error.
+        Whole numbers are rounded to nearest, ties to even. Lemma: if ``|sum| < 2**m`` for a float of ``m`` mantissa bits, the
+        float quotient ``sum / divisor`` rounds to the same whole number as the true one does. For a half-way point ``k + 1/2``
+        that is not the quotient is at least ``1 / (2 divisor)`` away from it, as ``|2 sum - (2k + 1) divisor|`` is a whole
+        number, and the error of the quotient is at most ``2**-(m + 1) * |sum| / divisor``, which is less.
         """
         whole = self.dtype.kind != "f" and self._wanted.dtype.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
@@ -190,7 +194,11 @@ class Divider:
 
 
 def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Exact integer mean, ties to even, of sums or of high and low half sums, in a 64-bit integer dtype like ``dtype``."""
+    """Exact integer mean, ties to even, of sums or of high and low half sums, in a 64-bit integer dtype like ``dtype``.
+
+    Long division: from ``high = divisor * q + rest`` follows
+    ``high * 2**32 + low = divisor * q * 2**32 + (rest * 2**32 + low)``, and the last bracket is divided in turn.
+    """
     wide = np.dtype(f"{dtype.kind}8")
     divisor = counts.astype(wide)
     quotient, rest = np.divmod(sums[0].astype(wide), divisor)

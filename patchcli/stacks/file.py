@@ -203,8 +203,8 @@ class StackReader:
         self._key = key
         self._like = like
         if like is None and "meta" not in self._npz.names():
-            what = "is an array without origins" if self._npz.bare else "has no member meta, so it is no patch stack"
-            raise PatchcliError(f"{what}; allowed with --like ORIGINAL.npz")
+            what = "is an array without origins" if self._npz.bare else "is not a patch stack (no 'meta')"
+            raise PatchcliError(f"{what}; if it holds processed patches, add --like ORIGINAL.npz")
         self.meta: Meta = Meta.from_json(self._npz.open("meta").load_text()) if like is None else like.meta
 
     def lay_out(self) -> tuple[ArrayStream, Laid]:

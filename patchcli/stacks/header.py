@@ -116,7 +116,7 @@ class Meta(NamedTuple):
         try:
             read = json.loads(text)
         except (ValueError, RecursionError):
-            raise PatchcliError("has a meta member that is no JSON") from None
+            raise PatchcliError("has a meta member that is not JSON") from None
         top = _Fields(read, "")
         if (kind := top.get("format", str)) != STACK_FORMAT:
             raise PatchcliError(f"has format {kind!r:.40}; expected {STACK_FORMAT!r}")
@@ -157,7 +157,7 @@ class _Fields:
 
     def __init__(self, fields: Any, where: str) -> None:  # noqa: ANN401  whatever JSON holds
         if not isinstance(fields, dict):
-            raise PatchcliError("has a meta member that is no JSON object")
+            raise PatchcliError("has a meta member that is not a JSON object")
         self._fields, self._where = fields, where
 
     def get(self, name: str, *types: type) -> Any:  # noqa: ANN401

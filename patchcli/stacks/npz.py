@@ -134,7 +134,7 @@ def _parsed(text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     """What a header says: dtype, whether in Fortran order, shape. The stacks of a folder mostly have theirs in common."""
     matched = HEADER.fullmatch(text)
     if not matched:
-        raise PatchcliError("has a .npy header that describes no plain array of real numbers")
+        raise PatchcliError("has a .npy header that does not describe a plain array of real numbers")
     try:
         dtype = np.dtype(matched[1].decode())
     except TypeError:
@@ -202,7 +202,7 @@ class ArrayStream:
         try:
             return raw.tobytes().decode("utf-32-be" if self.dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
         except UnicodeDecodeError:
-            raise PatchcliError(f"{self._name} is no text") from None
+            raise PatchcliError(f"{self._name} is not text") from None
 
 
 class NpzReader:
@@ -225,8 +225,8 @@ class NpzReader:
         if self.bare:
             return
         if start[:2] != b"PK":
-            what = "is empty" if not self._size else f"starts with {start!r}"
-            raise PatchcliError(f"{what}; expected a patch stack (.npz) or an array (.npy)")
+            what = "is empty" if not self._size else f"is not a patch stack or an array (it starts with {start!r})"
+            raise PatchcliError(f"{what}; give a .npz or a .npy")
         import zipfile
 
         try:
@@ -243,16 +243,16 @@ class NpzReader:
             ValueError,
             OverflowError,
         ) as error:
-            raise PatchcliError(f"is truncated or damaged: it is no whole zip file ({str(error).splitlines()[0]})") from None
+            raise PatchcliError(f"is truncated or damaged: it is not a whole zip file ({str(error).splitlines()[0]})") from None
 
     def _check(self, archive: zipfile.ZipFile) -> None:
         end = 0
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
             if info.filename in self._members:
-                raise PatchcliError(f"has two members {info.filename!r}; allowed is one of a name")
+                raise PatchcliError(f"has two members {info.filename!r}; give each name once")
             stored = info.compress_type == STORED and info.compress_size == info.file_size
             if not (stored or info.compress_type == DEFLATED) or info.flag_bits & 1:
-                raise PatchcliError(f"member {info.filename!r} is compressed or encrypted; allowed are stored and deflated")
+                raise PatchcliError(f"member {info.filename!r} is encrypted or compressed in an unknown way; store or deflate it")
             if info.file_size > info.compress_size * MAX_DEFLATE_RATIO:
                 raise PatchcliError(f"member {info.filename!r} claims {info.file_size} bytes, more than it can unpack to")
             if info.header_offset < end:

@@ -178,18 +178,18 @@ def _in_order(shards: list[_Shard]) -> list[_Shard]:
         name, own, expected = one.file.name, one.meta.shard, first.meta.shard
         if own is None or expected is None:
             raise PatchcliError(
-                f"{name} is no shard, and several inputs for one output must be those of one image; "
-                "allowed for several images is -d/--output-dir"
+                f"{name} is not a shard, and several inputs for one output must be those of one image; "
+                "use -d/--output-dir for several images"
             )
         if one.meta._replace(shard=None) != first.meta._replace(shard=None) or own[1:] != expected[1:]:
-            raise PatchcliError(f"{name} is a shard of something else than {first.file.name}; allowed are those of one extract")
+            raise PatchcliError(f"{name} is a shard of something else than {first.file.name}; give those of one extract")
         if own[0] in seen:
-            raise PatchcliError(f"{name} and {seen[own[0]]} are the same shard, {own[0]} of {own[1]}; allowed is each once")
+            raise PatchcliError(f"{name} and {seen[own[0]]} are the same shard, {own[0]} of {own[1]}; give each once")
         seen[own[0]] = name
         own_shape, first_shape = one.about.shape[1:], first.about.shape[1:]
         if (own_shape, one.about.channels_first, one.dtype) != (first_shape, first.about.channels_first, first.dtype):
             raise PatchcliError(
                 f"{name} holds patches of shape {own_shape} and dtype {one.dtype}, but {first.file.name} of shape "
-                f"{first_shape} and dtype {first.dtype}; allowed are equal ones"
+                f"{first_shape} and dtype {first.dtype}; give equal ones"
             )
     return sorted(shards, key=lambda one: one.meta.shard or (0, 0, 0))

@@ -100,7 +100,7 @@ def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -
     for content, fault in (
         (b"", "but is empty"),
         (b"notes", unsaid),
-        (b"PK\x03\x04", "but is truncated or damaged: it is no whole zip file (File is not a zip file)"),
+        (b"PK\x03\x04", "but is truncated or damaged: it is not a whole zip file (File is not a zip file)"),
         ((tmp_path / "in/0.png").read_bytes(), unsaid),
     ):
         (tmp_path / "x.npz").write_bytes(content)

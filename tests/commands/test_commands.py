@@ -227,7 +227,7 @@ def test_nonfinite_values(patchcli: Run, tmp_path: Path) -> None:
     image[2, 3] = np.nan
     write_image(tmp_path / "a.tif", image)
     patchcli("extract", "a.tif", "-s", "4", "-o", "a.npz")
-    assert "1 values of the image would be NaN" in one_line(patchcli("merge", "a.npz", "-o", "b.tif"), 1)
+    assert "1 value of the image would be NaN" in one_line(patchcli("merge", "a.npz", "-o", "b.tif"), 1)
     assert patchcli("merge", "a.npz", "-o", "b.tif", "--allow-nonfinite").returncode == 0
     assert np.array_equal(read_image(tmp_path / "b.tif"), image, equal_nan=True)
 
@@ -331,8 +331,8 @@ def make_files(folder: Path) -> None:
         ("merge fewer.npz -o x.png", 1, "fewer.npz: stack has 11 patches but 12 origins"),
         ("merge torn.npz -o x.png", 1, "torn.npz: is truncated or damaged"),
         ("merge flipped.npz -o x.png", 1, "flipped.npz: member 'patches' is damaged: its checksum"),
-        ("merge a.png -o x.png", 1, "a.png: starts with b'.x89PNG"),
-        ("merge empty.png -o x.png", 1, "empty.png: is empty; expected a patch stack"),
+        ("merge a.png -o x.png", 1, r"a.png: is not a patch stack or an array \(it starts with b'.x89PNG"),
+        ("merge empty.png -o x.png", 1, "empty.png: is empty; give a .npz or a .npy"),
         ("merge a.npz -o there.png", 2, "there.png: already exists"),
         ("merge a.npz -o x.png --cover there.png", 2, "there.png: already exists"),
         ("merge a.npz -o x.png --cover x.png", 2, "x.png: two outputs have this name"),
@@ -340,7 +340,7 @@ def make_files(folder: Path) -> None:
         ("merge a.npz -o x.png --key other", 1, "a.npz: has no array 'other'; it has meta, origins, patches"),
         ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; allowed for images are .png"),
         ("merge a.npz -o /dev/full --image-format png", 3, "/dev/full: cannot be written: no space left on device"),
-        ("merge a.npz a.npz -o x.png", 1, "a.npz is no shard, and several inputs for one output"),
+        ("merge a.npz a.npz -o x.png", 1, "a.npz is not a shard, and several inputs for one output"),
         ("merge a.npz --max-pixels 100 -o x.png", 1, "a.npz: needs a canvas of 600 pixels"),
         ("crop a.png -o x.png", 2, "give a box: --box, --normalized-box, --boxes or --fit"),
         ("crop a.png --box 0 0 1 1 --normalized-box 0 0 1 1 -o x.png", 2, "use only one of --box and --normalized-box"),

@@ -79,7 +79,7 @@ def test_bad_overlap(overlap: str) -> None:
     ("call", "sentence"),
     [
         (lambda: Grid((8, 8), 0), "patch height is 0; allowed are whole numbers from 1"),
-        (lambda: Grid((8, 8), (3, 9)), "patch width=9 is larger than image width=8; .* or any with --edge pad"),
+        (lambda: Grid((8, 8), (3, 9)), "patch width=9 is larger than image width=8; .* or --edge pad"),
         (lambda: Grid((8, 8), 3, 0), "stride along the height is 0"),
         (lambda: Grid((8, 8), 3, offset=-1), "offset along the height is -1"),
         (lambda: Grid((8, 8), 3, offset=(0, 9), edge="pad"), "offset 9 lies outside image width=8"),

@@ -187,7 +187,7 @@ def test_trim_where_no_patch_touches_the_image() -> None:
     ("patches", "options", "sentence"),
     [
         (np.zeros((3, 2, 2)), {}, "stack has 3 patches but 4 origins; both must be the same"),
-        (np.zeros((4, 2, 3)), {}, "patches have width=3 height=2 where width=2 height=2 was recorded; allowed are that size"),
+        (np.zeros((4, 2, 3)), {}, "patches have width=3 height=2 where width=2 height=2 was recorded; give that size"),
         (np.zeros((4, 4)), {}, r"patches have shape \(4, 4\)"),
         (np.zeros((0, 2, 2)), {"origins": np.zeros((0, 2), int)}, "stack has no patches; at least one is needed"),
         (np.zeros((4, 2, 2), complex), {}, "stack of patches has dtype complex128"),

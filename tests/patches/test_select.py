@@ -134,5 +134,5 @@ def test_choose_and_extract() -> None:
     assert np.array_equal(origins, grid.origins()[index])
     assert len(choose_patches(image, grid)) == grid.count
     for bad in ([grid.count], [-1], [[0]], [0.5]):
-        with pytest.raises(PatchcliError, match="index is no list of numbers of patches"):
+        with pytest.raises(PatchcliError, match="index is not a list of numbers of patches"):
             extract(image, grid, index=bad)

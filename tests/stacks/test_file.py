@@ -134,9 +134,9 @@ def changed(where: str, value: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "no JSON"),
-        ("[1]", "no JSON object"),
-        ("[" * 100_000, "no JSON"),
+        ("", "meta member that is not JSON"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "meta member that is not JSON"),
         (changed("format", "other"), "has format 'other'; expected 'patchcli.stack'"),
         (changed("version", 2), "is of version 2; this program reads version 1"),
         (changed("version", value=True), "has version=true in its meta; allowed is a whole number"),
@@ -175,11 +175,11 @@ def test_bad_meta(text: str, sentence: str) -> None:
 def test_files_that_are_no_stack() -> None:
     bare = io.BytesIO()
     np.save(bare, np.zeros(3))
-    with pytest.raises(PatchcliError, match="is an array without origins; allowed with --like"):
+    with pytest.raises(PatchcliError, match="is an array without origins; if it holds processed patches, add --like"):
         read_stack(bare)
     other = io.BytesIO()
     np.savez(other, a=np.zeros(3))
-    with pytest.raises(PatchcliError, match="has no member meta, so it is no patch stack"):
+    with pytest.raises(PatchcliError, match=r"is not a patch stack \(no 'meta'\)"):
         read_stack(other)
     loaded = dict(np.load(as_bytes(small())))
     wrong = io.BytesIO()
@@ -188,7 +188,7 @@ def test_files_that_are_no_stack() -> None:
         read_stack(wrong)
     pickled = io.BytesIO()
     np.savez(pickled, **{**loaded, "meta": np.array({"a": 1}, dtype=object)})
-    with pytest.raises(PatchcliError, match="describes no plain array"):
+    with pytest.raises(PatchcliError, match="does not describe a plain array"):
         read_stack(pickled)
 
 
