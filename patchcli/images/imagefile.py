@@ -19,7 +19,7 @@ from patchcli.errors import PatchcliError, shortage
 from patchcli.images import convert
 from patchcli.images.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.images.convert import SIDEWAYS, TURNS
-from patchcli.images.formats import FORMATS, READABLE, SNIFF, WRITABLE
+from patchcli.images.formats import FORMATS, SNIFF, WRITABLE, in_words
 from patchcli.images.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -184,12 +184,11 @@ def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
     """The format of an image and what its header says, of an image that is not too large."""
     file.seek(0)
     head = file.read(SNIFF)
-    name = next((name for name, known in FORMATS.items() if known.matches(head)), None)
-    if name is None:
-        got = f"starts with {head[:8]!r}" if head else "is empty"
-        raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
+    name, reader = next(((name, known.open) for name, known in FORMATS.items() if known.open and known.matches(head)), ("", None))
+    if reader is None:
+        raise PatchcliError(in_words(head))
     file.seek(0)
-    opened: Opened = _guarded(name, lambda: FORMATS[name].open(file, page))
+    opened: Opened = _guarded(name, lambda: reader(file, page))
     check_size((opened.height, opened.width), opened.pixel_bytes, max_pixels)
     return name, opened
 

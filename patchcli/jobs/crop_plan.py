@@ -14,9 +14,10 @@ from patchcli.cropping.taps import WIDE
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import check_boxes
 from patchcli.images import imagefile
+from patchcli.images.formats import FORMATS
 from patchcli.jobs.crop import CropSettings, check_cut, hints_of
 from patchcli.jobs.crop_stack import check_alike
-from patchcli.jobs.estimate import as_said, base, encoding
+from patchcli.jobs.estimate import as_said, base
 from patchcli.jobs.reading import blamed, peek_image
 from patchcli.jobs.task import Planned, Said, Task, Tick
 
@@ -60,7 +61,7 @@ def _plan(task: Task, seen: ImageFile, shape: tuple[int, ...], scratch: int, set
     name = imagefile.format_of(task.target, settings.image_format)
     imagefile.check_holds(name, shape, seen.dtype)
     nbytes = math.prod(shape) * seen.dtype.itemsize
-    most = max(seen.memory, seen.nbytes + nbytes + scratch + encoding(name, shape, seen.dtype))
+    most = max(seen.memory, seen.nbytes + nbytes + scratch + FORMATS[name].encoding(shape, seen.dtype))
     what = f"crop of width={shape[1]} height={shape[0]}"
     return Planned(what, shape, nbytes, base(seen.format, name) + most, (task.target,))
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from patchcli.geometry.cover import cover_of
 from patchcli.images import imagefile
-from patchcli.jobs.estimate import PIECES, as_said, base, encoding
+from patchcli.images.formats import FORMATS
+from patchcli.jobs.estimate import PIECES, as_said, base
 from patchcli.jobs.merge import MergeSettings, check_cover, hints_of, laid_out, payload_of, wanted_of, window_of
 from patchcli.jobs.task import Planned, Said, Task, Tick
 from patchcli.patches.extract import FOLD_BYTES, blocks
@@ -95,7 +96,7 @@ def _plan(task: Task, settings: MergeSettings, payload: Payload) -> Planned:
     wanted = wanted_of(payload, settings)
     name = imagefile.format_of(task.target, settings.image_format)
     work = _laid(payload, wanted, name, settings)
-    formats, written, outputs = [name], [encoding(name, work.shape, work.dtype)], [task.target]
+    formats, written, outputs = [name], [FORMATS[name].encoding(work.shape, work.dtype)], [task.target]
     total = work.image
     if task.cover is not None:
         weighted = work.rule is not None and work.rule.window is not None
@@ -104,7 +105,7 @@ def _plan(task: Task, settings: MergeSettings, payload: Payload) -> Planned:
         formats.append(imagefile.format_of(task.cover))
         shown = work.cover.size * dtype.itemsize
         # all of the cover at once, as numbers, then as an image
-        written.append(shown + max(COUNT * work.cover.size, encoding(formats[1], work.cover.shape, dtype)))
+        written.append(shown + max(COUNT * work.cover.size, FORMATS[formats[1]].encoding(work.cover.shape, dtype)))
         outputs.insert(0, task.cover)
         outputs.reverse()
         total += shown

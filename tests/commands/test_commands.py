@@ -240,7 +240,7 @@ def test_several_inputs_keep_their_paths(patchcli: Run, tmp_path: Path) -> None:
     done = patchcli("extract", "x/a.png", "bad.png", "x/a.jpg", tmp_path / "y/a.png", "-s", "8", "-d", "out")
     assert done.returncode == 1
     assert done.stderr.decode().count("\n") == 1
-    assert b"bad.png: starts with b'no pictu'; allowed are images" in done.stderr
+    assert b"bad.png: is text, not an image that patchcli reads" in done.stderr
     stacks = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.npz"))
     inside = str(tmp_path / "y/a.png.npz").lstrip("/")
     assert stacks == sorted(["x/a.png.npz", "x/a.jpg.npz", inside])
@@ -272,9 +272,9 @@ def make_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("extract text.png -s 8 -o x.npz", 1, "text.png: starts with b'hello, t'; allowed are images of the formats png"),
+        ("extract text.png -s 8 -o x.npz", 1, "text.png: is text, not an image that patchcli reads"),
         ("extract cut.png -s 8 -o x.npz", 1, "cut.png: is a damaged or unsupported PNG image"),
-        ("extract empty.png -s 8 -o x.npz", 1, "empty.png: is empty; allowed are images"),
+        ("extract empty.png -s 8 -o x.npz", 1, "empty.png: is empty, not an image that patchcli reads"),
         ("extract folder -s 8 -o x.npz", 1, "folder: holds no file to read"),
         ("extract missing.png -s 8 -o x.npz", 1, "missing.png: cannot be read: no such file"),
         ("extract a.png -s 64 -o x.npz", 1, "a.png: patch height=64 is larger than image height=20; .* --edge pad"),

@@ -18,7 +18,7 @@ from tests.helpers.runs import gray, write_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, pbm, pnm, gif"
+BAD = "is empty, not an image that patchcli reads (PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF)"
 
 
 def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100, lines: int = 24) -> tuple[int, str]:
