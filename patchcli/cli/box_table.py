@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.cli.types import parse_size
 from patchcli.errors import PatchcliError, UsageError
+from patchcli.geometry.box import FARTHEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 PIXELS, CORNERS = ("x", "y", "width", "height"), ("x0", "y0", "x1", "y1")
 KEYS = ("input", "box", "normalized_box", "size", "output")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-FARTHEST = 4  # a normalised corner of a list that lies beyond means pixels
 SHORT = {"w": "width", "h": "height"}
 
 

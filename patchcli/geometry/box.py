@@ -21,6 +21,7 @@ Box = tuple[float, float, float, float]
 Numbers = Any  # a float or an array of them
 
 WHOLE = 2.0**31  # box numbers beyond this are no pixels of any image
+FARTHEST = 4  # normalised corners beyond this are hardly meant as such, but as pixels
 
 
 def normalized_box(pixels: Box, image: Pair, *, align_corners: bool = False) -> Box:

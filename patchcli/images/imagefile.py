@@ -227,7 +227,7 @@ def format_of(path: str, name: str | None = None) -> str:
         if suffix in FORMATS[known].suffixes:
             return known
     allowed = ", ".join(suffix for known in WRITABLE for suffix in FORMATS[known].suffixes)
-    raise PatchcliError(f"{path}: suffix is {suffix!r}; allowed for images are {allowed}")
+    raise PatchcliError(f"{path}: suffix is {suffix!r}; for images use {allowed}")
 
 
 def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out: str = "") -> None:
@@ -314,4 +314,4 @@ def check_notes(paths: Sequence[str], name: str | None) -> None:
     able = [known for known in WRITABLE if FORMATS[known].note]
     for path in paths:
         if (got := format_of(path, name)) not in able:
-            raise PatchcliError(f"{path}: {got.upper()} cannot hold how it was made; allowed with --resume are {', '.join(able)}")
+            raise PatchcliError(f"{path}: {got.upper()} cannot hold how it was made; with --resume use {', '.join(able)}")

@@ -65,7 +65,7 @@ def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:
     except EOFError:
         raise PatchcliError(f"has no page {page}; pages count from 0") from None
     if image.mode not in MODES:
-        raise PatchcliError(f"has colour mode {image.mode}; allowed are gray and RGB, with or without alpha: convert it first")
+        raise PatchcliError(f"has colour mode {image.mode}; convert it to gray or RGB, with or without alpha")
     return image
 
 

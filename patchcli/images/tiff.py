@@ -139,7 +139,7 @@ def _page(file: BinaryIO, page: int) -> tifffile.TiffPage:
         raise PatchcliError(f"has a page {page} with axes {one.axes}; allowed are rows, columns and samples")
     if one.photometric not in PLAIN and not (one.photometric == YCBCR and one.compression in JPEG):
         kind = getattr(one.photometric, "name", f"number {one.photometric}")
-        raise PatchcliError(f"has colours of kind {kind}; allowed are gray and RGB, with or without alpha: convert it first")
+        raise PatchcliError(f"has colours of kind {kind}; convert it to gray or RGB, with or without alpha")
     return one
 
 

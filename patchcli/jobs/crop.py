@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.cropping.crop import crop
-from patchcli.geometry.box import check_boxes, describe, normalized_box, pixel_box
+from patchcli.geometry.box import FARTHEST, check_boxes, describe, normalized_box, pixel_box
 from patchcli.images import imagefile
 from patchcli.jobs.reading import Reading, blamed, read_image, size_in_words
 from patchcli.jobs.records import Recipe, Records
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from patchcli.images.metadata import Metadata
 
 
-FARTHEST = 4  # normalised corners beyond are hardly meant as such
 STACK = ".npz"  # which takes all crops of a list
 
 

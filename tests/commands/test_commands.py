@@ -338,7 +338,7 @@ def make_files(folder: Path) -> None:
         ("merge a.npz -o x.png --cover x.png", 2, "x.png: two outputs have this name"),
         ("merge a.npz -o x.png --like missing.npz", 1, "a.npz: --like missing.npz cannot be read: no such file"),
         ("merge a.npz -o x.png --key other", 1, "a.npz: has no array 'other'; it has meta, origins, patches"),
-        ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; allowed for images are .png"),
+        ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; for images use .png"),
         ("merge a.npz -o /dev/full --image-format png", 3, "/dev/full: cannot be written: no space left on device"),
         ("merge a.npz a.npz -o x.png", 1, "a.npz is no shard, and several inputs for one output"),
         ("merge a.npz --max-pixels 100 -o x.png", 1, "a.npz: needs a canvas of 600 pixels"),
@@ -350,7 +350,7 @@ def make_files(folder: Path) -> None:
         ("crop a.png -o x.png --box 0 0 5", 2, "requires 4 arguments"),
         ("crop a.png --box 0 0 nan 5 -o x.png", 2, "allowed are four finite numbers"),
         ("crop a.png --box -1 0 5 5 --outside error -o x.png", 1, "reaches outside the image of width=30 height=20"),
-        ("crop a.png --box 0 0 5 5 -o x.gif", 2, "x.gif: suffix is '.gif'; allowed for images are .png"),
+        ("crop a.png --box 0 0 5 5 -o x.gif", 2, "x.gif: suffix is '.gif'; for images use .png"),
         ("crop a.png --box 0 0 5 5 -o there.png", 2, "there.png: exists already"),
     ],
 )

@@ -93,7 +93,7 @@ def test_several_have_a_bar_that_leaves_nothing_but_errors_and_counts(tmp_path: 
     assert left_standing(shown) == [
         *(f"patchcli: in/{number}.png: {BAD}" for number in (0, 4, 8)),
         "9 inputs: 6 done, 3 failed",
-        "patchcli: 3 of 9 inputs failed: 3 x is empty",
+        "patchcli: 3 of 9 inputs failed: 3 x is empty, not an image that patchcli reads",
         "",
     ]
     code, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out", "--resume", "-j", str(jobs)], tmp_path, "stderr")

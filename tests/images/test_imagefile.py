@@ -178,7 +178,7 @@ def test_other_colours_are_refused_where_they_would_look_like_rgb(mode: str) -> 
     file = io.BytesIO()
     PIL.Image.fromarray(picture("u1", 3)).convert(mode).save(file, "tiff" if mode == "YCbCr" else "jpeg")
     if mode == "CMYK":
-        with pytest.raises(PatchcliError, match="has colour mode CMYK; allowed are gray and RGB"):
+        with pytest.raises(PatchcliError, match="has colour mode CMYK; convert it to gray or RGB"):
             decoded(file.getvalue())
     else:
         with pytest.raises(PatchcliError, match="has colours of kind YCBCR"):
@@ -259,7 +259,7 @@ def test_gray_is_luma() -> None:
     assert np.abs(to_gray(picture("f4", 3), Metadata.usual(3)) - luma).max() < 1e-3
     bands = Metadata("minisblack", ("unspecified",) * 3)
     assert np.array_equal(to_gray(image, bands), image[..., 0])
-    with pytest.raises(PatchcliError, match="has dtype uint64; allowed for gray are integers of at most 32 bits"):
+    with pytest.raises(PatchcliError, match="has dtype uint64; gray is made of integers of at most 32 bits"):
         to_gray(picture("u8", 3), Metadata.usual(3))
     with pytest.raises(PatchcliError, match="has 7 channels; allowed for gray are 1 to 4"):
         to_gray(picture("u1", 7), Metadata.usual(7))
@@ -268,7 +268,7 @@ def test_gray_is_luma() -> None:
 def test_suffix_names_the_format() -> None:
     assert [format_of(f"a.{suffix}") for suffix in ("PNG", "tif", "jpg", "npy")] == ["png", "tiff", "jpeg", "npy"]
     assert format_of("a.xyz", "tiff") == "tiff"
-    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; allowed for images are \.png, \.apng, \.tif"):
+    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; for images use \.png, \.apng, \.tif"):
         format_of("a.gif")
 
 
