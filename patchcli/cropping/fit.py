@@ -71,14 +71,12 @@ def fit_box(
     pixels, wanted = _as_pair(image, template)
     plan_of(pixels, (0, 0, 1, 1), 1, sampling)  # refuses unknown words
     if resampling in STILL:
-        raise PatchcliError(
-            f"resampling is {resampling!r}, which has no gradient; allowed for a fit are bilinear, bicubic, lanczos"
-        )
+        raise PatchcliError(f"resampling is {resampling!r}, which has no gradient; for a fit use bilinear, bicubic or lanczos")
     if box is None:
         return _searched(pixels, wanted, sampling)
     plan = plan_of(pixels, box, 1, sampling._replace(normalized=normalized))
     if len(plan.which) > 1:
-        raise PatchcliError(f"box is {box!s:.80}; allowed for a fit is one box")
+        raise PatchcliError(f"box is {box!s:.80}; for a fit give one box")
     start = plan.columns.start[0], plan.rows.start[0], plan.columns.extent[0], plan.rows.extent[0]
     first = as_box(np.array(start))
     levels = levels_of(pixels, wanted, first, sampling)
@@ -101,9 +99,7 @@ def _as_pair(image: ArrayLike, template: ArrayLike) -> tuple[NDArray[np.float64]
     pixels, wanted = both
     check_template(pixels.shape, wanted.shape)
     if min(wanted.shape[:2]) < 2 or float(wanted.std()) == 0:  # noqa: PLR2004
-        raise PatchcliError(
-            "template is flat or a single line; allowed are templates of 2x2 pixels and more with something on them"
-        )
+        raise PatchcliError("template is flat or a single line; give one of 2x2 pixels or more with something on it")
     return pixels, wanted
 
 
@@ -114,7 +110,7 @@ def check_template(image: tuple[int, ...], template: tuple[int, ...]) -> None:
     if template[0] > image[0] or template[1] > image[1]:
         raise PatchcliError(
             f"template of width={template[1]} height={template[0]} is larger than the image of width={image[1]} "
-            f"height={image[0]}; allowed are templates up to that"
+            f"height={image[0]}; give one that is not larger"
         )
 
 
@@ -184,7 +180,7 @@ def _searched(image: NDArray[np.float64], template: NDArray[np.float64], samplin
             if tried.best.converged and tried.explains(SURE):
                 break
     if tried is None:
-        raise PatchcliError("image is too small to be searched for the template; allowed with a box to start from")
+        raise PatchcliError("image is too small to be searched for the template; give a box to start from")
     return tried.best
 
 
@@ -192,7 +188,7 @@ def not_found(fit: Fit) -> str:
     """Why a fit did not converge, in words."""
     where = f"the best box is {describe(fit.box)}"
     if fit.ambiguous:
-        return f"template matches in several places about as well: {where}; allowed with a box nearby to start from"
+        return f"template matches in several places about as well: {where}; give a box nearby to start from"
     if fit.gain > 0 and fit.explained >= EXPLAINED and fit.deviation > CERTAIN:
         off = f"{fit.deviation:.1f} pixels off" if math.isfinite(fit.deviation) else "anywhere along an edge"
         return f"template does not say where it is from: {where}, but its corners may be {off}; allowed is {CERTAIN:g} pixel"

@@ -31,7 +31,8 @@ def in_parts(work: Callable[[Any], None], parts: Iterator[Any], nbytes: float) -
         pass
 
 
-def _spans(size: int, step: int) -> Iterator[slice]:
+def _slices(size: int, step: int) -> Iterator[slice]:
+    """``range(size)`` in slices that follow each other, so that no output line is written by two threads."""
     return (slice(at, min(at + step, size)) for at in range(0, size, step))
 
 
@@ -62,13 +63,15 @@ def pick(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) -> N
         def part(span: slice) -> None:
             np.take(pixels.reshape(-1), lines[span, None] * width + places, out=into[span], mode="clip")
 
-    in_parts(part, _spans(len(lines), max(1, 4 * PART_VALUES // len(places))), 8 * out.nbytes)
+    in_parts(part, _slices(len(lines), max(1, 4 * PART_VALUES // len(places))), 8 * out.nbytes)
     out[rows.weight[:, 0] == 0] = 0
     out[:, columns.weight[:, 0] == 0] = 0
 
 
 def gather(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) -> None:
     """Each tap of each pixel by itself; what has no weight does not count, be it NaN.
+
+    ``out[y, x] = sum_a rows.weight[y, a] * (sum_b columns.weight[x, b] * image[rows.pixel[y, a], columns.pixel[x, b]])``
 
     Args:
         image: ``(H, W, C)``.
@@ -84,18 +87,12 @@ def gather(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) ->
     wild = image.dtype.kind == "f"
 
     def add(span: slice, weigh: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        total: NDArray[Any] | None = None
-        for tap in range(down.shape[1]):
-            line: NDArray[Any] | None = None
+        def line(tap: int) -> NDArray[Any]:
             start = rows.pixel[span, tap, None] * width
-            for place, weight in enumerate(across):
-                values = pixels.take(start + columns.pixel[:, place]).view(image.dtype).reshape(-1, across.shape[1])
-                line = weigh(values, weight) if line is None else np.add(line, weigh(values, weight), line)
-            assert line is not None
-            line = weigh(line, down[span, tap, None])
-            total = line if total is None else np.add(total, line, total)
-        assert total is not None
-        return total
+            values = (pixels.take(start + places).view(image.dtype).reshape(-1, across.shape[1]) for places in columns.pixel.T)
+            return weigh(_added(map(weigh, values, across)), down[span, tap, None])
+
+        return _added(line(tap) for tap in range(down.shape[1]))
 
     def part(span: slice) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -105,7 +102,15 @@ def gather(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) ->
         settle(total.reshape(out[span].shape), out[span])
 
     step = max(1, PART_VALUES // across.shape[1])
-    in_parts(part, _spans(len(down), step), 8 * out.nbytes * down.shape[1] * len(across))
+    in_parts(part, _slices(len(down), step), 8 * out.nbytes * down.shape[1] * len(across))
+
+
+def _added(terms: Iterator[NDArray[Any]]) -> NDArray[Any]:
+    """The sum of new arrays, in place of the first, in their order: rounding depends on it."""
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
 
 
 def _weighted(values: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
@@ -142,6 +147,10 @@ def lines(
     images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: Taps, out: NDArray[Any], crops: NDArray[np.int64]
 ) -> None:
     """B crops of one size: taps of rows as weighted lines, taps of columns as pixels of those.
+
+    The sum of `gather` in the other order: ``added[y, i] = sum_a rows.weight[y, a] * image[rows.pixel[y, a], low + i]``, then
+    ``out[y, x] = sum_b columns.weight[x, b] * added[y, columns.pixel[x, b] - low]``. The line that is read at row i and column
+    ``low`` is item ``i*W + low`` of ``windows``, which is every run of N pixels of the images, overlapping, none copied.
 
     Args:
         images: ``(S, H, W, C)``.
@@ -195,7 +204,7 @@ def _parts(rows: Taps, columns: Taps, width: int, channels: int, crops: NDArray[
         low = np.minimum(first[some], width - reads)
         at += len(some)
         step = size if len(some) > 1 else max(1, LINE_VALUES // (max(reads, wide) * channels))
-        for span in _spans(size, step):
+        for span in _slices(size, step):
             yield _Part(some, span, reads, low)
 
 
@@ -207,13 +216,8 @@ def _add_lines(
     shape: tuple[int, int, int],
 ) -> NDArray[Any]:
     """Windows at ``places`` ``(n, r, k)``, weighted and added over k: ``(n, r, N*C)``."""
-    total: NDArray[Any] | None = None
-    for tap in range(places.shape[2]):
-        line = windows[places[..., tap]].view(dtype).reshape(shape)
-        product = _weighted(line, weight[..., tap, None])
-        total = product if total is None else np.add(total, product, total)
-    assert total is not None
-    return total
+    lines = (windows[places[..., tap]].view(dtype).reshape(shape) for tap in range(places.shape[2]))
+    return _added(_weighted(line, weight[..., tap, None]) for tap, line in enumerate(lines))
 
 
 def _take_columns(added: NDArray[Any], columns: Taps, one: _Part, channels: int) -> NDArray[Any]:

@@ -224,8 +224,7 @@ def descend(levels: list[Level], start: Box) -> Fit:
 def _deviation(level: Level, state: _State) -> float:
     """The standard deviation of the least certain corner, in pixels."""
     slopes = _slopes(level, state, _look(level, state.box)[1])
-    left, values, directions = np.linalg.svd(slopes @ TO_CORNERS, full_matrices=False)
-    del left
+    _, values, directions = np.linalg.svd(slopes @ TO_CORNERS, full_matrices=False)
     if values[-1] <= 1e-9 * values[0]:
         return math.inf
     free = max(1, state.residual.size - 6)  # the box, gain and offset

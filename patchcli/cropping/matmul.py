@@ -20,7 +20,11 @@ FEW_CHANNELS = 4  # up to here a matrix with each weight once per channel is fas
 
 
 class Bands(NamedTuple):
-    """Consecutive blocks of output positions along one axis.
+    """Consecutive blocks of m output positions along one axis of L input positions: a sparse matrix ``(n, L)`` as dense blocks.
+
+    ``out[b*m + o] = sum_i matrices[b, o, i] * in[low[b] + i]``. Block b alone makes outputs b*m to b*m + m, so blocks never
+    overlap in what they make; they do in what they read, which is why an adjoint adds (``+=``), one block after the other.
+    ``low[b] + K <= L`` for every block, the last of which may be too wide for its outputs.
 
     Attributes:
         low: first input index of each block, ascending or descending, a list of ``nb``.
@@ -65,6 +69,7 @@ def bands_of(index: NDArray[np.int64], weight: NDArray[np.float64], length: int,
     number, inside = np.divmod(np.arange(size), block)
     matrices = np.zeros((len(starts), block, reach), dtype)
     at = index - low[number][:, None]
+    # ``at`` lies in 0 to K - 1: low is at most the block's least index, and low + K at least its greatest + 1
     for tap in range(taps):  # a tap at a time: at a border several taps of one output may read the same pixel
         matrices[number, inside, at[:, tap]] += weight[:, tap].astype(dtype)
     return Bands(low.tolist(), reach, matrices, size)

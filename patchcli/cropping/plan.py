@@ -133,7 +133,7 @@ def _size_of(rows: Span, columns: Span, size: int | Pair | None) -> Pair:
             number = int(np.argmax(other))
             raise PatchcliError(
                 f"boxes are of different sizes (width={width[0]:g} height={height[0]:g}, number {number} width={width[number]:g} "
-                f"height={height[number]:g}) and no size is given; allowed without one are boxes of equal size"
+                f"height={height[number]:g}) and no size is given; give one, or boxes of equal size"
             )
         shape = int(height[0]), int(width[0])
     else:
@@ -160,7 +160,7 @@ def _check_inside(rows: Span, columns: Span) -> None:
             if min(start, start + extent) < 0 or max(start, start + extent) > end:
                 raise PatchcliError(
                     f"box {describe((column, row, width, height))} reaches outside the image of width={columns.length} "
-                    f"height={rows.length}; allowed with outside zeros, border or reflection"
+                    f"height={rows.length}; use outside zeros, border or reflection"
                 )
 
 

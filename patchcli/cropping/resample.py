@@ -71,7 +71,11 @@ def _sparse(rows: Taps, columns: Taps) -> NDArray[np.bool_]:
 
 
 def multiply(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any], *, saturate: bool) -> None:
-    """Two passes of matrices over parts of the crop, rows first unless columns leave less to do."""
+    """Two passes of matrices over parts of the crop, ``R X C`` as ``(R X) C`` or ``R (X C)``, whichever leaves less to do.
+
+    Parts are output lines ``start`` to ``stop``, whole blocks of the rows' bands: each output line is made once, from the input
+    lines ``top`` to ``bottom`` alone. Parts overlap in what they read, so with columns first some lines are multiplied twice.
+    """
     height, width, channels = image.shape
     work = work_dtype(image.dtype)
     left, right = int(columns.pixel.min()), int(columns.pixel.max()) + 1

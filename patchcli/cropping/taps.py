@@ -1,9 +1,25 @@
 """Taps: which input pixels make an output pixel along one axis, with what weight, and how the weight follows the box.
 
-Letters: B boxes, n output pixels, k taps. Formulas: bilinear and bicubic as
-https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html has them, after R. Keys, Cubic convolution
-interpolation for digital image processing (1981), with a = -0.75; the filters over an area are those of Pillow,
-https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters.
+Letters: B boxes, n output pixels, k taps, L input pixels. With p the position of an output pixel from the centre of input pixel
+0, and f = p - floor(p), input pixel i has the weight
+
+=========  =====================  ============================================================================================
+rule       taps i                 weight
+=========  =====================  ============================================================================================
+nearest    rint(p), ties to even  1
+bilinear   floor(p) + {0, 1}      1 - f, f
+bicubic    floor(p) + {-1 to 2}   d = |i - p|: (a+2)d^3 - (a+3)d^2 + 1 up to d = 1, a(d^3 - 5d^2 + 8d - 4) up to 2; a = -0.75
+area       within s/2 of p        h(x) = 1 for -1/2 < x <= 1/2, over the sum of all h
+lanczos    within 3s of p         h(x) = sinc(x) sinc(x/3) for |x| < 3, over the sum of all h; x = (i - p)/s
+=========  =====================  ============================================================================================
+
+The first three have a support that does not depend on the step t from output pixel to output pixel (they alias in a shrink), and
+weights that add up to 1 by themselves; formulas: for the cubic R. Keys, Cubic convolution interpolation for digital image
+processing (1981), and https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html.
+
+The last two are Pillow's, https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters: s = max(t, 1), so that a shrink
+widens them and an enlargement leaves them as wide as an input pixel. Of a box of ``extent`` pixels t = extent/n; with
+align_corners t = (extent-1)/(n-1), because the outermost output pixels then lie on the centres of the outermost of the box.
 """
 
 from __future__ import annotations
@@ -94,7 +110,7 @@ def _nearest(span: Span, outside: str, *, moving: bool) -> Taps:  # noqa: ARG001
 
 
 def _bilinear(span: Span, outside: str, *, moving: bool) -> Taps:
-    """Two taps, weighted by nearness."""
+    """Two taps, 1 - f and f; d weight / d p is -1 and 1 (at a kink, f = 0, the slope on its right)."""
     position, follows = OUTSIDE[outside](positions(span, exact=moving), span)
     left = np.floor(position)
     part = (position - left)[..., None]
@@ -106,7 +122,11 @@ def _bilinear(span: Span, outside: str, *, moving: bool) -> Taps:
 
 
 def _bicubic(span: Span, outside: str, *, moving: bool) -> Taps:
-    """Four taps by cubic convolution; outside, each tap is placed by itself, as grid_sample does."""
+    """Four taps by cubic convolution; outside, each tap is placed by itself, as grid_sample does.
+
+    Taps 1 and 2 are at most 1 from p (``inner``), taps 0 and 3 between 1 and 2 (``outer``); d weight / d p is the derivative by
+    distance, with the sign of p - i.
+    """
     position = positions(span, exact=moving)
     left = np.floor(position)
     near = (position - left)[..., None] + np.array([1.0, 0.0, -1.0, -2.0])
@@ -146,9 +166,6 @@ def _sinc_slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(small, -np.pi * np.pi * x / 3 * (1 - square / 10), (np.cos(np.pi * safe) - np.sinc(safe)) / safe)
 
 
-LOBES = 3.0
-
-
 def _filter(
     span: Span,
     outside: str,
@@ -158,8 +175,22 @@ def _filter(
 ) -> Taps:
     """A filter as wide as the step from one output pixel to the next, at least one pixel, as Pillow's resize has it.
 
-    A side of the box that lies inside the image ends the filter at the image's border, and the weights are scaled to add up
-    to 1; beyond a side that lies outside, pixels are as ``outside`` says.
+    Output pixel j has its centre at c = start + (j + 1/2)t in pixel edges (p = c - 1/2), is ``wide`` s = max(t, 1), and reads
+    pixels floor(c - reach*s + 1/2) up to, not with, floor(c + reach*s + 1/2). With r_i = h((i + 1/2 - c)/s) the weight is
+    r_i / sum(r).
+
+    Where the box does not cross a border of the image, the range ends there, and the weights of what is left add up to 1;
+    where it does, pixels beyond are as ``outside`` says. A mirrored box is the reverse of the same box not mirrored.
+
+    Derivatives, with x = (i + 1/2 - c)/s: d r / d c = -h'(x)/s; d r / d t = -h'(x) x/s in a shrink, else 0; and of the quotient
+    d weight = (d r - weight * sum(d r)) / sum(r).
+
+    Args:
+        span: what is sampled.
+        outside: a key of `OUTSIDE`.
+        reach: half the width of h.
+        weigh: h.
+        steepness: its derivative; None where it is not wanted.
     """
     if span.align_corners and span.length == 1:  # any coordinate means the one pixel
         span = span._replace(start=np.minimum(0.0, np.sign(span.extent)) * -1, extent=np.sign(span.extent))

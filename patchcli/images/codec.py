@@ -6,6 +6,7 @@ Image libraries are imported by the modules of their formats alone, when a file 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import threading
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 ORIENTATION = 274  # tag of TIFF and EXIF
 UNREADABLE = "a tag or a block that cannot be read"  # in place of an orientation
 EXIF_READER = "TiffImagePlugin"  # of Pillow, whose warnings are not of pixels
+BIG = 43  # in place of 42 at the beginning of a BigTIFF file
+MAX_TAGS = 1 << 12  # of a directory
 HEARD = 1 << 16  # bytes of what libraries print that are kept
 # PNG chunks that no pixel depends on
 HARMLESS = tuple(
@@ -98,19 +101,32 @@ def exif_orientation(exif: bytes) -> object:
             block = PIL.Image.Exif()
             block.load(b"Exif\0\0" + tiff)
             said: object = block.get(ORIENTATION)
+        tags = next(tiff_directories(io.BytesIO(tiff)), {})
+        if said is None and ORIENTATION in tags:  # which Pillow leaves out if it has an unknown type, or lies elsewhere
+            return UNREADABLE
     except Exception:  # noqa: BLE001  a damaged block raises anything
-        return UNREADABLE
-    if said is None and ORIENTATION in _tags(tiff):  # which Pillow leaves out if it has an unknown type, or lies elsewhere
         return UNREADABLE
     return said
 
 
-def _tags(tiff: bytes) -> set[int]:
-    """The numbers of all tags of the first directory, of those, too, that cannot be read."""
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-    place = int.from_bytes(tiff[4:8], order)
-    count = int.from_bytes(tiff[place : place + 2], order)
-    return {int.from_bytes(tiff[at : at + 2], order) for at in range(place + 2, min(place + 2 + 12 * count, len(tiff)), 12)}
+def tiff_directories(file: BinaryIO, start: int = 0) -> Iterator[dict[int, int]]:
+    """Number and count of each tag of the directories of a TIFF or BigTIFF file, of those, too, that cannot be read.
+
+    The first directory is that at ``start``, 0 for the file's own first. Directories can form a circle: take no more than needed.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    big = int.from_bytes(head[2:4], order) == BIG
+    entry, counted, wide = (20, 8, 8) if big else (12, 2, 4)
+    place = start or int.from_bytes(head[wide : 2 * wide], order)
+    while place:
+        file.seek(place)
+        number = min(int.from_bytes(file.read(counted), order), MAX_TAGS)
+        data = file.read(number * entry)
+        place = int.from_bytes(file.read(wide), order)
+        entries = (data[at : at + entry] for at in range(0, len(data) - entry + 1, entry))
+        yield {int.from_bytes(one[:2], order): int.from_bytes(one[4 : 4 + wide], order) for one in entries}
 
 
 def as_orientation(said: object) -> int | None:

@@ -35,7 +35,7 @@ def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Refuse an image ``(H, W[, C])`` that has no luma."""
     channels = (*shape, 1)[2]
     if channels >= 3 and dtype.kind in "iu" and dtype.itemsize > 4:  # noqa: PLR2004
-        raise PatchcliError(f"has dtype {dtype}; allowed for gray are integers of at most 32 bits")
+        raise PatchcliError(f"has dtype {dtype}; gray is made of integers of at most 32 bits")
     if channels > 4:  # noqa: PLR2004
         raise PatchcliError(f"has {channels} channels; allowed for gray are 1 to 4")
 

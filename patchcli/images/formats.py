@@ -1,64 +1,65 @@
-"""The image formats: how each is told by content, opened and written, and which dtypes and channels it holds.
+"""The image formats: all that the rest of the program asks about one stands in its entry.
 
 A depth is kept or refused, never halved.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import numpy as np
-
-from patchcli.errors import PatchcliError
-from patchcli.images import comments, pillow, tiff
-from patchcli.images.jpeg import open_jpeg
-from patchcli.images.netpbm import open_netpbm, write_netpbm
-from patchcli.images.png import open_png, write_png
+from patchcli.images import jpeg, netpbm, npy, pillow, png, tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from patchcli.images.codec import Opened
     from patchcli.images.metadata import Metadata
 
-SNIFF = 32
+SNIFF = 32  # bytes from the beginning of a file, by which its format is told
 
 
 class Format(NamedTuple):
-    """A file format: how to tell it, open it, write it, and how many channels of which dtypes it holds.
+    """An image format.
 
     Attributes:
+        suffixes: of the files that are written; the first is added to names without one of them.
         matches: whether a file begins so.
-        open: reads its header, at a page.
+        open: reads the header of a page; None: never read.
         write: takes an image, a note to be kept in the file, empty for none, and what the samples mean; None: never written.
         holds: numbers of channels by dtype.
-        suffixes: of its files.
         read_only: suffixes of files that are read, never written: of other programs' files of this format.
         lossless: pixels come back as they were.
-        note: reads the note.
+        note: reads the note; None where it holds none.
         explains: says of its samples what they mean, and not only how many there are.
+        library: bytes that its library takes more than that of PNG, as measured.
+        encoder_pixel: bytes a pixel that its library holds while it encodes colour, as measured; 1 for gray, if any.
+        encoder_times: and how many times the bytes of the image.
+        encoder_most: and that at most.
     """
 
+    suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
-    open: Callable[[BinaryIO, int], Opened]
+    open: Callable[[BinaryIO, int], Opened] | None
     write: Callable[[BinaryIO, NDArray[Any], str, Metadata], None] | None
     holds: dict[str, range]
-    suffixes: tuple[str, ...]
     read_only: tuple[str, ...] = ()
     lossless: bool = True
     note: Callable[[BinaryIO], str | None] | None = None
     explains: bool = False
+    library: int = 0
+    encoder_pixel: int = 0
+    encoder_times: float = 0
+    encoder_most: float = math.inf
 
-
-def _open_nothing(_file: BinaryIO, _page: int) -> Opened:
-    """An array is written as an image, never read as one."""
-    raise PatchcliError("is a numpy array; allowed are image files")
-
-
-def _write_npy(file: BinaryIO, image: NDArray[Any], _note: str, _metadata: Metadata) -> None:
-    np.lib.format.write_array(file, image, version=(1, 0), allow_pickle=False)
+    def encoding(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Bytes that are held beside an image ``(H, W[, C])`` while it is written."""
+        pixel = min(self.encoder_pixel, 1) if len(shape) == 2 else self.encoder_pixel  # noqa: PLR2004
+        held = pixel * shape[0] * shape[1] + self.encoder_times * math.prod(shape) * dtype.itemsize
+        return int(min(held, self.encoder_most))
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:
@@ -71,63 +72,136 @@ def _is_bmp(head: bytes) -> bool:
     return head.startswith(b"BM") or bare
 
 
+def _netpbm(suffix: str, starts: tuple[bytes, ...], holds: dict[str, range]) -> Format:
+    return Format(
+        (suffix,),
+        _starts(*starts),
+        netpbm.open_netpbm,
+        netpbm.write_netpbm,
+        holds,
+        note=netpbm.note_of_netpbm,
+        encoder_times=3,
+    )
+
+
 REAL = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 ONE, THREE, ONE_OR_THREE, MANY = range(1, 2), range(3, 4), range(1, 4, 2), range(1, 1 << 16)
 TO_FOUR = range(1, 5)
+PILLOW_BYTES = 9_000_000
 FORMATS: dict[str, Format] = {
     "png": Format(
-        _starts(b"\x89PNG\r\n\x1a\n"),
-        open_png,
-        write_png,
-        {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR},
         (".png", ".apng"),
-        note=comments.of_png,
+        _starts(b"\x89PNG\r\n\x1a\n"),
+        png.open_png,
+        png.write_png,
+        {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR},
+        note=png.note_of_png,
+        encoder_times=1.3,
     ),
     "tiff": Format(
+        (".tif", ".tiff"),
         _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         tiff.open_tiff,
         tiff.write_tiff,
         {"b1": ONE, **dict.fromkeys(REAL[1:], MANY)},
-        (".tif", ".tiff"),
         read_only=(".btf", ".tf8", ".svs", ".lsm"),
         note=tiff.note_of_tiff,
         explains=True,
+        library=2_500_000,
+        encoder_times=2,
     ),
     "jpeg": Format(
-        _starts(b"\xff\xd8\xff"),
-        open_jpeg,
-        pillow.write_jpeg,
-        {"u1": ONE_OR_THREE},
         (".jpg", ".jpeg", ".jpe", ".jfif"),
+        _starts(b"\xff\xd8\xff"),
+        jpeg.open_jpeg,
+        jpeg.write_jpeg,
+        {"u1": ONE_OR_THREE},
         lossless=False,
-        note=comments.of_jpeg,
+        note=jpeg.note_of_jpeg,
+        library=PILLOW_BYTES,
+        encoder_pixel=4,
+        encoder_times=0.5,
     ),
     "webp": Format(
+        (".webp",),
         lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
         pillow.open_pillow,
         pillow.write_webp,
         {"u1": range(3, 5)},
-        (".webp",),
         note=pillow.note_of_webp,
+        library=PILLOW_BYTES,
+        encoder_pixel=40,
+        encoder_times=1,
     ),
-    "bmp": Format(_is_bmp, pillow.open_pillow, pillow.write_bmp, {"b1": ONE, "u1": ONE_OR_THREE}, (".bmp", ".dib")),
-    "pgm": Format(_starts(b"P2", b"P5"), open_netpbm, write_netpbm, {"u1": ONE, "u2": ONE}, (".pgm",), note=comments.of_netpbm),
-    "ppm": Format(
-        _starts(b"P3", b"P6"), open_netpbm, write_netpbm, {"u1": THREE, "u2": THREE}, (".ppm",), note=comments.of_netpbm
+    "bmp": Format(
+        (".bmp", ".dib"),
+        _is_bmp,
+        pillow.open_pillow,
+        pillow.write_bmp,
+        {"b1": ONE, "u1": ONE_OR_THREE},
+        library=PILLOW_BYTES,
+        encoder_pixel=4,
+        encoder_times=2,
     ),
-    "pbm": Format(_starts(b"P1", b"P4"), open_netpbm, write_netpbm, {"b1": ONE}, (".pbm",), note=comments.of_netpbm),
-    "pnm": Format(  # whichever of these three the image needs
-        lambda _head: False,
-        open_netpbm,
-        write_netpbm,
-        {"b1": ONE, "u1": ONE_OR_THREE, "u2": ONE_OR_THREE},
-        (".pnm",),
-        note=comments.of_netpbm,
+    "pgm": _netpbm(".pgm", (b"P2", b"P5"), {"u1": ONE, "u2": ONE}),
+    "ppm": _netpbm(".ppm", (b"P3", b"P6"), {"u1": THREE, "u2": THREE}),
+    "pbm": _netpbm(".pbm", (b"P1", b"P4"), {"b1": ONE}),
+    "pnm": _netpbm(".pnm", (), {"b1": ONE, "u1": ONE_OR_THREE, "u2": ONE_OR_THREE}),  # whichever of these the image needs
+    "gif": Format(
+        (),
+        _starts(b"GIF87a", b"GIF89a"),
+        pillow.open_pillow,
+        None,
+        {},
+        read_only=(".gif",),
+        lossless=False,
+        library=PILLOW_BYTES,
     ),
-    "gif": Format(_starts(b"GIF87a", b"GIF89a"), pillow.open_pillow, None, {}, (), read_only=(".gif",), lossless=False),
-    "npy": Format(_starts(b"\x93NUMPY"), _open_nothing, _write_npy, dict.fromkeys(REAL, MANY), (".npy",), explains=True),
+    "npy": Format(
+        (".npy",),
+        _starts(b"\x93NUMPY"),
+        None,
+        npy.write_npy,
+        dict.fromkeys(REAL, MANY),
+        explains=True,
+        encoder_times=1,
+        encoder_most=1 << 24,  # an array is written in parts of this size
+    ),
 }
-READABLE = tuple(name for name in FORMATS if name != "npy")
+READABLE = tuple(name for name, known in FORMATS.items() if known.open)
 # of files that count in a folder
 SUFFIXES = tuple(suffix for name in READABLE for suffix in FORMATS[name].suffixes + FORMATS[name].read_only)
-WRITABLE = tuple(name for name, held in FORMATS.items() if held.write)
+WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
+
+
+def _is_text(head: bytes) -> bool:
+    return head.isascii() and all(byte >= ord(" ") or byte in b"\t\n\r\f" for byte in head)
+
+
+def _of_brand(*brands: bytes) -> Callable[[bytes], bool]:
+    """Whether a file of the ISO base media format (ISO/IEC 14496-12, 4.3) is of one of these brands."""
+    return lambda head: head[4:8] == b"ftyp" and head[8:12] in brands
+
+
+# What else a file may be, by how it begins: for messages
+OTHERS: dict[str, Callable[[bytes], bool]] = {
+    "empty": lambda head: not head,
+    "a numpy array (.npy)": _starts(b"\x93NUMPY"),
+    "a patch stack or another zip archive": _starts(b"PK\3\4", b"PK\5\6"),
+    "a HEIC image": _of_brand(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+    "an AVIF image": _of_brand(b"avif", b"avis"),
+    "a JPEG XL image": _starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "a JPEG 2000 image": _starts(b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    "a JPEG XR image": _starts(b"II\xbc"),
+    "an OpenEXR image": _starts(b"\x76\x2f\x31\x01"),
+    "a PDF document": _starts(b"%PDF-"),
+    "a gzip file": _starts(b"\x1f\x8b"),
+    "an HDF5 file": _starts(b"\x89HDF\r\n\x1a\n"),
+    "text": _is_text,
+}
+
+
+def in_words(head: bytes) -> str:
+    """Why a file that begins so is not read as an image."""
+    kind = next((f"{kind}, " for kind, matches in OTHERS.items() if matches(head)), "")
+    return f"is {kind}not an image that patchcli reads ({', '.join(READABLE).upper()})"

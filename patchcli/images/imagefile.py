@@ -19,7 +19,7 @@ from patchcli.errors import PatchcliError, shortage
 from patchcli.images import convert
 from patchcli.images.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.images.convert import SIDEWAYS, TURNS
-from patchcli.images.formats import FORMATS, READABLE, SNIFF, WRITABLE
+from patchcli.images.formats import FORMATS, SNIFF, WRITABLE, in_words
 from patchcli.images.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -181,12 +181,11 @@ def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
     """The format of an image and what its header says, of an image that is not too large."""
     file.seek(0)
     head = file.read(SNIFF)
-    name = next((name for name, known in FORMATS.items() if known.matches(head)), None)
-    if name is None:
-        got = f"starts with {head[:8]!r}" if head else "is empty"
-        raise PatchcliError(f"{got}; allowed are images of the formats {', '.join(READABLE)}")
+    name, reader = next(((name, known.open) for name, known in FORMATS.items() if known.open and known.matches(head)), ("", None))
+    if reader is None:
+        raise PatchcliError(in_words(head))
     file.seek(0)
-    opened: Opened = _guarded(name, lambda: FORMATS[name].open(file, page))
+    opened: Opened = _guarded(name, lambda: reader(file, page))
     check_size((opened.height, opened.width), opened.pixel_bytes, max_pixels)
     return name, opened
 
@@ -225,7 +224,7 @@ def format_of(path: str, name: str | None = None) -> str:
         if suffix in FORMATS[known].suffixes:
             return known
     allowed = ", ".join(suffix for known in WRITABLE for suffix in FORMATS[known].suffixes)
-    raise PatchcliError(f"{path}: suffix is {suffix!r}; allowed for images are {allowed}")
+    raise PatchcliError(f"{path}: suffix is {suffix!r}; for images use {allowed}")
 
 
 def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out: str = "") -> None:
@@ -312,4 +311,4 @@ def check_notes(paths: Sequence[str], name: str | None) -> None:
     able = [known for known in WRITABLE if FORMATS[known].note]
     for path in paths:
         if (got := format_of(path, name)) not in able:
-            raise PatchcliError(f"{path}: {got.upper()} cannot hold how it was made; allowed with --resume are {', '.join(able)}")
+            raise PatchcliError(f"{path}: {got.upper()} cannot hold how it was made; with --resume use {', '.join(able)}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from patchcli.errors import PatchcliError
 from patchcli.images.codec import Header, Opened, check_single, exif_orientation, has_jpeg_end, sized
-from patchcli.images.pillow import open_pillow
+from patchcli.images.pillow import by_pillow, open_pillow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from patchcli.images.metadata import Metadata
 
 # Markers of ITU-T T.81, B.1.1.3, and T.87: how an image is coded
 FRAMES = {
@@ -33,7 +38,8 @@ FRAMES = {
 USUAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
 LOSSLESS, LS = 0xC3, 0xF7
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-APP1, SCAN, END = 0xE1, 0xDA, 0xD9
+APPLICATION, APP1, COMMENT = range(0xE0, 0xF0), 0xE1, 0xFE
+SCAN_OR_END = (b"\xda", b"\xd9", b"")
 
 
 class Frame(NamedTuple):
@@ -83,25 +89,50 @@ def open_jpeg(file: BinaryIO, page: int) -> Opened:
 
 def frame_of(file: BinaryIO) -> Frame | None:
     """The frame of an image, and its EXIF block; None where no frame is found."""
-    file.seek(2)
     exif = None
-    while file.read(1) == b"\xff":
-        while (marker := file.read(1)) == b"\xff":
-            pass
-        kind = marker[0] if marker else END
-        if kind in ALONE:
-            continue
-        if kind in (SCAN, END):
-            return None
-        size = int.from_bytes(file.read(2)) - 2
+    for kind, size in _segments(file):
         if kind in FRAMES:
             head = file.read(6)
             if len(head) < 6:  # noqa: PLR2004
                 return None
             return Frame(kind, head[0], int.from_bytes(head[1:3]), int.from_bytes(head[3:5]), head[5], exif, file.tell())
-        body = file.read(max(size, 0)) if kind == APP1 and exif is None else b""
-        if body.startswith(b"Exif\0\0"):
-            exif = body
-        elif not body:
-            file.seek(max(size, 0), 1)
+        if kind == APP1 and exif is None:
+            body = file.read(size)
+            exif = body if body.startswith(b"Exif\0\0") else None
+    return None
+
+
+def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Marker and size of each segment before the pixels (ITU-T T.81, B.1.1.4), while the file stands at what it holds."""
+    place = 2
+    while file.seek(place) and file.read(1) == b"\xff":
+        while (marker := file.read(1)) == b"\xff":
+            pass
+        if marker in SCAN_OR_END:
+            return
+        place = file.tell()
+        if marker[0] not in ALONE:
+            size = max(int.from_bytes(file.read(2)), 2)
+            yield marker[0], size - 2
+            place += size
+
+
+def write_jpeg(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
+    """Write a JPEG image, its colours not subsampled; a note is a comment behind the application segments (B.2.4.5)."""
+    data = by_pillow(image, "jpeg", quality=95, subsampling=0)
+    if note:
+        held, body = io.BytesIO(data), note.encode("ascii")
+        next(kind for kind, _ in _segments(held) if kind not in APPLICATION)
+        place = held.tell() - 4
+        data = data[:place] + bytes((0xFF, COMMENT)) + (len(body) + 2).to_bytes(2) + body + data[place:]
+    file.write(data)
+
+
+def note_of_jpeg(file: BinaryIO) -> str | None:
+    """The first comment before the picture."""
+    for kind, size in _segments(file):
+        if kind == COMMENT:
+            return file.read(size).decode("latin-1")
+        if kind not in APPLICATION:
+            break
     return None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images import comments
 from patchcli.images.codec import Header, Opened, check_single
 
 if TYPE_CHECKING:
@@ -42,7 +41,10 @@ def open_netpbm(file: BinaryIO, page: int) -> Opened:
 
 
 def write_netpbm(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
-    """Write a PBM, PGM or PPM image, whichever holds it."""
+    """Write a PBM, PGM or PPM image, whichever holds it; a note is a comment behind the magic number.
+
+    https://netpbm.sourceforge.net/doc/pgm.html
+    """
     import netpbmfile
 
     held = io.BytesIO()
@@ -51,4 +53,15 @@ def write_netpbm(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Meta
     else:
         kind = "P6" if image.ndim == 3 and image.shape[2] == 3 else "P5"  # noqa: PLR2004
         netpbmfile.imwrite(held, image, magicnumber=kind, maxval=np.iinfo(image.dtype).max)  # type: ignore[arg-type]
-    file.write(comments.into_netpbm(held.getvalue(), note) if note else held.getbuffer())
+    data = held.getbuffer()
+    file.write(data[:3])
+    if note:
+        file.write(f"# {note}\n".encode("ascii"))
+    file.write(data[3:])
+
+
+def note_of_netpbm(file: BinaryIO) -> str | None:
+    """The comment behind the magic number."""
+    file.seek(3)
+    line = file.readline(1 << 16)
+    return line[2:].strip().decode("latin-1") if line.startswith(b"# ") else None

@@ -1,4 +1,4 @@
-"""WebP, BMP, GIF and usual JPEG through Pillow; imageio writes them."""
+"""WebP, BMP, GIF and usual JPEG through Pillow; imageio writes them; a note of WebP is its EXIF description."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images import comments
 from patchcli.images.codec import ORIENTATION, Header, Opened, exif_orientation, sized
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:
     except EOFError:
         raise PatchcliError(f"has no page {page}; pages count from 0") from None
     if image.mode not in MODES:
-        raise PatchcliError(f"has colour mode {image.mode}; allowed are gray and RGB, with or without alpha: convert it first")
+        raise PatchcliError(f"has colour mode {image.mode}; convert it to gray or RGB, with or without alpha")
     return image
 
 
@@ -75,12 +74,6 @@ def by_pillow(image: NDArray[Any], kind: str, **options: Any) -> bytes:  # noqa:
     import imageio.v3 as iio
 
     return bytes(iio.imwrite("<bytes>", image, extension=f".{kind}", plugin="pillow", is_batch=False, **options))
-
-
-def write_jpeg(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
-    """Write a JPEG image, its colours not subsampled."""
-    data = by_pillow(image, "jpeg", quality=95, subsampling=0)
-    file.write(comments.into_jpeg(data, note) if note else data)
 
 
 def write_bmp(file: BinaryIO, image: NDArray[Any], _note: str, _metadata: Metadata) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images import comments
 from patchcli.images.codec import HARMLESS, Header, Opened, check_single, exif_orientation, sized
 from patchcli.images.pillow import by_pillow
 
@@ -23,6 +22,8 @@ DEPTH, COLOUR = 24, 25  # bytes of a file that hold them
 CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
 PALETTE = 3  # colour type
 CLEAR = {0: range(2, 3), 2: range(6, 7)}  # bytes of a tRNS chunk by colour type
+START = 8 + 25  # bytes of signature and IHDR
+NOTE = b"patchcli"  # keyword of the chunk that holds it
 CHUNK = 12  # bytes of a chunk without data
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 
@@ -89,9 +90,25 @@ def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, objec
 
 
 def write_png(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
-    """Write a PNG image."""
+    """Write a PNG image; a note is a tEXt chunk behind the header (https://www.w3.org/TR/png-3/#11tEXt)."""
     import imagecodecs
 
     one_bit = image.dtype.kind == "b"
     data = by_pillow(image, "png") if one_bit else bytes(imagecodecs.png_encode(image, level=6))
-    file.write(comments.into_png(data, note) if note else data)
+    if note:
+        body = b"tEXt" + NOTE + b"\0" + note.encode("ascii")
+        data = data[:START] + (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4) + data[START:]
+    file.write(data)
+
+
+def note_of_png(file: BinaryIO) -> str | None:
+    """The text of our chunk, which stands before the pixels."""
+    for kind, place, size in _chunks(file):
+        if kind == b"IDAT":
+            break
+        if kind == b"tEXt":
+            file.seek(place)
+            keyword, _, note = file.read(size).partition(b"\0")
+            if keyword == NOTE:
+                return note.decode("latin-1")
+    return None

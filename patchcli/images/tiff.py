@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import ORIENTATION, UNREADABLE, Header, Opened, has_jpeg_end
+from patchcli.images.codec import ORIENTATION, UNREADABLE, Header, Opened, has_jpeg_end, tiff_directories
 from patchcli.images.jpeg import frame_of
 from patchcli.images.metadata import COLOURS, EXTRA, Metadata
 
@@ -66,11 +67,9 @@ SEVERAL = (
     "JPEGTables",
     "YCbCrSubSampling",
 )
-MAX_TAGS = 1 << 12  # of a page
 MAX_SAMPLES = (1 << 16) - 1  # of a pixel
 FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
 TRIES = 32  # different bytes behind the data of a fax
-BIG = 43  # in place of 42 at the beginning of a BigTIFF file
 PLACES = (273, 279, 324, 325)  # tags of where strips and tiles are, and how long
 MOST_SEGMENTS, FEW_SEGMENTS, LEAST_PIXELS = 1 << 20, 1 << 16, 16
 SEGMENT = 1 << 24  # pixels that a strip or tile may have, however small its image is
@@ -96,7 +95,7 @@ def open_tiff(file: BinaryIO, page: int) -> Opened:
     def header() -> Header:
         _check_segments(one, file)
         tag = one.tags.get(ORIENTATION)
-        orientation = tag.value if tag else UNREADABLE if ORIENTATION in _codes(one, file) else 1
+        orientation = tag.value if tag else UNREADABLE if ORIENTATION in next(tiff_directories(file, one.offset)) else 1
         copied = one.axes == "SYX" or inverted
         return Header(channels, dtype, orientation, copied * int(one.nbytes))
 
@@ -140,45 +139,16 @@ def _page(file: BinaryIO, page: int) -> tifffile.TiffPage:
         raise PatchcliError(f"has a page {page} with axes {one.axes}; allowed are rows, columns and samples")
     if one.photometric not in PLAIN and not (one.photometric == YCBCR and one.compression in JPEG):
         kind = getattr(one.photometric, "name", f"number {one.photometric}")
-        raise PatchcliError(f"has colours of kind {kind}; allowed are gray and RGB, with or without alpha: convert it first")
+        raise PatchcliError(f"has colours of kind {kind}; convert it to gray or RGB, with or without alpha")
     return one
-
-
-def _codes(page: tifffile.TiffPage, file: BinaryIO) -> set[int]:
-    """The numbers of all tags of a page, of those, too, that could not be read."""
-    return {code for code, _ in _entries(file, page.offset)[0]}
-
-
-def _entries(file: BinaryIO, offset: int) -> tuple[list[tuple[int, int]], int]:
-    """Number and count of each tag of the directory at ``offset``, and where the next directory is, 0 for nowhere."""
-    file.seek(0)
-    head = file.read(4)
-    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-    big = int.from_bytes(head[2:], order) == BIG
-    size, counted, wide = (20, 8, 8) if big else (12, 2, 4)
-    file.seek(offset)
-    number = min(int.from_bytes(file.read(counted), order), MAX_TAGS)
-    data = file.read(number * size)
-    tags = [
-        (int.from_bytes(data[at : at + 2], order), int.from_bytes(data[at + 4 : at + 4 + wide], order))
-        for at in range(0, len(data) - size + 1, size)
-    ]
-    return tags, int.from_bytes(file.read(wide), order)
 
 
 def _check_counts(file: BinaryIO, page: int) -> None:
     """Refuse directories up to that of a page with more strips or tiles than any image has, whose places are all to be read."""
-    file.seek(0)
-    head = file.read(16)
-    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-    offset = int.from_bytes(head[8:16] if int.from_bytes(head[2:4], order) == BIG else head[4:8], order)
-    for _ in range(page + 1):
-        if not offset:
-            return
-        tags, offset = _entries(file, offset)
-        for code, count in tags:
-            if code in PLACES and count > MOST_SEGMENTS:
-                raise PatchcliError(f"has {count} strips or tiles; allowed are {MOST_SEGMENTS}")
+    for tags in itertools.islice(tiff_directories(file), page + 1):
+        for code in PLACES:
+            if tags.get(code, 0) > MOST_SEGMENTS:
+                raise PatchcliError(f"has {tags[code]} strips or tiles; allowed are {MOST_SEGMENTS}")
 
 
 def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
@@ -186,7 +156,7 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
 
     A tag can have any type and count.
     """
-    present = _codes(page, file)
+    present = next(tiff_directories(file, page.offset))
     for name, code in NEEDED.items():
         tag = page.tags.get(code)
         if code in present and (tag is None or (int(tag.dtype) not in WHOLE and name != "JPEGTables")):

@@ -15,7 +15,8 @@ from patchcli.cropping.taps import WIDE
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
 from patchcli.images import imagefile
-from patchcli.jobs.estimate import base, encoding
+from patchcli.images.formats import FORMATS
+from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_image
 from patchcli.jobs.records import Records
 from patchcli.jobs.settings import CropSettings, size_in_words
@@ -126,7 +127,7 @@ def plan_file(target: str, image: ImageFile, shape: tuple[int, ...], scratch: in
     name = imagefile.format_of(target, settings.image_format)
     imagefile.check_holds(name, shape, image.dtype)
     nbytes = math.prod(shape) * image.dtype.itemsize
-    most = max(image.memory, image.nbytes + nbytes + scratch + encoding(name, shape, image.dtype))
+    most = max(image.memory, image.nbytes + nbytes + scratch + FORMATS[name].encoding(shape, image.dtype))
     what = f"crop of width={shape[1]} height={shape[0]}"
     return Planned(what, shape, nbytes, base(image.format, name) + most, (target,))
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from patchcli.errors import PatchcliError
 from patchcli.images import imagefile
-from patchcli.jobs.estimate import PIECES, base, encoding
+from patchcli.images.formats import FORMATS
+from patchcli.jobs.estimate import PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels
 from patchcli.jobs.records import Records
 from patchcli.jobs.settings import MergeSettings
@@ -207,14 +208,14 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     cover = divider.cover
     shape = *cover.shape, *channels
     total = nbytes = math.prod(shape) * wanted.dtype.itemsize
-    formats, writing = [plan.image_format], encoding(plan.image_format, shape, wanted.dtype)
+    formats, writing = [plan.image_format], FORMATS[plan.image_format].encoding(shape, wanted.dtype)
     if task.cover is not None:
         counts = np.dtype(np.float32) if plan.window is not None else np.min_scalar_type(cover.most)
         check_cover(task.cover, cover.shape, counts)
         formats.append(imagefile.format_of(task.cover))
         shown = cover.size * counts.itemsize
         # all of the cover at once, as numbers, then as an image
-        writing = max(writing, shown + max(NUMBER * cover.size, encoding(formats[1], cover.shape, counts)))
+        writing = max(writing, shown + max(NUMBER * cover.size, FORMATS[formats[1]].encoding(cover.shape, counts)))
         total += shown
     pieces = _pieces(plan)  # of which the C library keeps about half to the end
     folding = pieces + _folding(plan, divider)

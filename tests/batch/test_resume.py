@@ -165,7 +165,7 @@ def test_formats_without_a_place_for_it_are_refused(patchcli: Run, tmp_path: Pat
     write_image(tmp_path / "a.png", gray())
     for suffix in ("bmp", "npy"):
         call = ["crop", "a.png", "--box", 1, 2, 9, 8, "-o", f"c.{suffix}", "--resume"]
-        refused(patchcli(*call), f"c.{suffix}: {suffix.upper()} cannot hold how it was made; allowed with --resume are png, tiff")
+        refused(patchcli(*call), f"c.{suffix}: {suffix.upper()} cannot hold how it was made; with --resume use png, tiff")
     refused(
         patchcli("extract", "-", "-s", 4, "-o", "x.npz", "--resume"),
         "a standard stream: is not a file; --resume looks at what files say",

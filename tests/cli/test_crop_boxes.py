@@ -175,7 +175,7 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
         ("a.png --boxes - -d o", "x,y,w,h,output\n1,2,3,4,o/", "standard input:2: has output o/, the name of a folder"),
         ("a.png --boxes - -o {stem}x.png", "x,y,w,h\n1,2,3,4\n1,2,3,4", "standard input:3: ax.png is an output of line 2 too"),
         ("a.png --boxes - -o {wrong}.png", ONE, "{wrong}.png: has the field {wrong}"),
-        ("a.png --boxes - -o x.gif", ONE, "suffix is '.gif'; allowed for images are .png"),
+        ("a.png --boxes - -o x.gif", ONE, "suffix is '.gif'; for images use .png"),
         ("a.png --boxes - -o a.png", ONE, "a.png: is an input too"),
         ("a.png --boxes - -o there.npz", ONE, "there.npz: already exists"),
         ("a.png --boxes - -d o -o x.png", ONE, "use only one of -o and -d"),
@@ -272,5 +272,5 @@ def test_fit_that_fails_says_why_and_writes_no_crop(patchcli: Run, tmp_path: Pat
     refused(patchcli("crop", CELLS, "--fit", "large.png", "-o", "f.png"), sentence, 1)
     refused(patchcli("crop", CELLS, "--fit", "none.png", "-o", "f.png"), "none.png: is not a file; give --fit an image")
     (tmp_path / "torn.png").write_bytes(b"torn")
-    refused(patchcli("crop", CELLS, "--fit", "torn.png", "-o", "f.png"), "cells.png: its template torn.png starts with", 1)
+    refused(patchcli("crop", CELLS, "--fit", "torn.png", "-o", "f.png"), "cells.png: its template torn.png is text, not an", 1)
     refused(patchcli("crop", SCENE, "--fit", "t.png", "-o", "f.png"), "template has 1 channels but the image 3", 1)

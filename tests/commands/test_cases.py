@@ -496,7 +496,7 @@ def test_suffixes_that_people_have(patchcli: Run, tmp_path: Path) -> None:
     for name in ("c.dib", "d.dib", "e.pnm", "f.apng", "g.btf", "h.tf8", "i.svs", "j.lsm"):
         assert np.array_equal(np.load(tmp_path / f"o/in/{name}.npz")["patches"][0], image[:8, :8])
     done(patchcli("extract", "in", "-s", 8, "-d", "p"))
-    refused(patchcli("crop", "in/a.jfif", "--box", 0, 0, 8, 8, "-o", "x.svs"), "x.svs: suffix is '.svs'; allowed for images are")
+    refused(patchcli("crop", "in/a.jfif", "--box", 0, 0, 8, 8, "-o", "x.svs"), "x.svs: suffix is '.svs'; for images use")
     done(patchcli("crop", "in/i.svs", "in/e.pnm", "--box", 0, 0, 8, 8, "-d", "q"))
     assert np.array_equal(read_image(tmp_path / "q/in/i.svs.tif"), image[:8, :8])
     assert (tmp_path / "q/in/e.pnm").read_bytes()[:2] == b"P5"

@@ -240,7 +240,7 @@ def test_several_inputs_keep_their_paths(patchcli: Run, tmp_path: Path) -> None:
     done = patchcli("extract", "x/a.png", "bad.png", "x/a.jpg", tmp_path / "y/a.png", "-s", "8", "-d", "out")
     assert done.returncode == 1
     assert done.stderr.decode().count("\n") == 1
-    assert b"bad.png: starts with b'no pictu'; allowed are images" in done.stderr
+    assert b"bad.png: is text, not an image that patchcli reads" in done.stderr
     stacks = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.npz"))
     inside = str(tmp_path / "y/a.png.npz").lstrip("/")
     assert stacks == sorted(["x/a.png.npz", "x/a.jpg.npz", inside])
@@ -272,9 +272,9 @@ def make_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("extract text.png -s 8 -o x.npz", 1, "text.png: starts with b'hello, t'; allowed are images of the formats png"),
+        ("extract text.png -s 8 -o x.npz", 1, "text.png: is text, not an image that patchcli reads"),
         ("extract cut.png -s 8 -o x.npz", 1, "cut.png: is a damaged or unsupported PNG image"),
-        ("extract empty.png -s 8 -o x.npz", 1, "empty.png: is empty; allowed are images"),
+        ("extract empty.png -s 8 -o x.npz", 1, "empty.png: is empty, not an image that patchcli reads"),
         ("extract folder -s 8 -o x.npz", 1, "folder: holds no file to read"),
         ("extract missing.png -s 8 -o x.npz", 1, "missing.png: cannot be read: no such file"),
         ("extract a.png -s 64 -o x.npz", 1, "a.png: patch height=64 is larger than image height=20; .* --edge pad"),
@@ -338,7 +338,7 @@ def make_files(folder: Path) -> None:
         ("merge a.npz -o x.png --cover x.png", 2, "x.png: two outputs have this name"),
         ("merge a.npz -o x.png --like missing.npz", 1, "a.npz: --like missing.npz cannot be read: no such file"),
         ("merge a.npz -o x.png --key other", 1, "a.npz: has no array 'other'; it has meta, origins, patches"),
-        ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; allowed for images are .png"),
+        ("merge a.npz -o x.xyz", 2, "x.xyz: suffix is '.xyz'; for images use .png"),
         ("merge a.npz -o /dev/full --image-format png", 3, "/dev/full: cannot be written: no space left on device"),
         ("merge a.npz a.npz -o x.png", 1, "a.npz is not a shard, and several inputs for one output"),
         ("merge a.npz --max-pixels 100 -o x.png", 1, "a.npz: needs a canvas of 600 pixels"),
@@ -350,7 +350,7 @@ def make_files(folder: Path) -> None:
         ("crop a.png -o x.png --box 0 0 5", 2, "requires 4 arguments"),
         ("crop a.png --box 0 0 nan 5 -o x.png", 2, "allowed are four finite numbers"),
         ("crop a.png --box -1 0 5 5 --outside error -o x.png", 1, "reaches outside the image of width=30 height=20"),
-        ("crop a.png --box 0 0 5 5 -o x.gif", 2, "x.gif: suffix is '.gif'; allowed for images are .png"),
+        ("crop a.png --box 0 0 5 5 -o x.gif", 2, "x.gif: suffix is '.gif'; for images use .png"),
         ("crop a.png --box 0 0 5 5 -o there.png", 2, "there.png: already exists"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.helpers.runs import gray, write_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-BAD = "is empty; allowed are images of the formats png, tiff, jpeg, webp, bmp, pgm, ppm, pbm, pnm, gif"
+BAD = "is empty, not an image that patchcli reads (PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF)"
 
 
 def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100, lines: int = 24) -> tuple[int, str]:
@@ -94,7 +94,7 @@ def test_several_have_a_bar_that_leaves_nothing_but_errors_and_counts(tmp_path: 
     assert left_standing(shown) == [
         *(f"patchcli: in/{number}.png: {BAD}" for number in (0, 4, 8)),
         "9 inputs: 6 done, 3 failed",
-        "patchcli: 3 of 9 inputs failed: 3 x is empty",
+        "patchcli: 3 of 9 inputs failed: 3 x is empty, not an image that patchcli reads",
         "",
     ]
     code, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out", "--resume", "-j", str(jobs)], tmp_path, "stderr")

@@ -299,7 +299,7 @@ def test_default_size_is_the_rounded_box() -> None:
         ((0, 0, 1, 1), {"size": 0}, "crop size is width=0 height=0; allowed are 1 to 1048576"),
         ((0, 0, 1, 1), {"resampling": "cubic"}, "resampling is 'cubic'; allowed are nearest, bilinear, bicubic, area, lanczos"),
         ((0, 0, 1, 1), {"outside": "wrap"}, "outside is 'wrap'; allowed are zeros, border, reflection, error"),
-        ((-1.2, -1, 1, 1), {"outside": "error"}, "reaches outside the image of width=4 height=4; allowed with outside zeros"),
+        ((-1.2, -1, 1, 1), {"outside": "error"}, "reaches outside the image of width=4 height=4; use outside zeros"),
         ((-1e300, -1, 1, 1), {}, "allowed are four finite numbers below"),
     ],
 )

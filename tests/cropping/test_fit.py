@@ -108,9 +108,9 @@ def test_correlation_is_that_of_every_patch() -> None:
         (np.ones((1, 5)), {}, "template is flat or a single line"),
         (np.random.default_rng(0).random((5, 5, 3)), {}, "template has 3 channels but the image 1"),
         (np.full((5, 5), np.nan), {}, "template holds NaN"),
-        (np.eye(5), {"resampling": "area"}, "which has no gradient; allowed for a fit are bilinear"),
+        (np.eye(5), {"resampling": "area"}, "which has no gradient; for a fit use bilinear"),
         (np.eye(5), {"box": (0, 0, 0, 1)}, "box is empty"),
-        (np.eye(5), {"box": [(0, 0, 1, 1), (0, 0, 1, 1)]}, "allowed for a fit is one box"),
+        (np.eye(5), {"box": [(0, 0, 1, 1), (0, 0, 1, 1)]}, "for a fit give one box"),
         (np.eye(5), {"outside": "wrap"}, "outside is 'wrap'"),
     ],
 )

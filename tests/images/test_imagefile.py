@@ -86,8 +86,17 @@ def png_bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "is empty; allowed are images of the formats png, tiff, jpeg"),
-        (b"hello, I am a text", "starts with b'hello, I'; allowed are images"),
+        (b"", r"^is empty, not an image that patchcli reads \(PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF\)$"),
+        (b"hello, I am a text", "^is text, not an image that patchcli reads"),
+        (b"\1\2\3 \xff", r"^is not an image that patchcli reads \(PNG, "),
+        (b"PK\3\4" + bytes(30), "^is a patch stack or another zip archive, not an image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "^is a HEIC image, not an image that patchcli reads"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "^is an AVIF image, not an image that patchcli reads"),
+        (b"\xff\x0a\xff\xff", "^is a JPEG XL image, not"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "^is a JPEG 2000 image, not"),
+        (b"%PDF-1.7\n%\xe2", "^is a PDF document, not"),
+        (b"\x1f\x8b\x08\0", "^is a gzip file, not"),
+        (b"\x89HDF\r\n\x1a\n", "^is an HDF5 file, not"),
         (b"GIF89a", "is a damaged or unsupported GIF image"),
         (b"II*\0\xff\xff\xff\xff", "has no image in it"),
         (b"P5\n-3 4\n255\n", "is a damaged or unsupported PGM image"),
@@ -95,7 +104,7 @@ def png_bomb(width: int, height: int) -> bytes:
             png_bomb(100_000, 100_000),
             r"has 10000000000 pixels \(width=100000 height=100000\); allowed are 178956970, or .* --max",
         ),
-        (encoded(picture("u1", 1), "npy"), "is a numpy array; allowed are image files"),
+        (encoded(picture("u1", 1), "npy"), r"^is a numpy array \(\.npy\), not an image that patchcli reads"),
     ],
 )
 def test_bad_picture(data: bytes, sentence: str) -> None:
@@ -169,7 +178,7 @@ def test_other_colours_are_refused_where_they_would_look_like_rgb(mode: str) -> 
     file = io.BytesIO()
     PIL.Image.fromarray(picture("u1", 3)).convert(mode).save(file, "tiff" if mode == "YCbCr" else "jpeg")
     if mode == "CMYK":
-        with pytest.raises(PatchcliError, match="has colour mode CMYK; allowed are gray and RGB"):
+        with pytest.raises(PatchcliError, match="has colour mode CMYK; convert it to gray or RGB"):
             decoded(file.getvalue())
     else:
         with pytest.raises(PatchcliError, match="has colours of kind YCBCR"):
@@ -250,7 +259,7 @@ def test_gray_is_luma() -> None:
     assert np.abs(to_gray(picture("f4", 3), Metadata.usual(3)) - luma).max() < 1e-3
     bands = Metadata("minisblack", ("unspecified",) * 3)
     assert np.array_equal(to_gray(image, bands), image[..., 0])
-    with pytest.raises(PatchcliError, match="has dtype uint64; allowed for gray are integers of at most 32 bits"):
+    with pytest.raises(PatchcliError, match="has dtype uint64; gray is made of integers of at most 32 bits"):
         to_gray(picture("u8", 3), Metadata.usual(3))
     with pytest.raises(PatchcliError, match="has 7 channels; allowed for gray are 1 to 4"):
         to_gray(picture("u1", 7), Metadata.usual(7))
@@ -259,7 +268,7 @@ def test_gray_is_luma() -> None:
 def test_suffix_names_the_format() -> None:
     assert [format_of(f"a.{suffix}") for suffix in ("PNG", "tif", "jpg", "npy")] == ["png", "tiff", "jpeg", "npy"]
     assert format_of("a.xyz", "tiff") == "tiff"
-    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; allowed for images are \.png, \.apng, \.tif"):
+    with pytest.raises(PatchcliError, match=r"^a\.gif: suffix is '\.gif'; for images use \.png, \.apng, \.tif"):
         format_of("a.gif")
 
 

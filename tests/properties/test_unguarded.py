@@ -480,7 +480,7 @@ def test_an_axis_of_one_pixel_has_no_scale(how: str) -> None:
 @pytest.mark.parametrize("box", [(2, 0, -3, 1), (5, 0, -1, 1), (0, 1, 1, -2), (0, 3, 1, 2), (0, 5, 1, -1)])
 def test_mirrored_boxes_outside_are_refused(box: tuple[int, ...]) -> None:
     image = np.zeros((4, 4))
-    with pytest.raises(PatchcliError, match=r"reaches outside the image of width=4 height=4; allowed with outside zeros"):
+    with pytest.raises(PatchcliError, match=r"reaches outside the image of width=4 height=4; use outside zeros"):
         crop(image, box, normalized=False, outside="error")
     assert crop(image, (4, 4, -4, -4), normalized=False, outside="error").shape == (4, 4)
 

@@ -486,7 +486,7 @@ def test_addresses_that_are_no_file(patchcli: Run, web: Web) -> None:
     web.files |= {"/round.png": b"", "/folder/": b"<html>"}
     web.faults["/round.png"] = ["round"]
     call = ["extract", "--remote", "http", "-s", 8, "-d", "x"]
-    refused(patchcli(*call, f"{web.address}/folder/"), f"{web.address}/folder/: starts with b'<html>'; allowed are images", 1)
+    refused(patchcli(*call, f"{web.address}/folder/"), f"{web.address}/folder/: is text, not an image that patchcli reads", 1)
     refused(patchcli(*call, f"{web.address}/round.png"), "cannot be read: its address leads to others without end", 1)
 
 
