@@ -8,11 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli.errors import OutputError, PatchcliError, shortage, shortened
+from patchcli.errors import OutputError, PatchcliError, reason, shortage, shortened
 from patchcli.jobs.task import Said, Task, Tick
 from patchcli.storage import finisher, paths
-from patchcli.storage.atomic import flushing_together
-from patchcli.storage.files import reason
 from patchcli.threads import reuse_memory
 
 if TYPE_CHECKING:
@@ -66,11 +64,10 @@ def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
     """Do several tasks one after the other, up to the first after which nothing more can be written."""
     prepare_for_many()
     outcomes = []
-    with flushing_together():
-        for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
-            outcomes.append(outcome)
-            if outcome.stop:
-                break
+    for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
+        outcomes.append(outcome)
+        if outcome.stop:
+            break
     return outcomes
 
 

@@ -7,8 +7,8 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli.errors import PatchcliError, UsageError
-from patchcli.storage.files import STREAM, identity, name_of, open_input, reason
+from patchcli.errors import PatchcliError, UsageError, reason
+from patchcli.storage.files import STREAM, identity, name_of, open_input
 from patchcli.storage.paths import WEB, is_remote, scheme_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from patchcli.errors import PatchcliError, UsageError, one_line, shortened
 from patchcli.jobs.reading import in_megabytes
 from patchcli.jobs.task import Said
 from patchcli.storage import paths
-from patchcli.storage.atomic import flushing_together
 from patchcli.storage.files import STREAM, is_special, name_of, size_of
 from patchcli.storage.paths import is_remote
 from patchcli.threads import room, usable_cpus, usable_descriptors
@@ -140,8 +139,7 @@ def _outcomes(tasks: Sequence[Task], work: Work, policy: Policy, bar: Bar) -> It
     if policy.executor is None and (policy.jobs == 1 or todo < 2):  # noqa: PLR2004
         if todo > 1:
             prepare_for_many()
-        with flushing_together():
-            yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, policy, bar)), strict=False)
+        yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, policy, bar)), strict=False)
         return
     work = work._replace(recipes=None, planner=None, world=paths.anywhere())  # what is not needed there is not imported there
     with _crew(work, policy, todo) as crew:

@@ -18,7 +18,7 @@ from patchcli.jobs.task import BoxRow, Said, Task, Tick
 from patchcli.stacks.file import Stack, write_meta, write_stack
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npzwriter import NpzWriter
-from patchcli.storage.files import temporary_file
+from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from patchcli.stacks.file import ORIGINS_AT_ONCE, write_pieces
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.layouts import unroll
 from patchcli.storage.listing import Folders
-from patchcli.storage.outputs import Outputs, remove
+from patchcli.storage.outputs import Outputs, delete
 from patchcli.storage.provenance import Record, differing
 from patchcli.storage.shards import shard_name
 from patchcli.strided import pixel_bytes
@@ -134,7 +134,7 @@ def _remove_others(task: Task, count: int) -> None:
         now = {shard_name(target, number, count) for number in range(count)}
         for path in folders.shards(target):
             if path not in now:
-                remove(path)
+                delete(path)
 
 
 def grid_of(image: NDArray[Any] | Peeked, settings: ExtractSettings) -> Grid:

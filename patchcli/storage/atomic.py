@@ -7,12 +7,10 @@ import errno
 import functools
 import os
 import re
-import signal
 import stat
 import sys
 import threading
 from collections import defaultdict
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchcli.storage import signals
@@ -64,7 +62,7 @@ def _remove_dead(path: str) -> None:
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        number = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        number = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
@@ -73,8 +71,6 @@ def _remove_dead(path: str) -> None:
 
 
 UNFINISHED: set[str] = set()  # temporary files there are now
-_FOLDERS: ContextVar[list[str]] = ContextVar("patchcli_folders")  # to be flushed together
-TOGETHER = 64
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
 TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
@@ -92,11 +88,7 @@ def undisturbed() -> Iterator[None]:
             yield
     finally:
         if _waiting:
-            number = _waiting.pop()
-            if threading.current_thread() is threading.main_thread() or not hasattr(signal, "pthread_kill"):
-                signal.raise_signal(number)
-            else:  # where handlers run, and perhaps waits for this thread
-                signal.pthread_kill(threading.main_thread().ident or 0, number)
+            signals.send_to_main_thread(_waiting.pop())
 
 
 def put_off(number: int) -> bool:
@@ -231,8 +223,10 @@ def _system() -> Any:  # noqa: ANN401
     """The C library, where its syncfs tells of errors; None elsewhere."""
     if not sys.platform.startswith("linux") or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < TELLING:
         return None
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:
+        return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "syncfs") and hasattr(library, "fstatfs") else None
 
@@ -248,7 +242,7 @@ def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
         if not os.path.samefile(temporary, path):  # as it is where a network repeats what it had done
             raise
         os.unlink(temporary)
-    except OSError:  # a file system without links
+    except (OSError, AttributeError):  # a file system, or a system, without links
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         os.replace(temporary, path)
@@ -262,43 +256,8 @@ def _same_mode(number: int, path: str) -> None:
         os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
 
 
-@contextlib.contextmanager
-def flushing_together() -> Iterator[None]:
-    """In the block folders are flushed after every `TOGETHER` outputs and at its end, not after each.
-
-    A block within another leaves it to that. The data of an output are on disk before it has its name, in any case: what a
-    power cut can take is the last names.
-    """
-    if _FOLDERS.get(None) is not None:
-        yield
-        return
-    folders: list[str] = []
-    token = _FOLDERS.set(folders)
-    try:
-        yield
-    finally:
-        _FOLDERS.reset(token)
-        _flush(folders)
-
-
 def flush_folder(folder: str) -> None:
-    """Make the new name as durable as the data, where the system can; at once, or together with others."""
-    folders = _FOLDERS.get(None)
-    if folders is None:
-        _flush([folder])
-        return
-    folders.append(folder)
-    if len(folders) >= TOGETHER:
-        _flush(folders)
-
-
-def _flush(folders: list[str]) -> None:
-    for folder in set(folders):
-        _flush_one(folder)
-    folders.clear()
-
-
-def _flush_one(folder: str) -> None:
+    """Make new names in a folder as durable as the data, where the system can."""
     with contextlib.suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
         try:

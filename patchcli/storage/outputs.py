@@ -11,9 +11,10 @@ import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
-from patchcli.errors import OutputError, PatchcliError
+from patchcli.errors import OutputError, PatchcliError, reason
 from patchcli.storage import atomic
-from patchcli.storage.files import STREAM, is_special, name_of, reason
+from patchcli.storage.files import STREAM, is_special, name_of, store_of
+from patchcli.storage.local import without_waiting
 from patchcli.storage.paths import full, is_remote, within, world
 from patchcli.threads import usable_descriptors
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # what is wrong with a name, or too large, is wrong for its input alone
 OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
+OPEN_CAN_BE_RENAMED = os.name != "nt"
 MOST_OPEN, PART = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
 COMPARED = 1 << 20  # bytes of two files that are compared at once
 
@@ -50,7 +52,8 @@ def given_to(group: Group) -> Iterator[None]:
 def publish(several: Sequence[Outputs]) -> list[Exception | None]:
     """Give the outputs of several pieces of work their names, those of each together or not at all; what went wrong with each.
 
-    The data of all are on disk before the first of them has its name. Behind one that cannot be written no other gets its own.
+    The data of all are on disk before the first of them has its name, and the names are when this ends. Behind one that cannot
+    be written no other gets its own.
     """
     errors: list[Exception | None] = [None] * len(several)
     stopped: Exception | None = None
@@ -61,18 +64,20 @@ def publish(several: Sequence[Outputs]) -> list[Exception | None]:
         stopped = _error_of(lambda: _flush_all(ready))
         for place, one in enumerate(several):
             if errors[place] is None:
-                errors[place] = stopped or _error_of(one.put_in_place)
+                errors[place] = stopped or _error_of(one.commit)
                 if isinstance(errors[place], OutputError):
                     stopped = errors[place]
     finally:
         for one in several:
             one.discard()
+    for folder in {folder for one in several for folder in one.folders}:
+        atomic.flush_folder(folder)
     return errors
 
 
 def most_open() -> int:
     """How many files may wait to be flushed: each stays open, and by that locked against those who tidy up."""
-    return min(MOST_OPEN, max(1, usable_descriptors() // PART))
+    return min(MOST_OPEN, max(1, usable_descriptors() // PART)) if OPEN_CAN_BE_RENAMED else 0
 
 
 def _error_of(step: Callable[[], None]) -> Exception | None:
@@ -102,6 +107,7 @@ class Outputs:
     Attributes:
         numbers: descriptors of those that are yet to be flushed to disk.
         nbytes: their size.
+        folders: in which any of them got its name.
         made: whether any of them is new, once they are published: what exists with the same content is left as it is.
     """
 
@@ -114,6 +120,7 @@ class Outputs:
             real_folder.cache_clear()  # links may lead elsewhere by now
         self.numbers: list[int] = []
         self.nbytes = 0
+        self.folders: set[str] = set()
         self.made = False
 
     def __enter__(self) -> Self:
@@ -176,13 +183,12 @@ class Outputs:
             yield
         except BaseException:
             for path in sent if not self._overwrite else ():
-                remote.remove(path)
+                remote.delete(path)
             raise
 
-    def put_in_place(self) -> None:
+    def commit(self) -> None:
         """Send the remote ones, and give the local ones, which are on disk, their names."""
         with within(self._world), self._sent(), atomic.undisturbed():
-            folders = set()
             while self._whole:
                 temporary, path, given = self._whole[-1]
                 with _named(given):
@@ -193,12 +199,10 @@ class Outputs:
                             raise
                         atomic.remove_temporary(temporary)
                     else:
-                        folders.add(os.path.dirname(path))
+                        self.folders.add(os.path.dirname(path))
                 atomic.UNFINISHED.discard(temporary)
                 self._whole.pop()
-            self.made = bool(folders or self._remote)
-            for folder in folders:
-                atomic.flush_folder(folder)
+            self.made = bool(self.folders or self._remote)
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
@@ -253,7 +257,7 @@ real_folder = functools.lru_cache(64)(os.path.realpath)
 def _alike(temporary: str, path: str) -> bool:
     """Whether something that exists is a file of the same content."""
     try:
-        with open(temporary, "rb") as one, open(path, "rb", opener=_without_waiting) as other:
+        with open(temporary, "rb") as one, open(path, "rb", opener=without_waiting) as other:
             status = os.fstat(other.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(one.fileno()).st_size:
                 return False
@@ -265,11 +269,6 @@ def _alike(temporary: str, path: str) -> bool:
     return True
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, and a FIFO in its place without waiting for a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 @contextlib.contextmanager
 def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """Open a single output for writing; see `Outputs`."""
@@ -277,15 +276,10 @@ def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         yield file
 
 
-def remove(path: str) -> None:
+def delete(path: str) -> None:
     """Delete an output of before; that it is gone already is no fault."""
-    if is_remote(path):
-        from patchcli.storage import remote
-
-        remote.remove(path)
-        return
-    with contextlib.suppress(FileNotFoundError), _named(path):
-        os.unlink(full(path))
+    with _named(path):
+        store_of(path).delete(path)
 
 
 @contextlib.contextmanager
@@ -308,19 +302,9 @@ def _named(path: str) -> Iterator[None]:
 
 def check_name(path: str) -> None:
     """Refuse the name of an output that is too long for its folder, as writing it would."""
-    if path == STREAM:
-        return
-    if is_remote(path):
-        from patchcli.storage import remote
-
+    if path != STREAM:
         with _named(path):
-            remote.check_name(path)
-        return
-    folder, name = os.path.split(full(path))
-    while folder and not os.path.isdir(folder):  # which is yet to be made
-        folder = os.path.dirname(folder)
-    with _named(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(os.path.join(folder, name))
+            store_of(path).check_name(path)
 
 
 @contextlib.contextmanager

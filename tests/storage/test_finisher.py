@@ -103,6 +103,29 @@ def test_one_flush_serves_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert calls[:2] == [0, outputs.MOST_OPEN]
 
 
+def test_folders_are_brought_to_disk_once_a_group_before_its_results_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut can take is at most what was not told yet."""
+    flushed: list[tuple[str, int]] = []
+
+    def flush_folder(folder: str) -> None:
+        flushed.append((os.path.basename(folder), len(os.listdir(folder))))
+
+    def do(item: int) -> str:
+        with create(str(tmp_path / "ab"[item % 2] / f"{item:03}")) as file:
+            file.write(b"x")
+        return str(item)
+
+    monkeypatch.setattr(atomic, "flush_folder", flush_folder)
+    monkeypatch.setattr(atomic, "temporary_name", lambda name: f"../{name}.tmp")
+    monkeypatch.setattr(finisher, "SECONDS", 1e9)
+    told = [(result, len(flushed)) for result in run(range(2 * outputs.MOST_OPEN), do)]
+    half = outputs.MOST_OPEN // 2
+    assert sorted(flushed) == [("a", half), ("a", 2 * half), ("b", half), ("b", 2 * half)]
+    assert all(count >= (2 if int(result) < outputs.MOST_OPEN else 4) for result, count in told)
+
+
 @pytest.mark.parametrize(("files", "fails", "each"), [(3, False, 3), (8, False, 0), (8, True, 8)])
 def test_files_are_flushed_together_where_that_is_worth_it_and_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, fails: bool, each: int

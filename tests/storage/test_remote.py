@@ -197,7 +197,7 @@ def test_slow_is_not_failed_and_silent_is(tmp_path: Path, web: Web, monkeypatch:
     [
         ("http://127.0.0.1:1/a.png", "the connection failed: "),
         ("http://[x/a.png", "invalid IPv6 URL"),
-        ("http:///a.png", "is no web address"),
+        ("http:///a.png", "is not a web address"),
         ("http://127.0.0.1:99999/a.png", "port out of range"),
     ],
 )
