@@ -15,6 +15,7 @@ from patchcli.threads import reuse_memory
 
 if TYPE_CHECKING:
     from patchcli.jobs.records import Recipe
+    from patchcli.storage.outputs import Outputs
 
 
 MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several
@@ -81,12 +82,12 @@ def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outco
     return finisher.each(tasks, do, _settled, lambda outcome: outcome.said is None)
 
 
-def _settled(outcome: Outcome, outputs: list[finisher.Waiting]) -> Outcome:
+def _settled(outcome: Outcome, outputs: list[Outputs]) -> Outcome:
     """What became of a task whose outputs were published: one of the same content is what the task would make."""
     error = next((one.error for one in outputs if one.error is not None), None)
     if error is not None:
         return _failed(error)._replace(seconds=outcome.seconds)
-    there = bool(outputs) and not any(one.written.made for one in outputs)
+    there = bool(outputs) and not any(one.made for one in outputs)
     return outcome._replace(said=Said(UP_TO_DATE), skipped=True) if there else outcome
 
 

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 MAX_NAME = 200  # bytes of a name that its temporary name keeps
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+UNFINISHED: set[str] = set()  # temporary files there are now
+
+WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
+TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
+# magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
+LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
+
+_PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
+_waiting: list[int] = []  # signals that wait
 
 
 def temporary_name(name: str) -> str:
@@ -34,6 +44,43 @@ def _kept(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:MAX_NAME])
 
 
+@contextlib.contextmanager
+def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
+    number, temporary = _created(*os.path.split(path))
+    with _gone_by_error(temporary), os.fdopen(number, "w+b") as file:
+        with contextlib.suppress(OSError, AttributeError):  # the mode of the file that it replaces
+            os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
+        yield file, temporary
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
+    import tempfile
+
+    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
+    UNFINISHED.add(temporary)
+    with _gone_by_error(temporary), os.fdopen(number, "w+b") as file:
+        yield file, temporary
+
+
+def _created(folder: str, name: str) -> tuple[int, str]:
+    """A new temporary file, open and claimed, and its name.
+
+    Whoever tidies up may lock it first, as what a dead process left, and remove it; then another is made.
+    """
+    while True:
+        temporary = os.path.join(folder, temporary_name(name))
+        UNFINISHED.add(temporary)
+        with _gone_by_error(temporary):
+            number = _opened(temporary)
+            if claim(number):
+                return number, temporary
+            os.close(number)
+        remove_temporary(temporary)
+
+
 def claim(number: int) -> bool:
     """Mark an open temporary file as one that a living process writes, for as long as it is open; whether it still has a name.
 
@@ -42,14 +89,54 @@ def claim(number: int) -> bool:
     return locked(number) and os.fstat(number).st_nlink > 0
 
 
+def _opened(temporary: str) -> int:
+    try:
+        return os.open(temporary, NEW, 0o666)
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(temporary))
+        return os.open(temporary, NEW, 0o666)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
+            raise OSError(errno.EILSEQ, "its file system takes no such name") from None
+        raise
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+@contextlib.contextmanager
+def _gone_by_error(temporary: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        remove_temporary(temporary)
+        raise
+
+
+def remove_temporary(temporary: str) -> None:
+    """Remove a temporary file, if it is still there."""
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
+    UNFINISHED.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of outputs in the making; for a process that ends at once."""
+    for temporary in list(UNFINISHED):
+        remove_temporary(temporary)
+
+
 def remove_leftovers(targets: Iterable[str]) -> None:
     """Remove what killed processes left of these outputs, where they are local; each folder is read once."""
     folders: dict[str, set[str]] = defaultdict(set)
     for target in targets:
-        if is_remote(target):
-            continue
-        folder, name = os.path.split(os.path.realpath(full(target)))
-        folders[folder].add(_kept(name))
+        if not is_remote(target):
+            folder, name = os.path.split(os.path.realpath(full(target)))
+            folders[folder].add(_kept(name))
     for folder, names in folders.items():
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
@@ -59,6 +146,7 @@ def remove_leftovers(targets: Iterable[str]) -> None:
 
 
 def _remove_dead(path: str) -> None:
+    """Remove a temporary file that no living process has locked; where nothing is known of locks it stays."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -68,16 +156,6 @@ def _remove_dead(path: str) -> None:
             os.unlink(path)
         finally:
             os.close(number)
-
-
-UNFINISHED: set[str] = set()  # temporary files there are now
-NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
-TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
-# magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
-LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
-_PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
-_waiting: list[int] = []  # signals that wait
 
 
 @contextlib.contextmanager
@@ -103,88 +181,8 @@ def put_off(number: int) -> bool:
     return False
 
 
-def remove_temporary(temporary: str) -> None:
-    """Remove a temporary file, if it is still there."""
-    with contextlib.suppress(OSError):
-        os.unlink(temporary)
-    UNFINISHED.discard(temporary)
-
-
-def discard_unfinished() -> None:
-    """Remove the temporary files of outputs in the making; for a process that ends at once."""
-    for temporary in list(UNFINISHED):
-        remove_temporary(temporary)
-
-
 signals.not_now(put_off)
 signals.at_end(signals.FILES, discard_unfinished)
-
-
-@contextlib.contextmanager
-def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
-    number, temporary = _created(*os.path.split(path))
-    try:
-        with os.fdopen(number, "w+b") as file:
-            _same_mode(number, path)
-            yield file, temporary
-            file.flush()
-    except BaseException:
-        remove_temporary(temporary)
-        raise
-
-
-def _created(folder: str, name: str) -> tuple[int, str]:
-    """A new temporary file, open and claimed, and its name.
-
-    Whoever tidies up may lock it first, as what a dead process left, and remove it; then another is made.
-    """
-    while True:
-        temporary = os.path.join(folder, temporary_name(name))
-        UNFINISHED.add(temporary)
-        try:
-            number = _opened(temporary)
-            if claim(number):
-                return number, temporary
-            os.close(number)
-        except BaseException:
-            remove_temporary(temporary)
-            raise
-        remove_temporary(temporary)
-
-
-def _opened(temporary: str) -> int:
-    try:
-        return os.open(temporary, NEW, 0o666)
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(temporary))
-        return os.open(temporary, NEW, 0o666)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
-            raise OSError(errno.EILSEQ, "its file system takes no such name") from None
-        raise
-
-
-def _make_folder(folder: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-
-
-@contextlib.contextmanager
-def apart() -> Iterator[tuple[BinaryIO, str]]:
-    """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
-    import tempfile
-
-    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
-    UNFINISHED.add(temporary)
-    try:
-        with os.fdopen(number, "w+b") as file:
-            yield file, temporary
-    except BaseException:
-        remove_temporary(temporary)
-        raise
 
 
 def flush(numbers: Sequence[int]) -> None:
@@ -193,9 +191,9 @@ def flush(numbers: Sequence[int]) -> None:
     syncfs(2) writes all of a file system, and since Linux 5.8 it fails if anything could not be written since the descriptor
     was opened. Others than local file systems may not hand it on.
     """
-    together: dict[int, list[int]] = {}
+    together: dict[int, list[int]] = defaultdict(list)
     for number in numbers:
-        together.setdefault(os.fstat(number).st_dev, []).append(number)
+        together[os.fstat(number).st_dev].append(number)
     for several in together.values():
         if len(several) < WORTH_ALL or not _sync_all(several[0]):
             for number in several:
@@ -213,9 +211,7 @@ def _sync_all(number: int) -> bool:
     import ctypes
 
     told = (ctypes.c_long * 64)()  # struct statfs, which begins with the kind
-    if library.fstatfs(number, told) or told[0] not in LOCAL:
-        return False
-    return not library.syncfs(number)
+    return not library.fstatfs(number, told) and told[0] in LOCAL and not library.syncfs(number)
 
 
 @functools.cache
@@ -231,6 +227,16 @@ def _system() -> Any:  # noqa: ANN401
     return library if hasattr(library, "syncfs") and hasattr(library, "fstatfs") else None
 
 
+def flush_folder(folder: str) -> None:
+    """Make new names in a folder as durable as the data, where the system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
     """Give a finished file its name; a file that came into being meanwhile is kept unless it may be overwritten."""
     if overwrite:
@@ -241,26 +247,9 @@ def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
     except FileExistsError:
         if not os.path.samefile(temporary, path):  # as it is where a network repeats what it had done
             raise
-        os.unlink(temporary)
     except (OSError, AttributeError):  # a file system, or a system, without links
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         os.replace(temporary, path)
-    else:
-        os.unlink(temporary)
-
-
-def _same_mode(number: int, path: str) -> None:
-    """Give a temporary file the mode of the file that it replaces."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
-
-
-def flush_folder(folder: str) -> None:
-    """Make new names in a folder as durable as the data, where the system can."""
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+        return
+    os.unlink(temporary)

@@ -123,9 +123,9 @@ def is_special(_path: str) -> bool:
 
 
 def is_folder(path: str) -> bool:
-    """Whether names begin with this one and a slash; a web address never is a folder."""
-    if scheme_of(path) in WEB:
-        return False
+    """Whether names begin with this one and a slash, or it ends in one itself; a web address never is a folder."""
+    if scheme_of(path) in WEB or path.endswith("/"):
+        return scheme_of(path) not in WEB
     try:
         if scheme_of(path) == "s3":
             return not exists(path) and next(s3.objects(path, most=1), None) is not None
@@ -334,9 +334,7 @@ def _store(path: str) -> Any:  # noqa: ANN401
         # else it asks first what kind of bucket each one is, which takes a right of its own
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem("gs", use_listings_cache=False)
-    if scheme == "memory":
-        return fsspec.filesystem("memory")
-    raise ValueError(f"{path} is not remote")
+    return fsspec.filesystem(scheme)
 
 
 def _web(scheme: str, path: str) -> Any:  # noqa: ANN401

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def run(items: Iterable[int], do: Callable[[int], str], urgent: Callable[[str], bool] = lambda _result: False) -> Iterator[str]:
-    def settled(result: str, waiting: list[finisher.Waiting]) -> str:
+    def settled(result: str, waiting: list[outputs.Outputs]) -> str:
         error = next((one.error for one in waiting if one.error is not None), None)
         if error is not None:
             return f"failed: {error}"
-        return result if all(one.written.made for one in waiting) else f"{result} is there"
+        return result if all(one.made for one in waiting) else f"{result} is there"
 
     return finisher.each(list(items), do, settled, urgent)
 
