@@ -21,7 +21,7 @@ from patchcli.errors import PatchcliError, UsageError, one_line, shortened
 from patchcli.jobs.reading import in_megabytes
 from patchcli.jobs.task import Said
 from patchcli.storage import paths
-from patchcli.storage.files import STREAM, is_special, name_of, size_of
+from patchcli.storage.files import STREAM, file_size, is_special, name_of
 from patchcli.storage.paths import is_remote
 from patchcli.threads import room, usable_cpus, usable_descriptors
 
@@ -302,7 +302,7 @@ def _warn_of_memory(tasks: Sequence[Task], work: Work, jobs: int, tell: Callable
     if free is None:
         return
     local = (task for task in tasks if not task.done and not task.streams() and not is_remote(task.source))
-    largest = heapq.nlargest(jobs, local, key=lambda task: size_of(task.source))
+    largest = heapq.nlargest(jobs, local, key=lambda task: file_size(task.source))
     assert work.planner is not None
     planning = work._replace(job=work.planner())
     said = [attempt(planning, task).said for task in largest]

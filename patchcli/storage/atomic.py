@@ -29,7 +29,7 @@ UNFINISHED: set[str] = set()  # temporary files there are now
 WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
 TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
 # magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
-LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
+LOCAL_FILE_SYSTEMS = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
 
 _PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
 _waiting: list[int] = []  # signals that wait
@@ -55,7 +55,7 @@ def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[tuple[BinaryIO, str]]:
+def elsewhere() -> Iterator[tuple[BinaryIO, str]]:
     """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
     import tempfile
 
@@ -211,7 +211,7 @@ def _sync_all(number: int) -> bool:
     import ctypes
 
     told = (ctypes.c_long * 64)()  # struct statfs, which begins with the kind
-    return not library.fstatfs(number, told) and told[0] in LOCAL and not library.syncfs(number)
+    return not library.fstatfs(number, told) and told[0] in LOCAL_FILE_SYSTEMS and not library.syncfs(number)
 
 
 @functools.cache

@@ -135,7 +135,7 @@ def name_of(path: str, stream: str = "standard output") -> str:
     return stream if path == STREAM else path
 
 
-def size_of(path: str) -> int:
+def file_size(path: str) -> int:
     """Bytes of a file; 0 where that is not known."""
     return stamp_of(path)[1] or 0
 

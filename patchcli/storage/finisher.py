@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from patchcli.storage.outputs import Outputs
 
-MOST_BYTES = 1 << 25
-SECONDS = 0.1  # after which what there is makes a group, if none is being published
+GROUP_BYTES = 1 << 25
+GROUP_SECONDS = 0.1  # after which what there is makes a group, if none is being published
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class Finisher:
         self._added.append(written)
         self._files += max(1, len(written.numbers))
         self._bytes += written.nbytes
-        if self._files >= outputs.most_open() or self._bytes >= MOST_BYTES:
+        if self._files >= outputs.most_open() or self._bytes >= GROUP_BYTES:
             self._hand_over()
 
     def taken(self) -> list[Outputs]:
@@ -58,7 +58,7 @@ class Finisher:
 
     def look(self) -> None:
         """Publish what has waited for long, if nothing is being published."""
-        if time.monotonic() - self._since >= SECONDS and all(future.done() for future in self._running):
+        if time.monotonic() - self._since >= GROUP_SECONDS and all(future.done() for future in self._running):
             self._hand_over()
 
     def finish(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # what is wrong with a name, or too large, is wrong for its input alone
 OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
 OPEN_CAN_BE_RENAMED = os.name != "nt"
-MOST_OPEN, PART = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
+MOST_OPEN, SHARE_OPEN = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
 
 
 _TAKER: ContextVar[Callable[[Outputs], None] | None] = ContextVar("patchcli_taker", default=None)
@@ -74,7 +74,7 @@ def publish(several: Sequence[Outputs], failed: Exception | None = None) -> Exce
 
 def most_open() -> int:
     """How many files may wait to be flushed: each stays open, and by that locked against those who tidy up."""
-    return min(MOST_OPEN, max(1, usable_descriptors() // PART)) if OPEN_CAN_BE_RENAMED else 0
+    return min(MOST_OPEN, max(1, usable_descriptors() // SHARE_OPEN)) if OPEN_CAN_BE_RENAMED else 0
 
 
 def _error_of(step: Callable[[], None]) -> Exception | None:
@@ -216,7 +216,7 @@ class Outputs:
                     yield file
                 return
             if is_remote(path):
-                with atomic.apart() as (file, temporary):
+                with atomic.elsewhere() as (file, temporary):
                     yield file
                 self._remote.append((temporary, path, path))
                 return

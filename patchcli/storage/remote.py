@@ -33,8 +33,8 @@ Result = TypeVar("Result")
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}
 LOGGERS = ("fsspec", "s3fs", "aiobotocore", "botocore", "gcsfs", "google", "asyncio")
 HEAD = 1 << 16  # bytes in which the head of a file mostly is
-PIECE = 1 << 24  # bytes asked for, or sent, at once
-PARTS, UNIT = 10_000, 1 << 18  # S3 takes so many parts of a file, Google parts that are a multiple of this
+PIECE_BYTES = 1 << 24  # bytes asked for, or sent, at once
+MOST_PARTS, UNIT = 10_000, 1 << 18  # S3 takes so many parts of a file, Google parts that are a multiple of this
 LONGEST_KEY = 1024  # bytes of a name in a bucket, for S3 and Google alike
 MOST_FETCHED = 1 << 10
 _fetched: dict[str, tuple[int, int | None]] = {}  # sizes and times of the last files
@@ -196,7 +196,7 @@ def send(temporary: str, path: str, *, overwrite: bool) -> bool:
     """
     check_name(path)
     size = os.path.getsize(temporary)
-    piece = max(PIECE, (size // PARTS // UNIT + 1) * UNIT)
+    piece = max(PIECE_BYTES, (size // MOST_PARTS // UNIT + 1) * UNIT)
     put = s3.put if scheme_of(path) == "s3" else _put
     for attempt in range(ATTEMPTS):
         try:
@@ -259,7 +259,7 @@ def _fetch_stored(path: str, file: BinaryIO) -> int | None:
     told: dict[str, Any]
     if scheme_of(path) == "s3":
         try:
-            first, told = s3.get(path, 0, PIECE)
+            first, told = s3.get(path, 0, PIECE_BYTES)
         except FileNotFoundError:
             if is_folder(path):
                 raise IsADirectoryError(errno.EISDIR, "is a folder; give a file") from None
@@ -270,7 +270,7 @@ def _fetch_stored(path: str, file: BinaryIO) -> int | None:
         if told["type"] != "file":
             raise IsADirectoryError(errno.EISDIR, "is a folder; give a file")
     while (start := file.tell()) < told["size"]:
-        file.write(_read(path, start, min(start + PIECE, told["size"]), told))
+        file.write(_read(path, start, min(start + PIECE_BYTES, told["size"]), told))
     return _changed(told)
 
 

@@ -52,7 +52,7 @@ NUMBERS = {  # of what is wrong with a name or what is sent under it; those that
     "XMinioInvalidObjectName": errno.EILSEQ,
     "EntityTooLarge": errno.EFBIG,
 }
-LONGEST = 300  # characters of what a server says that are passed on
+LONGEST_ANSWER = 300  # characters of what a server says that are passed on
 
 
 class CutOffError(OSError):
@@ -152,7 +152,7 @@ def _number(error: Exception, scheme: str) -> int:
 
 def _sentence(error: Exception, scheme: str) -> str:
     kinds, status = _kinds(error), _status(error)
-    text = " ".join(str(error.__cause__ or error).split())[:LONGEST]
+    text = " ".join(str(error.__cause__ or error).split())[:LONGEST_ANSWER]
     missing = isinstance(error, FileNotFoundError) or status in NOT_FOUND
     denied = isinstance(error, PermissionError) or status in DENIED or text.startswith("Forbidden")
     cut = bool(kinds & (PASSING | LASTING)) or isinstance(error, ConnectionError)

@@ -71,7 +71,7 @@ def test_a_group_is_published_while_the_next_is_made(folder: Folder) -> None:
 
 
 def test_slow_tasks_do_not_wait_for_each_other(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finisher, "SECONDS", 0.01)
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 0.01)
 
     def slow(item: int) -> str:
         time.sleep(0.05)
@@ -98,7 +98,7 @@ def test_one_flush_serves_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return True
 
     monkeypatch.setattr(atomic, "_sync_all", sync_all)
-    monkeypatch.setattr(finisher, "SECONDS", 1e9)
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 1e9)
     assert len(list(run(range(3 * outputs.MOST_OPEN), folder.do))) == 3 * outputs.MOST_OPEN
     assert calls[:2] == [0, outputs.MOST_OPEN]
 
@@ -119,7 +119,7 @@ def test_folders_are_brought_to_disk_once_a_group_before_its_results_are_told(
 
     monkeypatch.setattr(atomic, "flush_folder", flush_folder)
     monkeypatch.setattr(atomic, "temporary_name", lambda name: f"../{name}.tmp")
-    monkeypatch.setattr(finisher, "SECONDS", 1e9)
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 1e9)
     told = [(result, len(flushed)) for result in run(range(2 * outputs.MOST_OPEN), do)]
     half = outputs.MOST_OPEN // 2
     assert sorted(flushed) == [("a", half), ("a", 2 * half), ("b", half), ("b", 2 * half)]

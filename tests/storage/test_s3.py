@@ -56,7 +56,7 @@ def proxy(passing: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     for name, value in {**servers.CLEAN, "AWS_ENDPOINT_URL": passing.address}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote_errors, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote, "PIECE", 5 << 20)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 5 << 20)
     forget()
     with within(World(remote=("s3",))):
         yield passing
