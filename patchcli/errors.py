@@ -21,6 +21,12 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 105]} ... {text[-100:]}"
 
 
+def reason(error: OSError) -> str:
+    """What the system says of a failure, in lower case, without the number."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
 # how a loader, and an interpreter that has no memory left for an exception, say that memory is short
 LACKING = ("failed to map segment", "cannot allocate memory", "without exception set", "without setting an exception")
 

@@ -49,11 +49,11 @@ def usable_cpus() -> int:
 def usable_descriptors() -> int:
     """How many files this process may have open at once."""
     try:
-        import resource
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
     except ImportError:  # not on this system
         return 1 << 10
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+    soft = getrlimit(RLIMIT_NOFILE)[0]
+    return soft if soft != RLIM_INFINITY else 1 << 20
 
 
 @functools.cache
@@ -139,11 +139,11 @@ def _keep_making(
 def room() -> int | None:
     """Bytes of memory that this process may still ask for; None where nothing limits that."""
     try:
-        import resource
+        from resource import RLIM_INFINITY, RLIMIT_AS, getpagesize, getrlimit
     except ImportError:  # not on this system
         return None
-    most, used = resource.getrlimit(resource.RLIMIT_AS)[0], system_file("/proc/self/statm").split()
-    return None if most == resource.RLIM_INFINITY or not used else most - int(used[0]) * resource.getpagesize()
+    most, used = getrlimit(RLIMIT_AS)[0], system_file("/proc/self/statm").split()
+    return None if most == RLIM_INFINITY or not used else most - int(used[0]) * getpagesize()
 
 
 def has_room() -> bool:

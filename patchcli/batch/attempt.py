@@ -8,15 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli.errors import OutputError, PatchcliError, shortage, shortened
+from patchcli.errors import OutputError, PatchcliError, reason, shortage, shortened
 from patchcli.jobs.task import Said, Task, Tick
 from patchcli.storage import finisher, paths
-from patchcli.storage.atomic import flushing_together
-from patchcli.storage.files import reason
 from patchcli.threads import reuse_memory
 
 if TYPE_CHECKING:
     from patchcli.jobs.task import Recipe
+    from patchcli.storage.outputs import Outputs
 
 
 MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several
@@ -78,11 +77,10 @@ def attempt_all(work: Work, tasks: Sequence[Task]) -> list[Outcome]:
     """Do several tasks one after the other, up to the first after which nothing more can be written."""
     prepare_for_many()
     outcomes = []
-    with flushing_together():
-        for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
-            outcomes.append(outcome)
-            if outcome.stop:
-                break
+    for outcome in attempts(list(tasks), lambda task: attempt(work, task)):
+        outcomes.append(outcome)
+        if outcome.stop:
+            break
     return outcomes
 
 
@@ -96,12 +94,12 @@ def attempts(tasks: list[Task], do: Callable[[Task], Outcome]) -> Iterator[Outco
     return finisher.each(tasks, do, _settled, lambda outcome: outcome.said is None)
 
 
-def _settled(outcome: Outcome, outputs: list[finisher.Waiting]) -> Outcome:
+def _settled(outcome: Outcome, outputs: list[Outputs]) -> Outcome:
     """What became of a task whose outputs were published: one of the same content is what the task would make."""
     error = next((one.error for one in outputs if one.error is not None), None)
     if error is not None:
         return _failed(error)._replace(seconds=outcome.seconds)
-    there = bool(outputs) and not any(one.written.made for one in outputs)
+    there = bool(outputs) and not any(one.made for one in outputs)
     return outcome._replace(said=Said(UP_TO_DATE), skipped=True) if there else outcome
 
 

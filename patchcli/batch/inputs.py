@@ -7,9 +7,9 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from patchcli.errors import PatchcliError, UsageError
-from patchcli.storage.files import STREAM, identity, name_of, open_input, reason
-from patchcli.storage.paths import WEB, is_remote, scheme_of
+from patchcli.errors import PatchcliError, UsageError, reason
+from patchcli.storage.files import STREAM, identity, name_of, open_input
+from patchcli.storage.paths import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,14 +91,11 @@ def find(options: BatchOptions, suffixes: Sequence[str]) -> Found:
 
 
 def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, found: Found) -> None:
-    """A name on the web is a file; another is one if it ends as files do that are read, a folder if it ends in a slash.
-
-    Of all others the server is asked.
-    """
+    """A name that ends as files do that are read is a file; of others the server is asked."""
     from patchcli.storage import remote
 
     try:
-        if scheme_of(name) in WEB or name.lower().endswith(suffixes) or not (name.endswith("/") or remote.is_folder(name)):
+        if name.lower().endswith(suffixes) or not remote.is_folder(name):
             found.paths.append(name)
             return
         avoid = None if output_dir is None else output_dir.rstrip("/") + "/"

@@ -11,13 +11,12 @@ import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker, util
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Self
 
 from patchcli.batch.attempt import Outcome, attempt_all
-from patchcli.errors import OutputError, shortage
+from patchcli.errors import OutputError, reason, shortage
 from patchcli.storage import atomic, paths, signals
-from patchcli.storage.files import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from patchcli.batch.attempt import Work
     from patchcli.jobs.task import Task
 
+# which reach every process of a terminal: the first of them ends the others
+OF_A_TERMINAL = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
 GRACE, REMOTE_GRACE = 0.5, 10  # seconds for a worker to end by itself; an upload is aborted at its server
 _OWN: list[Work] = []  # of a worker: what it does
 ALONE = "-j 1 needs none"
@@ -172,7 +173,8 @@ def _quiet_tracker() -> None:
     variable, said = "PYTHONWARNINGS", "ignore:resource_tracker"
     before = os.environ.get(variable)
     os.environ[variable] = said if before is None else f"{before},{said}"
-    resource_tracker.ensure_running()
+    with contextlib.suppress(ImportError):  # where there is none
+        resource_tracker.ensure_running()
     if before is None:
         del os.environ[variable]
     else:
@@ -225,7 +227,7 @@ def _patience() -> Iterator[None]:
         yield
         return
     with atomic.undisturbed():
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)
         try:
             yield
         finally:
@@ -235,15 +237,10 @@ def _patience() -> Iterator[None]:
 def _begin(work: Work) -> None:
     """What a worker does first."""
     _OWN.append(work)
-    # Ctrl-C and hanging up reach every process of a terminal: the first of them ends the others.
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in OF_A_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
     signals.end_by_signals("SIGTERM")
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    names = contextlib.ExitStack()  # what is sent at once is too little to flush folders after it
-    names.enter_context(atomic.flushing_together())
-    util.Finalize(None, names.close, exitpriority=0)
 
 
 def _do(tasks: Sequence[Task]) -> list[Outcome]:
@@ -256,7 +253,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # which then interrupts what that waits for
+    signals.send_to_main_thread(signal.SIGTERM)
 
 
 def end_workers() -> None:

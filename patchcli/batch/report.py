@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Self
 
-from patchcli.errors import OutputError, UsageError
+from patchcli.errors import OutputError, UsageError, reason
 from patchcli.jobs.task import in_megabytes
-from patchcli.storage.files import STREAM, is_special, locked, reason
+from patchcli.storage.files import STREAM, is_special, locked
 from patchcli.storage.streams import write_all
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from patchcli.errors import PatchcliError, UsageError
+from patchcli.errors import PatchcliError, UsageError, reason
 from patchcli.images import imagefile
 from patchcli.jobs.records import Records
 from patchcli.stacks.header import Meta
@@ -126,7 +126,7 @@ def read_record(path: str) -> Record | None:
                 return _record_of_stack(NpzReader(file))
             note = imagefile.note_of(file)
     except OSError as error:
-        raise PatchcliError(f"cannot be read: {files.reason(error)}") from None
+        raise PatchcliError(f"cannot be read: {reason(error)}") from None
     try:
         return None if note is None else Record.from_json(note)
     except PatchcliError:

@@ -22,8 +22,7 @@ from patchcli.batch.targets import expand
 from patchcli.errors import PatchcliError, UsageError, one_line, shortened
 from patchcli.jobs.task import Said, in_megabytes
 from patchcli.storage import paths, signals
-from patchcli.storage.atomic import flushing_together
-from patchcli.storage.files import STREAM, is_special, name_of, size_of
+from patchcli.storage.files import STREAM, file_size, is_special, name_of
 from patchcli.storage.paths import is_remote
 from patchcli.threads import room, usable_cpus, usable_descriptors
 
@@ -130,8 +129,7 @@ def _outcomes(tasks: Sequence[Task], work: Work, options: BatchOptions, bar: Bar
     if options.executor is None and (options.jobs == 1 or todo < 2):  # noqa: PLR2004
         if todo > 1:
             prepare_for_many()
-        with flushing_together():
-            yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, options, bar)), strict=False)
+        yield from zip(tasks, attempts(list(tasks), lambda task: _here(work, task, options, bar)), strict=False)
         return
     work = work._replace(world=paths.anywhere())
     with _crew(work, options, todo) as crew:
@@ -311,7 +309,7 @@ def _warn_of_memory(tasks: Sequence[Task], planning: Work, jobs: int, tell: Call
     if free is None:
         return
     local = (task for task in tasks if not task.done and not task.streams() and not is_remote(task.source))
-    largest = heapq.nlargest(jobs, local, key=lambda task: size_of(task.source))
+    largest = heapq.nlargest(jobs, local, key=lambda task: file_size(task.source))
     said = [attempt(planning, task).said for task in largest]
     needs = sorted((one.planned.memory for one in said if one is not None and one.planned is not None), reverse=True)
     if sum(needs) > free:

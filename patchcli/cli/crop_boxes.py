@@ -11,7 +11,7 @@ from patchcli.batch.inputs import Found, find
 from patchcli.batch.targets import below, expand, leave_out_outputs, refuse_losses
 from patchcli.cli import options
 from patchcli.cli.box_table import BadRow, Row, rows_of
-from patchcli.errors import OutputError, PatchcliError, UsageError
+from patchcli.errors import OutputError, PatchcliError, UsageError, reason
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.imagefile import format_of, output_name
 from patchcli.jobs.crop import crop_one
@@ -121,7 +121,7 @@ def _read(path: str, name: str) -> list[Row | BadRow]:
     except PatchcliError as error:
         raise UsageError(f"{name}: {error}") from None
     except OSError as error:
-        raise UsageError(f"{name}: cannot be read: {files.reason(error)}") from None
+        raise UsageError(f"{name}: cannot be read: {reason(error)}") from None
 
 
 def _lines(file: Any) -> Iterator[str]:  # noqa: ANN401

@@ -156,10 +156,13 @@ class _Ear:
         self._kept = self._reader = -1
 
     def open(self) -> None:
-        """Send what is printed into a pipe; what it cannot hold is lost. Without descriptors left, nothing is done."""
+        """Send what is printed into a pipe; what it cannot hold is lost.
+
+        Without descriptors left, or where a pipe would block, nothing is done.
+        """
         with self._lock:
             self._depth += 1
-            if self._depth > 1:
+            if self._depth > 1 or not hasattr(os, "set_blocking"):
                 return
             with contextlib.suppress(OSError):
                 self._kept = os.dup(2)

@@ -19,7 +19,7 @@ from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
 from patchcli.stacks.file import Stack, write_meta, write_stack
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
-from patchcli.storage.files import temporary_file
+from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from patchcli.patches.select import choose
 from patchcli.stacks.file import write_pieces
 from patchcli.stacks.layouts import unroll
 from patchcli.storage.listing import Folders
-from patchcli.storage.outputs import Outputs, remove
+from patchcli.storage.outputs import Outputs, delete
 from patchcli.storage.shards import shard_name
 from patchcli.threads import ahead
 
@@ -84,7 +84,7 @@ def _remove_others(task: ExtractTask, count: int) -> None:
         now = {shard_name(target, number, count) for number in range(count)}
         for path in folders.shards(target):
             if path not in now:
-                remove(path)
+                delete(path)
 
 
 def _payload(padded: NDArray[Any], meta: Meta, part: Part) -> Iterator[NDArray[Any]]:

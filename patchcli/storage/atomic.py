@@ -7,12 +7,10 @@ import errno
 import functools
 import os
 import re
-import signal
 import stat
 import sys
 import threading
 from collections import defaultdict
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from patchcli.storage import signals
@@ -25,6 +23,16 @@ if TYPE_CHECKING:
 
 MAX_NAME = 200  # bytes of a name that its temporary name keeps
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+UNFINISHED: set[str] = set()  # temporary files there are now
+
+WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
+TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
+# magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
+LOCAL_FILE_SYSTEMS = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
+
+_PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
+_waiting: list[int] = []  # signals that wait
 
 
 def temporary_name(name: str) -> str:
@@ -36,110 +44,25 @@ def _kept(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:MAX_NAME])
 
 
-def claim(number: int) -> bool:
-    """Mark an open temporary file as one that a living process writes, for as long as it is open; whether it still has a name.
-
-    Where the system knows no such marks the file counts as living for ever, and is never removed by another process.
-    """
-    return locked(number) and os.fstat(number).st_nlink > 0
-
-
-def remove_leftovers(targets: Iterable[str]) -> None:
-    """Remove what killed processes left of these outputs, where they are local; each folder is read once."""
-    folders: dict[str, set[str]] = defaultdict(set)
-    for target in targets:
-        if is_remote(target):
-            continue
-        folder, name = os.path.split(os.path.realpath(full(target)))
-        folders[folder].add(_kept(name))
-    for folder, names in folders.items():
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                found = TEMPORARY.fullmatch(entry.name)
-                if found and (found[1] in names or whole(found[1]) in names):
-                    _remove_dead(entry.path)
-
-
-def _remove_dead(path: str) -> None:
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        number = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(path)
-        finally:
-            os.close(number)
-
-
-UNFINISHED: set[str] = set()  # temporary files there are now
-_FOLDERS: ContextVar[list[str]] = ContextVar("patchcli_folders")  # to be flushed together
-TOGETHER = 64
-NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
-TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
-# magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, overlayfs, tmpfs
-LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x794C7630, 0x01021994})
-_PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
-_waiting: list[int] = []  # signals that wait
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
-    try:
-        with _PUBLISHING:
-            yield
-    finally:
-        if _waiting:
-            number = _waiting.pop()
-            if threading.current_thread() is threading.main_thread() or not hasattr(signal, "pthread_kill"):
-                signal.raise_signal(number)
-            else:  # where handlers run, and perhaps waits for this thread
-                signal.pthread_kill(threading.main_thread().ident or 0, number)
-
-
-def put_off(number: int) -> bool:
-    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that.
-
-    If not, no output gets its name from now on: the process is to end.
-    """
-    _waiting.append(number)  # before the lock is tried: whoever has it looks here when it is free again
-    if not _PUBLISHING.acquire(blocking=False):
-        return True
-    _waiting.clear()
-    return False
-
-
-def remove_temporary(temporary: str) -> None:
-    """Remove a temporary file, if it is still there."""
-    with contextlib.suppress(OSError):
-        os.unlink(temporary)
-    UNFINISHED.discard(temporary)
-
-
-def discard_unfinished() -> None:
-    """Remove the temporary files of outputs in the making; for a process that ends at once."""
-    for temporary in list(UNFINISHED):
-        remove_temporary(temporary)
-
-
-signals.not_now(put_off)
-signals.at_end(signals.FILES, discard_unfinished)
-
-
 @contextlib.contextmanager
 def beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """A temporary file in the folder of ``path`` and its name; whole, or gone, when the block ends, but not yet on disk."""
     number, temporary = _created(*os.path.split(path))
-    try:
-        with os.fdopen(number, "w+b") as file:
-            _same_mode(number, path)
-            yield file, temporary
-            file.flush()
-    except BaseException:
-        remove_temporary(temporary)
-        raise
+    with _gone_by_error(temporary), os.fdopen(number, "w+b") as file:
+        with contextlib.suppress(OSError, AttributeError):  # the mode of the file that it replaces
+            os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
+        yield file, temporary
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[tuple[BinaryIO, str]]:
+    """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
+    import tempfile
+
+    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
+    UNFINISHED.add(temporary)
+    with _gone_by_error(temporary), os.fdopen(number, "w+b") as file:
+        yield file, temporary
 
 
 def _created(folder: str, name: str) -> tuple[int, str]:
@@ -150,15 +73,20 @@ def _created(folder: str, name: str) -> tuple[int, str]:
     while True:
         temporary = os.path.join(folder, temporary_name(name))
         UNFINISHED.add(temporary)
-        try:
+        with _gone_by_error(temporary):
             number = _opened(temporary)
             if claim(number):
                 return number, temporary
             os.close(number)
-        except BaseException:
-            remove_temporary(temporary)
-            raise
         remove_temporary(temporary)
+
+
+def claim(number: int) -> bool:
+    """Mark an open temporary file as one that a living process writes, for as long as it is open; whether it still has a name.
+
+    Where the system knows no such marks the file counts as living for ever, and is never removed by another process.
+    """
+    return locked(number) and os.fstat(number).st_nlink > 0
 
 
 def _opened(temporary: str) -> int:
@@ -181,18 +109,80 @@ def _make_folder(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[tuple[BinaryIO, str]]:
-    """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
-    import tempfile
-
-    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
-    UNFINISHED.add(temporary)
+def _gone_by_error(temporary: str) -> Iterator[None]:
     try:
-        with os.fdopen(number, "w+b") as file:
-            yield file, temporary
+        yield
     except BaseException:
         remove_temporary(temporary)
         raise
+
+
+def remove_temporary(temporary: str) -> None:
+    """Remove a temporary file, if it is still there."""
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)
+    UNFINISHED.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of outputs in the making; for a process that ends at once."""
+    for temporary in list(UNFINISHED):
+        remove_temporary(temporary)
+
+
+def remove_leftovers(targets: Iterable[str]) -> None:
+    """Remove what killed processes left of these outputs, where they are local; each folder is read once."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for target in targets:
+        if not is_remote(target):
+            folder, name = os.path.split(os.path.realpath(full(target)))
+            folders[folder].add(_kept(name))
+    for folder, names in folders.items():
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                found = TEMPORARY.fullmatch(entry.name)
+                if found and (found[1] in names or whole(found[1]) in names):
+                    _remove_dead(entry.path)
+
+
+def _remove_dead(path: str) -> None:
+    """Remove a temporary file that no living process has locked; where nothing is known of locks it stays."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        number = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        finally:
+            os.close(number)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A signal that comes meanwhile is raised at the end: of several outputs all get their names or none."""
+    try:
+        with _PUBLISHING:
+            yield
+    finally:
+        if _waiting:
+            signals.send_to_main_thread(_waiting.pop())
+
+
+def put_off(number: int) -> bool:
+    """Whether a signal has to wait for outputs that are getting their names; it is raised again after that.
+
+    If not, no output gets its name from now on: the process is to end.
+    """
+    _waiting.append(number)  # before the lock is tried: whoever has it looks here when it is free again
+    if not _PUBLISHING.acquire(blocking=False):
+        return True
+    _waiting.clear()
+    return False
+
+
+signals.not_now(put_off)
+signals.at_end(signals.FILES, discard_unfinished)
 
 
 def flush(numbers: Sequence[int]) -> None:
@@ -201,9 +191,9 @@ def flush(numbers: Sequence[int]) -> None:
     syncfs(2) writes all of a file system, and since Linux 5.8 it fails if anything could not be written since the descriptor
     was opened. Others than local file systems may not hand it on.
     """
-    together: dict[int, list[int]] = {}
+    together: dict[int, list[int]] = defaultdict(list)
     for number in numbers:
-        together.setdefault(os.fstat(number).st_dev, []).append(number)
+        together[os.fstat(number).st_dev].append(number)
     for several in together.values():
         if len(several) < WORTH_ALL or not _sync_all(several[0]):
             for number in several:
@@ -221,9 +211,7 @@ def _sync_all(number: int) -> bool:
     import ctypes
 
     told = (ctypes.c_long * 64)()  # struct statfs, which begins with the kind
-    if library.fstatfs(number, told) or told[0] not in LOCAL:
-        return False
-    return not library.syncfs(number)
+    return not library.fstatfs(number, told) and told[0] in LOCAL_FILE_SYSTEMS and not library.syncfs(number)
 
 
 @functools.cache
@@ -231,10 +219,22 @@ def _system() -> Any:  # noqa: ANN401
     """The C library, where its syncfs tells of errors; None elsewhere."""
     if not sys.platform.startswith("linux") or tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) < TELLING:
         return None
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:
+        return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "syncfs") and hasattr(library, "fstatfs") else None
+
+
+def flush_folder(folder: str) -> None:
+    """Make new names in a folder as durable as the data, where the system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
@@ -247,61 +247,9 @@ def put_in_place(temporary: str, path: str, *, overwrite: bool) -> None:
     except FileExistsError:
         if not os.path.samefile(temporary, path):  # as it is where a network repeats what it had done
             raise
-        os.unlink(temporary)
-    except OSError:  # a file system without links
+    except (OSError, AttributeError):  # a file system, or a system, without links
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         os.replace(temporary, path)
-    else:
-        os.unlink(temporary)
-
-
-def _same_mode(number: int, path: str) -> None:
-    """Give a temporary file the mode of the file that it replaces."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.fchmod(number, stat.S_IMODE(os.stat(path).st_mode))
-
-
-@contextlib.contextmanager
-def flushing_together() -> Iterator[None]:
-    """In the block folders are flushed after every `TOGETHER` outputs and at its end, not after each.
-
-    A block within another leaves it to that. The data of an output are on disk before it has its name, in any case: what a
-    power cut can take is the last names.
-    """
-    if _FOLDERS.get(None) is not None:
-        yield
         return
-    folders: list[str] = []
-    token = _FOLDERS.set(folders)
-    try:
-        yield
-    finally:
-        _FOLDERS.reset(token)
-        _flush(folders)
-
-
-def flush_folder(folder: str) -> None:
-    """Make the new name as durable as the data, where the system can; at once, or together with others."""
-    folders = _FOLDERS.get(None)
-    if folders is None:
-        _flush([folder])
-        return
-    folders.append(folder)
-    if len(folders) >= TOGETHER:
-        _flush(folders)
-
-
-def _flush(folders: list[str]) -> None:
-    for folder in set(folders):
-        _flush_one(folder)
-    folders.clear()
-
-
-def _flush_one(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+    os.unlink(temporary)

@@ -1,28 +1,61 @@
-"""How files are opened, and what there is of a name."""
+"""What is read and asked of a name, wherever it leads: standard input, a file of this machine, or a server."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from patchcli.errors import OutputError, PatchcliError
-from patchcli.storage.paths import full, is_remote, plain
+from patchcli.errors import PatchcliError, reason
+from patchcli.storage import local
+from patchcli.storage.paths import is_remote, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STREAM = "-"
-NO_FILE = "is {}; allowed are regular files, and - for standard input"
 
 
-def reason(error: OSError) -> str:
-    """What the system says of a failure, in lower case, without the number."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
+class Store(Protocol):
+    """Where files lie: this machine (the module `local`) or servers (`remote`). What fails there is an `OSError`."""
+
+    def open_file(self, path: str) -> BinaryIO:
+        """Open a file to read all of it. Raises `PatchcliError` for what is not a regular file."""
+
+    def open_head(self, path: str) -> BinaryIO:
+        """Open a file to read a little of it; of a remote one no more is fetched than is asked for."""
+
+    def exists(self, path: str) -> bool:
+        """Whether something has this name."""
+
+    def names(self, folder: str) -> set[str]:
+        """What lies directly in a folder; nothing where there is none."""
+
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """By what a file is known whatever its name; None for what is not there, or known by its name alone."""
+
+    def is_special(self, path: str) -> bool:
+        """Whether it is written to, and never replaced."""
+
+    def stamp(self, path: str, file: BinaryIO | None = None) -> tuple[int | None, int | None]:
+        """``(size, mtime_ns)`` of a file, which may be open; None for what is not known."""
+
+    def delete(self, path: str) -> None:
+        """Delete a file; that it is gone already is no fault."""
+
+    def check_name(self, path: str) -> None:
+        """Refuse a name that is too long to be written."""
+
+
+def store_of(path: str) -> Store:
+    """The store of a name; that of servers is loaded where the first remote name occurs."""
+    if not is_remote(path):
+        return local
+    from patchcli.storage import remote
+
+    return remote
 
 
 def open_input(path: str) -> BinaryIO:
@@ -32,37 +65,21 @@ def open_input(path: str) -> BinaryIO:
 
     Raises:
         PatchcliError: no such file, a directory, a FIFO or a device, no permission; a server that does not answer.
+        OutputError: there is no room for a temporary file.
     """
-    if path == STREAM:
-        return _standard_input()
-    if is_remote(path):
-        return _fetched(path)
-    try:
-        # O_NONBLOCK: a FIFO put in the place of a file must not block for ever
-        number = os.open(full(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            raise PatchcliError(NO_FILE.format("a socket")) from None
-        raise PatchcliError(f"cannot be read: {reason(error)}") from None
-    try:
-        mode = os.fstat(number).st_mode
-    except OSError as error:
-        os.close(number)
-        raise PatchcliError(f"cannot be read: {reason(error)}") from None
-    if not stat.S_ISREG(mode):
-        os.close(number)
-        what = "a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"
-        raise PatchcliError(NO_FILE.format(what))
-    return os.fdopen(number, "rb")
+    return _opened(lambda: _standard_input() if path == STREAM else store_of(path).open_file(path))
 
 
 def open_head(path: str) -> BinaryIO:
-    """Open a file to read a little of it; of a remote one no more is fetched than is asked for."""
-    if is_remote(path):
-        from patchcli.storage import remote
+    """Open a file, local or remote, to read a little of it."""
+    return _opened(lambda: store_of(path).open_head(path))
 
-        return remote.open_head(path)
-    return open_input(path)
+
+def _opened(opening: Callable[[], BinaryIO]) -> BinaryIO:
+    try:
+        return opening()
+    except OSError as error:
+        raise PatchcliError(f"cannot be read: {reason(error)}") from None
 
 
 def _standard_input() -> BinaryIO:
@@ -74,7 +91,7 @@ def _standard_input() -> BinaryIO:
             return os.fdopen(os.dup(source.fileno()), "rb")
     except (OSError, ValueError):
         pass  # no file below it; copy
-    return _spooled("standard input", lambda spool: _copy(source, spool))
+    return local.spooled("standard input", lambda spool: _copy(source, spool))
 
 
 def _copy(source: BinaryIO, spool: BinaryIO) -> None:
@@ -88,56 +105,14 @@ def _copy(source: BinaryIO, spool: BinaryIO) -> None:
             spool.write(data)
 
 
-def _fetched(path: str) -> BinaryIO:
-    """A copy of a remote file; it tells of its change what the server told, or the beginning of time; see `stamp`."""
-    from patchcli.storage import remote
-
-    def fetch(spool: BinaryIO) -> None:
-        changed = remote.fetch(path, spool) or 0
-        spool.flush()
-        if os.utime in os.supports_fd:
-            os.utime(spool.fileno(), ns=(changed, changed))
-
-    return _spooled(path, fetch)
-
-
-def _spooled(name: str, copy: Callable[[BinaryIO], None]) -> BinaryIO:
-    """An unnamed temporary file that was filled by ``copy``, at its beginning."""
-    spool = temporary_file(name)
-    try:
-        copy(spool)
-        spool.seek(0)
-    except BaseException as error:
-        spool.close()
-        if not isinstance(error, OSError):
-            raise
-        if error.errno == errno.ENOSPC:
-            raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
-        raise PatchcliError(f"cannot be read: {reason(error)}") from None
-    return spool
-
-
-def temporary_file(name: str) -> BinaryIO:
-    """An unnamed temporary file for what is read of ``name``."""
-    import tempfile
-
-    try:
-        return cast("BinaryIO", tempfile.TemporaryFile())
-    except OSError as error:
-        raise OutputError(
-            f"{name}: needs a temporary file, and there is no folder for it ({reason(error):.60}); set TMPDIR to one"
-        ) from None
-
-
 def identity(path: str) -> tuple[int, int] | None:
     """Device and inode of a local file, by which it is known whatever its name; None for what is not there."""
-    if path == STREAM or is_remote(path):
-        return None
-    try:
-        status = os.stat(full(path))
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    return None if path == STREAM else store_of(path).identity(path)
+
+
+def is_special(path: str) -> bool:
+    """Whether a path is standard output, a device or a FIFO: written to, never replaced."""
+    return path == STREAM or store_of(path).is_special(path)
 
 
 def locked(number: int) -> bool:
@@ -155,78 +130,22 @@ def locked(number: int) -> bool:
     return True
 
 
-def exists(path: str) -> bool:
-    """Whether something has this name."""
-    if is_remote(path):
-        from patchcli.storage import remote
-
-        return remote.exists(path)
-    return os.path.lexists(full(path))
-
-
-def names(folder: str) -> set[str]:
-    """What lies directly in a folder; nothing where there is none."""
-    if is_remote(folder):
-        from patchcli.storage import remote
-
-        return remote.names(folder)
-    try:
-        return set(os.listdir(full(folder) or os.curdir))
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-
-
-def is_special(path: str) -> bool:
-    """Whether a path is standard output, a device or a FIFO: written to, never replaced."""
-    if path == STREAM:
-        return True
-    if is_remote(path):
-        return False
-    try:
-        return not stat.S_ISREG(os.stat(full(path)).st_mode)
-    except OSError:
-        return False
-
-
 def name_of(path: str, stream: str = "standard output") -> str:
     """How a path is called in messages."""
     return stream if path == STREAM else path
 
 
-def size_of(path: str) -> int:
-    """Bytes of a local file; 0 where that is not known."""
-    try:
-        return os.stat(full(path)).st_size
-    except OSError:
-        return 0
+def file_size(path: str) -> int:
+    """Bytes of a file; 0 where that is not known."""
+    return stamp_of(path)[1] or 0
 
 
 def stamp_of(path: str) -> tuple[str, int | None, int | None]:
     """``(name, size, mtime_ns)`` of a file by its path, the last two None where they are not known."""
-    name = _name_in_records(path)
     try:
-        if is_remote(path):
-            from patchcli.storage import remote
-
-            return name, *remote.stamp(path)
-        status = _status(full(path))
+        return _name_in_records(path), *store_of(path).stamp(path)
     except OSError:
-        return name, None, None
-    return name, status.st_size, status.st_mtime_ns
-
-
-def _status(path: str) -> os.stat_result:
-    """What the system tells of a file, by its name or else of the open file."""
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        try:
-            return os.fstat(number)
-        finally:
-            os.close(number)
+        return _name_in_records(path), None, None
 
 
 def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None]:
@@ -234,11 +153,7 @@ def stamp(path: str, file: BinaryIO) -> tuple[str | None, int | None, int | None
 
     Of standard input nothing is kept, of remote files the time that their server told, if it did.
     """
-    if path == STREAM:
-        return None, None, None
-    status = os.fstat(file.fileno())
-    told = not is_remote(path) or (status.st_mtime_ns != 0 and os.utime in os.supports_fd)
-    return _name_in_records(path), status.st_size, status.st_mtime_ns if told else None
+    return (None, None, None) if path == STREAM else (_name_in_records(path), *store_of(path).stamp(path, file))
 
 
 def _name_in_records(path: str) -> str:

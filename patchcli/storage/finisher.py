@@ -7,7 +7,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from patchcli.errors import OutputError
 from patchcli.storage import outputs
 from patchcli.threads import has_room
 
@@ -17,20 +16,11 @@ if TYPE_CHECKING:
 
     from patchcli.storage.outputs import Outputs
 
-MOST_BYTES = 1 << 25
-SECONDS = 0.1  # after which what there is makes a group, if none is being published
+GROUP_BYTES = 1 << 25
+GROUP_SECONDS = 0.1  # after which what there is makes a group, if none is being published
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Waiting:
-    """Outputs of one piece of work on the way to their names."""
-
-    def __init__(self, written: Outputs) -> None:
-        self.written = written
-        self.error: Exception | None = None
-        self.done = False
 
 
 class Finisher:
@@ -46,30 +36,29 @@ class Finisher:
         self._threaded = threaded
         self._pool: ThreadPoolExecutor | None = None
         self._running: deque[Future[None]] = deque()
-        self._group: list[Waiting] = []
-        self._added: list[Waiting] = []
+        self._group: list[Outputs] = []
+        self._added: list[Outputs] = []
         self._files = self._bytes = 0
         self._since = time.monotonic()
         self._failed: Exception | None = None
 
     def add(self, written: Outputs) -> None:
         """Take outputs to publish."""
-        waiting = Waiting(written)
-        self._group.append(waiting)
-        self._added.append(waiting)
+        self._group.append(written)
+        self._added.append(written)
         self._files += max(1, len(written.numbers))
         self._bytes += written.nbytes
-        if self._files >= outputs.most_open() or self._bytes >= MOST_BYTES:
+        if self._files >= outputs.most_open() or self._bytes >= GROUP_BYTES:
             self._hand_over()
 
-    def taken(self) -> list[Waiting]:
+    def taken(self) -> list[Outputs]:
         """What was added since this was asked last."""
         added, self._added = self._added, []
         return added
 
     def look(self) -> None:
         """Publish what has waited for long, if nothing is being published."""
-        if time.monotonic() - self._since >= SECONDS and all(future.done() for future in self._running):
+        if time.monotonic() - self._since >= GROUP_SECONDS and all(future.done() for future in self._running):
             self._hand_over()
 
     def finish(self) -> None:
@@ -108,21 +97,14 @@ class Finisher:
                 self._threaded = False
         return self._threaded
 
-    def _publish(self, group: list[Waiting]) -> None:
-        if self._failed is not None:
-            for one in group:
-                one.written.discard()
-        errors = [self._failed] * len(group) if self._failed else outputs.publish([one.written for one in group])
-        for one, error in zip(group, errors, strict=True):
-            if isinstance(error, OutputError):
-                self._failed = error
-            one.error, one.done = error, True
+    def _publish(self, group: list[Outputs]) -> None:
+        self._failed = outputs.publish(group, self._failed)
 
 
 def each(
     items: list[Item],
     do: Callable[[Item], Result],
-    settled: Callable[[Result, list[Waiting]], Result],
+    settled: Callable[[Result, list[Outputs]], Result],
     urgent: Callable[[Result], bool],
 ) -> Iterator[Result]:
     """The result of each item, in order, once all outputs that it made have their names.
@@ -135,10 +117,10 @@ def each(
     """
     finisher = Finisher(threaded=len(items) > 1)
     outputs.real_folder.cache_clear()  # of before: links may lead elsewhere by now
-    held: deque[tuple[Result, list[Waiting]]] = deque()
+    held: deque[tuple[Result, list[Outputs]]] = deque()
     try:
         for item in items:
-            with outputs.given_to(finisher):
+            with outputs.given_to(finisher.add):
                 result = do(item)
             held.append((result, finisher.taken()))
             if urgent(result):

@@ -7,8 +7,8 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from patchcli.errors import OutputError
-from patchcli.storage import files
+from patchcli.errors import OutputError, reason
+from patchcli.storage.files import store_of
 from patchcli.storage.paths import full, is_remote
 from patchcli.storage.shards import shards_by_output
 
@@ -27,19 +27,12 @@ class Folders:
 
     def __init__(self, targets: Sequence[str] = ()) -> None:
         self._expected = Counter(os.path.dirname(target) for target in targets if is_remote(target))
-        self._remote: dict[str, set[str]] = {}
-        self._local: dict[str, _Local] = {}
+        self._folders: dict[tuple[str, bool], _Local | _Remote] = {}
         self._shards: dict[str, dict[str, list[str]]] = {}
 
     def place(self, path: str) -> str:
         """The real path of a file, which need not exist; a remote name as it is."""
-        if is_remote(path):
-            return path
-        folder, name = os.path.split(path)
-        known = self._known(folder)
-        if name in ("", os.curdir, os.pardir) or known.has_link(name):
-            return os.path.realpath(full(path))
-        return known.prefix + name
+        return self._folder(path).place(path)
 
     def holds(self, target: str) -> bool:
         """Whether an output exists.
@@ -47,49 +40,72 @@ class Folders:
         Raises:
             OutputError: the server cannot be asked.
         """
-        folder, name = os.path.split(target)
-        if not is_remote(target):
-            return self._known(folder).there and files.exists(target)
         with _looked_for(target):
-            if self._expected[folder] < 2:  # noqa: PLR2004
-                return files.exists(target)
-            if folder not in self._remote:
-                self._remote[folder] = files.names(folder)
-        return name in self._remote[folder]
+            return self._folder(target).holds(target)
 
     def shards(self, target: str) -> list[str]:
         """Files that are named as shards of an output are, sorted."""
         folder, name = os.path.split(target)
         if folder not in self._shards:
             with _looked_for(folder):
-                self._shards[folder] = shards_by_output(files.names(folder))
+                self._shards[folder] = shards_by_output(store_of(folder).names(folder))
         return [os.path.join(folder, found) for found in self._shards[folder].get(name, ())]
 
-    def _known(self, folder: str) -> _Local:
-        known = self._local.get(folder)
+    def _folder(self, path: str) -> _Local | _Remote:
+        remote, folder = is_remote(path), os.path.dirname(path)
+        known = self._folders.get((folder, remote))
         if known is None:
-            known = self._local[folder] = _Local(full(folder) or os.curdir)
+            known = _Remote(folder, self._expected[folder]) if remote else _Local(full(folder) or os.curdir)
+            self._folders[folder, remote] = known
         return known
 
 
+class _Remote:
+    """A folder of a server, in which ``expected`` outputs are looked for."""
+
+    def __init__(self, folder: str, expected: int) -> None:
+        self._folder, self._expected = folder, expected
+        self._names: set[str] | None = None
+
+    def place(self, path: str) -> str:
+        return path
+
+    def holds(self, path: str) -> bool:
+        store = store_of(path)
+        if self._expected < 2:  # noqa: PLR2004
+            return store.exists(path)
+        if self._names is None:
+            self._names = store.names(self._folder)
+        return os.path.basename(path) in self._names
+
+
 class _Local:
-    """What is known of a folder of this machine."""
+    """A folder of this machine."""
 
     def __init__(self, folder: str) -> None:
-        self.prefix = os.path.join(os.path.realpath(folder), "")  # of the real path of what lies in it
-        self.there = os.path.lexists(folder)
+        self._prefix = os.path.join(os.path.realpath(folder), "")  # of the real path of what lies in it
+        self._there = os.path.lexists(folder)
         self._asked = 0
-        self._links: set[str] | None = None if self.there else set()
+        self._links: set[str] | None = None if self._there else set()
 
-    def has_link(self, name: str) -> bool:
+    def place(self, path: str) -> str:
+        name = os.path.basename(path)
+        if name in ("", os.curdir, os.pardir) or self._has_link(name):
+            return os.path.realpath(full(path))
+        return self._prefix + name
+
+    def holds(self, path: str) -> bool:
+        return self._there and store_of(path).exists(path)
+
+    def _has_link(self, name: str) -> bool:
         """Whether a symbolic link of this name lies in it."""
         if self._links is not None:
             return name in self._links
         self._asked += 1
         if self._asked > FEW:
-            with contextlib.suppress(OSError), os.scandir(self.prefix) as entries:  # one that cannot be listed may be read from
+            with contextlib.suppress(OSError), os.scandir(self._prefix) as entries:  # which may be read from, but not listed
                 self._links = {entry.name for entry in entries if entry.is_symlink()}
-        return os.path.islink(self.prefix + name)
+        return os.path.islink(self._prefix + name)
 
 
 @contextlib.contextmanager
@@ -97,4 +113,4 @@ def _looked_for(target: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{target}: cannot be looked for: {files.reason(error)}") from None
+        raise OutputError(f"{target}: cannot be looked for: {reason(error)}") from None

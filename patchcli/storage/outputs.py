@@ -6,14 +6,13 @@ import contextlib
 import errno
 import functools
 import os
-import stat
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from patchcli.errors import OutputError, PatchcliError
+from patchcli.errors import OutputError, PatchcliError, reason
 from patchcli.storage import atomic
-from patchcli.storage.files import STREAM, is_special, name_of, reason
+from patchcli.storage.files import STREAM, is_special, name_of, store_of
 from patchcli.storage.paths import full, is_remote, within, world
 from patchcli.threads import usable_descriptors
 
@@ -23,56 +22,59 @@ if TYPE_CHECKING:
 
 # what is wrong with a name, or too large, is wrong for its input alone
 OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
-MOST_OPEN, PART = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
-COMPARED = 1 << 20  # bytes of two files that are compared at once
+OPEN_CAN_BE_RENAMED = os.name != "nt"
+MOST_OPEN, SHARE_OPEN = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
 
 
-class Group(Protocol):
-    """Takes outputs that are written, to give several of them their names together."""
-
-    def add(self, outputs: Outputs) -> None:
-        """Take the outputs of one piece of work; they are published, or discarded, later."""
-
-
-_GROUP: ContextVar[Group | None] = ContextVar("patchcli_group", default=None)
+_TAKER: ContextVar[Callable[[Outputs], None] | None] = ContextVar("patchcli_taker", default=None)
 
 
 @contextlib.contextmanager
-def given_to(group: Group) -> Iterator[None]:
-    """Outputs whose blocks end in this one are given to ``group`` instead of being published at once."""
-    token = _GROUP.set(group)
+def given_to(taker: Callable[[Outputs], None]) -> Iterator[None]:
+    """Outputs whose blocks end in this one are given to ``taker``, which has them published later, several together."""
+    token = _TAKER.set(taker)
     try:
         yield
     finally:
-        _GROUP.reset(token)
+        _TAKER.reset(token)
 
 
-def publish(several: Sequence[Outputs]) -> list[Exception | None]:
-    """Give the outputs of several pieces of work their names, those of each together or not at all; what went wrong with each.
+def publish(several: Sequence[Outputs], failed: Exception | None = None) -> Exception | None:
+    """Give the outputs of several pieces of work their names, those of each together or not at all.
 
-    The data of all are on disk before the first of them has its name. Behind one that cannot be written no other gets its own.
+    The data of all are on disk before the first of them has its name, and the names are when this ends. Behind one that cannot
+    be written no other gets its own.
+
+    Args:
+        several: each says afterwards what went wrong with it.
+        failed: what stopped outputs before these, and stops these.
+
+    Returns:
+        What is to stop those that come after these.
     """
-    errors: list[Exception | None] = [None] * len(several)
-    stopped: Exception | None = None
     try:
-        for place, one in enumerate(several):
-            errors[place] = _error_of(one.check)
-        ready = [one for one, error in zip(several, errors, strict=True) if error is None]
-        stopped = _error_of(lambda: _flush_all(ready))
-        for place, one in enumerate(several):
-            if errors[place] is None:
-                errors[place] = stopped or _error_of(one.put_in_place)
-                if isinstance(errors[place], OutputError):
-                    stopped = errors[place]
+        if failed is None:
+            for one in several:
+                one.error = _error_of(one.check)
+            failed = _error_of(lambda: _flush_all([one for one in several if one.error is None]))
+        for one in several:
+            if one.error is None:
+                one.error = failed or _error_of(one.commit)
+                if isinstance(one.error, OutputError):
+                    failed = one.error
     finally:
         for one in several:
             one.discard()
-    return errors
+    for folder in {folder for one in several for folder in one.folders}:
+        atomic.flush_folder(folder)
+    for one in several:
+        one.done = True
+    return failed if isinstance(failed, OutputError) else None
 
 
 def most_open() -> int:
     """How many files may wait to be flushed: each stays open, and by that locked against those who tidy up."""
-    return min(MOST_OPEN, max(1, usable_descriptors() // PART))
+    return min(MOST_OPEN, max(1, usable_descriptors() // SHARE_OPEN)) if OPEN_CAN_BE_RENAMED else 0
 
 
 def _error_of(step: Callable[[], None]) -> Exception | None:
@@ -102,6 +104,8 @@ class Outputs:
     Attributes:
         numbers: descriptors of those that are yet to be flushed to disk.
         nbytes: their size.
+        folders: in which any of them got its name.
+        done: whether they are published, or have failed by ``error``.
         made: whether any of them is new, once they are published: what exists with the same content is left as it is.
     """
 
@@ -110,11 +114,13 @@ class Outputs:
         self._whole: list[tuple[str, str, str]] = []  # (temporary name, name, name given)
         self._remote: list[tuple[str, str, str]] = []  # likewise
         self._world = world()  # published later, perhaps, in another thread
-        if _GROUP.get() is None:
+        if _TAKER.get() is None:
             real_folder.cache_clear()  # links may lead elsewhere by now
         self.numbers: list[int] = []
         self.nbytes = 0
-        self.made = False
+        self.folders: set[str] = set()
+        self.made = self.done = False
+        self.error: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -122,10 +128,12 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
             self.discard()
-        elif (group := _GROUP.get()) is not None and (self._whole or self._remote):
-            group.add(self)
-        elif (failed := publish([self])[0]) is not None:
-            raise failed
+        elif (taker := _TAKER.get()) is not None and (self._whole or self._remote):
+            taker(self)
+        else:
+            publish([self])
+            if self.error is not None:
+                raise self.error
 
     @property
     def given(self) -> str:
@@ -144,20 +152,14 @@ class Outputs:
         self.numbers.clear()
 
     def check(self) -> None:
-        """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then."""
-        if self._overwrite:
-            return
-        self._whole = [one for one in self._whole if not self._is_there(*one)]  # a store does that for remote ones itself
+        """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then.
 
-    def _is_there(self, temporary: str, path: str, given: str) -> bool:
-        """Whether an output already exists as it was made here; if it exists otherwise, all are refused."""
-        with _named(given):
-            if not os.path.lexists(path):
-                return False
-            if not _alike(temporary, path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        atomic.remove_temporary(temporary)
-        return True
+        A store does that for remote ones itself.
+        """
+        if not self._overwrite:
+            for one in [one for one in self._whole if os.path.lexists(one[1])]:
+                _leave_out(*one)
+                self._whole.remove(one)
 
     @contextlib.contextmanager
     def _sent(self) -> Iterator[None]:
@@ -176,29 +178,24 @@ class Outputs:
             yield
         except BaseException:
             for path in sent if not self._overwrite else ():
-                remote.remove(path)
+                remote.delete(path)
             raise
 
-    def put_in_place(self) -> None:
+    def commit(self) -> None:
         """Send the remote ones, and give the local ones, which are on disk, their names."""
         with within(self._world), self._sent(), atomic.undisturbed():
-            folders = set()
             while self._whole:
                 temporary, path, given = self._whole[-1]
                 with _named(given):
                     try:
                         atomic.put_in_place(temporary, path, overwrite=self._overwrite)
                     except FileExistsError:  # since it was looked for
-                        if not _alike(temporary, path):
-                            raise
-                        atomic.remove_temporary(temporary)
+                        _leave_out(temporary, path, given)
                     else:
-                        folders.add(os.path.dirname(path))
+                        self.folders.add(os.path.dirname(path))
                 atomic.UNFINISHED.discard(temporary)
                 self._whole.pop()
-            self.made = bool(folders or self._remote)
-            for folder in folders:
-                atomic.flush_folder(folder)
+            self.made = bool(self.folders or self._remote)
 
     @contextlib.contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
@@ -219,7 +216,7 @@ class Outputs:
                     yield file
                 return
             if is_remote(path):
-                with atomic.apart() as (file, temporary):
+                with atomic.elsewhere() as (file, temporary):
                     yield file
                 self._remote.append((temporary, path, path))
                 return
@@ -250,24 +247,22 @@ def _place(path: str) -> str:
 real_folder = functools.lru_cache(64)(os.path.realpath)
 
 
+def _leave_out(temporary: str, path: str, given: str) -> None:
+    """Remove an output that exists already as it was made here; if it exists otherwise, that is refused."""
+    with _named(given):
+        if not _alike(temporary, path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    atomic.remove_temporary(temporary)
+
+
 def _alike(temporary: str, path: str) -> bool:
     """Whether something that exists is a file of the same content."""
+    import filecmp
+
     try:
-        with open(temporary, "rb") as one, open(path, "rb", opener=_without_waiting) as other:
-            status = os.fstat(other.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(one.fileno()).st_size:
-                return False
-            while data := one.read(COMPARED):
-                if other.read(COMPARED) != data:
-                    return False
+        return filecmp.cmp(temporary, path, shallow=False)
     except OSError:
         return False
-    return True
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, and a FIFO in its place without waiting for a writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextlib.contextmanager
@@ -277,15 +272,10 @@ def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         yield file
 
 
-def remove(path: str) -> None:
+def delete(path: str) -> None:
     """Delete an output of before; that it is gone already is no fault."""
-    if is_remote(path):
-        from patchcli.storage import remote
-
-        remote.remove(path)
-        return
-    with contextlib.suppress(FileNotFoundError), _named(path):
-        os.unlink(full(path))
+    with _named(path):
+        store_of(path).delete(path)
 
 
 @contextlib.contextmanager
@@ -308,26 +298,14 @@ def _named(path: str) -> Iterator[None]:
 
 def check_name(path: str) -> None:
     """Refuse the name of an output that is too long for its folder, as writing it would."""
-    if path == STREAM:
-        return
-    if is_remote(path):
-        from patchcli.storage import remote
-
+    if path != STREAM:
         with _named(path):
-            remote.check_name(path)
-        return
-    folder, name = os.path.split(full(path))
-    while folder and not os.path.isdir(folder):  # which is yet to be made
-        folder = os.path.dirname(folder)
-    with _named(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(os.path.join(folder, name))
+            store_of(path).check_name(path)
 
 
 @contextlib.contextmanager
 def _special(path: str) -> Iterator[BinaryIO]:
     if path != STREAM:
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with open(path, "wb") as special:
             yield special
         return

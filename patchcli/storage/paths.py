@@ -1,4 +1,4 @@
-"""Where names of files lead: below the folder that the call was made in, whichever process follows them, or to a server."""
+"""Path resolution: relative to the caller's folder, whichever process follows a name, or a URL."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def anywhere() -> World:
 
 
 def full(path: str) -> str:
-    """A name as the system, or a server, takes it.
+    """A local name as the system takes it.
 
     >>> with within(World("/data")):
     ...     full("a/b.png")
     '/data/a/b.png'
     """
     folder = world().folder
-    return os.path.join(folder, path) if folder and not is_remote(path) else path
+    return os.path.join(folder, path) if folder else path
 
 
 def scheme_of(path: str) -> str | None:

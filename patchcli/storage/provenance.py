@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = "patchcli.record"
-USUAL = "its default"
+RECORD_FORMAT = "patchcli.record"
+ITS_DEFAULT = "its default"
 
 
 class Record(NamedTuple):
@@ -29,7 +29,7 @@ class Record(NamedTuple):
 
     def fields(self) -> dict[str, Any]:
         """The record as a JSON object."""
-        return {"format": FORMAT, **self._asdict()}
+        return {"format": RECORD_FORMAT, **self._asdict()}
 
     def to_json(self) -> str:
         """The record as ASCII text."""
@@ -39,7 +39,7 @@ class Record(NamedTuple):
     def from_fields(cls, fields: Any) -> Record | None:  # noqa: ANN401  whatever JSON holds
         """Read a record; None where it is something else."""
         try:
-            if fields["format"] != FORMAT:
+            if fields["format"] != RECORD_FORMAT:
                 return None
             return cls(str(fields["command"]), dict(fields["settings"]), dict(fields["inputs"]))
         except (ValueError, TypeError, KeyError):
@@ -73,7 +73,7 @@ def difference(old: Record, new: Record) -> str | None:
     if old.command != new.command:
         return f"was made by {old.command}, not by {new.command}"
     for name in [*new.settings, *old.settings]:
-        before, now = (record.settings.get(name, USUAL) for record in (old, new))
+        before, now = (record.settings.get(name, ITS_DEFAULT) for record in (old, new))
         if before != now:
             return f"was made with {name} at {_said(before)}, not at {_said(now)}"
     return None

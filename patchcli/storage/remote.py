@@ -1,4 +1,4 @@
-"""Files on servers, through fsspec: fetched whole, sent whole, and tried again where trying again can help.
+"""Files on servers, through fsspec; a `files.Store`. Fetched whole, sent whole, and tried again where that can help.
 
 Whatever a server or the way to it can cause is an `OSError` of one sentence. Imported only where a remote name is met.
 """
@@ -19,26 +19,27 @@ import os
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from patchcli.errors import UsageError
-from patchcli.storage import s3, web
+from patchcli.storage import s3
+from patchcli.storage.local import spooled
 from patchcli.storage.paths import WEB, scheme_of
-from patchcli.storage.remote_errors import ATTEMPTS, CutOffError, EndedError
-from patchcli.storage.retry import tried
+from patchcli.storage.remote_errors import ATTEMPTS, CutOffError, EndedError, tried
+from patchcli.storage.s3 import CONNECT_SECONDS, READ_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Result = TypeVar("Result")
 
-LIBRARIES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}
 LOGGERS = ("fsspec", "s3fs", "aiobotocore", "botocore", "gcsfs", "google", "asyncio")
 HEAD = 1 << 16  # bytes in which the head of a file mostly is
-PIECE = 1 << 24  # bytes asked for, or sent, at once
-PARTS, UNIT = 10_000, 1 << 18  # S3 takes so many parts of a file, Google parts that are a multiple of this
-CONNECT_SECONDS, READ_SECONDS = 10, 30
+PIECE_BYTES = 1 << 24  # bytes asked for, or sent, at once
+MOST_PARTS, UNIT = 10_000, 1 << 18  # S3 takes so many parts of a file, Google parts that are a multiple of this
 LONGEST_KEY = 1024  # bytes of a name in a bucket, for S3 and Google alike
 MOST_FETCHED = 1 << 10
 _fetched: dict[str, tuple[int, int | None]] = {}  # sizes and times of the last files
 _listed: dict[str, tuple[int, int | None]] = {}  # those that a folder's list told, until the file is fetched
+_headers: list[dict[str, str]] = []  # what web servers told of files, to the last request
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -50,19 +51,23 @@ def check(schemes: Iterable[str]) -> None:
         UsageError: the extra is missing.
     """
     for scheme in schemes:
-        for library in ("fsspec", "tenacity", LIBRARIES[scheme]):
+        for library in ("fsspec", "tenacity", PACKAGES[scheme]):
             if importlib.util.find_spec(library) is None:
                 raise UsageError(f"--remote {scheme} needs the extra: pip install 'patchcli[remote]' ({library} is missing)")
 
 
-def fetch(path: str, file: BinaryIO) -> int | None:
-    """Copy a remote file into an open one, piece by piece; when it was changed, in ns, where the server tells."""
+def open_file(path: str) -> BinaryIO:
+    """A copy of a file, unnamed."""
+    return spooled(path, lambda spool: _fetch(path, spool))
+
+
+def _fetch(path: str, file: BinaryIO) -> None:
+    """Copy a file into an open one, and remember its size and when it was changed."""
     changed = _fetch_web(path, file) if scheme_of(path) in WEB else _fetch_stored(path, file)
     _listed.pop(path, None)
     while len(_fetched) >= MOST_FETCHED:
         del _fetched[next(iter(_fetched))]
     _fetched[path] = file.tell(), changed
-    return changed
 
 
 def _fetch_web(path: str, file: BinaryIO) -> int | None:
@@ -71,14 +76,14 @@ def _fetch_web(path: str, file: BinaryIO) -> int | None:
     def get() -> None:
         file.seek(0)
         file.truncate()
-        web.ANSWERS.clear()
+        _headers.clear()
         _store(path).get_file(path, file)
 
     _tried(path, get)
-    return _changed(web.ANSWERS[-1])
+    return _changed(_headers[-1])
 
 
-def stamp(path: str) -> tuple[int | None, int | None]:
+def stamp(path: str, _file: BinaryIO | None = None) -> tuple[int | None, int | None]:
     """Size of a file and when it was changed, in ns, where the server tells; of a file just fetched, what it told then.
 
     Of one that a folder's list told of, and that was not fetched since, what it told.
@@ -108,10 +113,19 @@ def exists(path: str) -> bool:
         return False
 
 
+def identity(_path: str) -> None:
+    """Files of servers are known by their names alone."""
+
+
+def is_special(_path: str) -> bool:
+    """No file of a server is."""
+    return False
+
+
 def is_folder(path: str) -> bool:
-    """Whether names begin with this one and a slash; a web address never is a folder."""
-    if scheme_of(path) in WEB:
-        return False
+    """Whether names begin with this one and a slash, or it ends in one itself; a web address never is a folder."""
+    if scheme_of(path) in WEB or path.endswith("/"):
+        return scheme_of(path) not in WEB
     try:
         if scheme_of(path) == "s3":
             return not exists(path) and next(s3.objects(path, most=1), None) is not None
@@ -167,7 +181,7 @@ def check_name(path: str) -> None:
     """
     size = len(path.partition("://")[2].partition("/")[2].encode(errors="surrogateescape"))
     if scheme_of(path) in ("s3", "gs") and size > LONGEST_KEY:
-        raise OSError(errno.ENAMETOOLONG, f"its name has {size} bytes in its bucket; allowed are {LONGEST_KEY}")
+        raise OSError(errno.ENAMETOOLONG, f"its name has {size} bytes in its bucket; use at most {LONGEST_KEY}")
 
 
 def send(temporary: str, path: str, *, overwrite: bool) -> bool:
@@ -182,7 +196,7 @@ def send(temporary: str, path: str, *, overwrite: bool) -> bool:
     """
     check_name(path)
     size = os.path.getsize(temporary)
-    piece = max(PIECE, (size // PARTS // UNIT + 1) * UNIT)
+    piece = max(PIECE_BYTES, (size // MOST_PARTS // UNIT + 1) * UNIT)
     put = s3.put if scheme_of(path) == "s3" else _put
     for attempt in range(ATTEMPTS):
         try:
@@ -231,11 +245,11 @@ def _pieces(temporary: str, piece: int) -> Iterator[bytes]:
             yield data
 
 
-def remove(path: str) -> None:
-    """Delete a file that was sent, as far as that can be."""
+def delete(path: str) -> None:
+    """Delete a file, as far as that can be."""
     with contextlib.suppress(OSError):
         if scheme_of(path) == "s3":
-            s3.remove(path)
+            s3.delete(path)
         else:
             _tried(path, lambda: _store(path).rm_file(_bare(path)))
 
@@ -245,18 +259,18 @@ def _fetch_stored(path: str, file: BinaryIO) -> int | None:
     told: dict[str, Any]
     if scheme_of(path) == "s3":
         try:
-            first, told = s3.get(path, 0, PIECE)
+            first, told = s3.get(path, 0, PIECE_BYTES)
         except FileNotFoundError:
             if is_folder(path):
-                raise IsADirectoryError(errno.EISDIR, "is a folder; allowed are files") from None
+                raise IsADirectoryError(errno.EISDIR, "is a folder; give a file") from None
             raise
         file.write(first)
     else:
         told = _info(path)
         if told["type"] != "file":
-            raise IsADirectoryError(errno.EISDIR, "is a folder; allowed are files")
+            raise IsADirectoryError(errno.EISDIR, "is a folder; give a file")
     while (start := file.tell()) < told["size"]:
-        file.write(_read(path, start, min(start + PIECE, told["size"]), told))
+        file.write(_read(path, start, min(start + PIECE_BYTES, told["size"]), told))
     return _changed(told)
 
 
@@ -313,16 +327,43 @@ def _store(path: str) -> Any:  # noqa: ANN401
 
     scheme = str(scheme_of(path))
     if scheme in WEB:
-        return web.store(scheme, path, connect=CONNECT_SECONDS, read=READ_SECONDS)
+        return _web(scheme, path)
     if scheme == "s3":
         return s3.store()
     if scheme == "gs":
         # else it asks first what kind of bucket each one is, which takes a right of its own
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         return fsspec.filesystem("gs", use_listings_cache=False)
-    if scheme == "memory":
-        return fsspec.filesystem("memory")
-    raise ValueError(f"{path} is not remote")
+    return fsspec.filesystem(scheme)
+
+
+def _web(scheme: str, path: str) -> Any:  # noqa: ANN401
+    """The file system of web addresses, with time limits."""
+    import aiohttp
+    import fsspec
+
+    client = {
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
+        "trust_env": True,
+        "headers": {"Accept-Encoding": "identity"},
+        "trace_configs": [_listener()],
+    }
+    # quoted again, a signed address would lose its signature
+    return fsspec.filesystem(scheme, client_kwargs=client, encoded=path.isascii() and " " not in path)
+
+
+@functools.cache
+def _listener() -> Any:  # noqa: ANN401
+    """What notes when a file was changed, which fsspec does not pass on."""
+    import aiohttp
+
+    async def note(_session: object, _context: object, answered: Any) -> None:  # noqa: ANN401
+        headers = answered.response.headers
+        _headers.append({name: headers[name] for name in ("Last-Modified",) if name in headers})
+
+    listener = aiohttp.TraceConfig()
+    listener.on_request_end.append(note)
+    return listener
 
 
 for _name in LOGGERS:  # what is wrong is said once, in a line

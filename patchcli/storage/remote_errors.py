@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a server: which of it passes, and each in a sentence.
+"""What goes wrong on the way to a server: what passes is tried again, what lasts is told in a sentence.
 
 The libraries' errors are known by name, so that none has to be loaded.
 """
@@ -6,9 +6,15 @@ The libraries' errors are known by name, so that none has to be loaded.
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
 
 ATTEMPTS = 5
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0  # seconds between attempts
 TOO_MANY, FIRST_SERVER_FAULT, NOT_IMPLEMENTED = 429, 500, 501
 BAD_REQUEST, TOO_LARGE = 400, 413
 REQUEST_TIMEOUT, CONDITION_FAILED, EMPTY_RANGE = 408, 412, 416
@@ -46,7 +52,7 @@ NUMBERS = {  # of what is wrong with a name or what is sent under it; those that
     "XMinioInvalidObjectName": errno.EILSEQ,
     "EntityTooLarge": errno.EFBIG,
 }
-LONGEST = 300  # characters of what a server says that are passed on
+LONGEST_ANSWER = 300  # characters of what a server says that are passed on
 
 
 class CutOffError(OSError):
@@ -63,12 +69,34 @@ class EndedError(OSError):
         super().__init__("its upload was ended by another program")
 
 
-def is_known(error: BaseException) -> bool:
+def tried(scheme: str, operation: Callable[[], Result]) -> Result:
+    """Do something remote, again after a while if that can help.
+
+    Raises:
+        OSError: it fails for good; the error is one sentence.
+    """
+    import tenacity
+
+    again = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_exponential(FIRST_WAIT, LONGEST_WAIT) + tenacity.wait_random(0, FIRST_WAIT),
+        retry=tenacity.retry_if_exception(lambda error: _is_transient(error, scheme)),
+        reraise=True,
+    )
+    try:
+        return again(operation)
+    except Exception as error:
+        if not _is_known(error):
+            raise
+        raise _explained(error, scheme) from None
+
+
+def _is_known(error: BaseException) -> bool:
     """Whether an error can come from a server or the way to it; anything else is a bug, and loud."""
     return isinstance(error, OSError | ValueError) or bool({kind.partition(".")[0] for kind in _kinds(error)} & LIBRARIES)
 
 
-def is_transient(error: BaseException, scheme: str) -> bool:
+def _is_transient(error: BaseException, scheme: str) -> bool:
     """Whether the same may well work a moment later."""
     if isinstance(error, CutOffError):
         return True
@@ -84,7 +112,7 @@ def is_transient(error: BaseException, scheme: str) -> bool:
     return bool(kinds & PASSING) or isinstance(error, TimeoutError | ConnectionError)
 
 
-def explained(error: Exception, scheme: str) -> OSError:
+def _explained(error: Exception, scheme: str) -> OSError:
     """The error as one of a sentence, with its number where that says more; what the own disk says stays as it is."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return error
@@ -94,7 +122,7 @@ def explained(error: Exception, scheme: str) -> OSError:
     if code == "NoSuchUpload":
         return EndedError()
     sentence = _sentence(error, scheme)
-    if is_transient(error, scheme):
+    if _is_transient(error, scheme):
         sentence += f" ({ATTEMPTS} attempts)"
     if isinstance(error, FileNotFoundError) or status in NOT_FOUND:
         return FileNotFoundError(errno.ENOENT, sentence)
@@ -117,21 +145,21 @@ def _number(error: Exception, scheme: str) -> int:
         return errno.EFBIG
     if scheme == "gs" and (status == BAD_REQUEST or isinstance(error, ValueError)):
         return errno.EILSEQ  # as gcsfs has answers with "invalid" in them
-    if not is_transient(error, scheme) and status is not None and BAD_REQUEST <= status < FIRST_SERVER_FAULT:
+    if not _is_transient(error, scheme) and status is not None and BAD_REQUEST <= status < FIRST_SERVER_FAULT:
         return REFUSED
     return errno.EIO
 
 
 def _sentence(error: Exception, scheme: str) -> str:
     kinds, status = _kinds(error), _status(error)
-    text = " ".join(str(error.__cause__ or error).split())[:LONGEST]
+    text = " ".join(str(error.__cause__ or error).split())[:LONGEST_ANSWER]
     missing = isinstance(error, FileNotFoundError) or status in NOT_FOUND
     denied = isinstance(error, PermissionError) or status in DENIED or text.startswith("Forbidden")
     cut = bool(kinds & (PASSING | LASTING)) or isinstance(error, ConnectionError)
     cases = (
         (isinstance(error, CutOffError), str(error)),
         ("aiohttp.TooManyRedirects" in kinds, "its address leads to others without end"),
-        ("aiohttp.InvalidURL" in kinds, "is no web address; allowed are https://host/name and http://host/name"),
+        ("aiohttp.InvalidURL" in kinds, "is not a web address; write https://host/name"),
         (
             bool(kinds & NO_CREDENTIALS),
             f"no credentials for {scheme} were found where its library looks for them, in the environment first",

@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from patchcli.storage import signals
-from patchcli.storage.remote_errors import REFUSED, CutOffError, is_empty_range
-from patchcli.storage.retry import tried
+from patchcli.storage.remote_errors import REFUSED, CutOffError, is_empty_range, tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 PARTS_AT_ONCE = 2
 ABORT_SECONDS = 5  # how long the end of a process waits for the end of an upload
-NEW = {"IfNoneMatch": "*"}  # the condition that nothing has this name
-UPLOADS: list[dict[str, str]] = []  # those in parts that are neither complete nor aborted
+IF_NEW = {"IfNoneMatch": "*"}  # the condition that nothing has this name
+OPEN_UPLOADS: list[dict[str, str]] = []  # those in parts that are neither complete nor aborted
 HEEDING: set[str] = set()  # buckets that were seen to heed the condition
 UNAWARE: set[str] = set()  # buckets that do not know it
 
@@ -66,7 +65,7 @@ def info(path: str) -> dict[str, Any]:
         FileNotFoundError: there is none.
     """
     if not split(path)[1]:
-        raise FileNotFoundError(errno.ENOENT, "is a bucket; allowed are files")
+        raise FileNotFoundError(errno.ENOENT, "is a bucket; give a file")
     told = _call(path, "head_object")
     return {**told, "size": told["ContentLength"], "type": "file"}
 
@@ -87,7 +86,7 @@ def get(path: str, start: int, stop: int, version: str | None = None) -> tuple[b
 
     bucket, key = split(path)
     if not key:
-        raise IsADirectoryError(errno.EISDIR, "is a bucket; allowed are files")
+        raise IsADirectoryError(errno.EISDIR, "is a bucket; give a file")
     what = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **({"IfMatch": version} if version else {})}
 
     def ask() -> tuple[bytes, dict[str, Any]]:
@@ -124,7 +123,7 @@ def objects(folder: str, most: int = 1000) -> Iterator[tuple[str, dict[str, Any]
         what["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def remove(path: str) -> None:
+def delete(path: str) -> None:
     """Delete an object."""
     _call(path, "delete_object")
 
@@ -167,7 +166,7 @@ def put(temporary: str, path: str, piece: int, *, overwrite: bool) -> None:
 
 def _put_new(upload: Callable[[dict[str, str]], None], bucket: str) -> None:
     try:
-        upload(NEW)
+        upload(IF_NEW)
     except FileExistsError:
         HEEDING.add(bucket)
         raise
@@ -197,7 +196,7 @@ def _put_in_parts(temporary: str, path: str, piece: int, condition: dict[str, st
 
     with _blamed(path):
         upload = {"Bucket": bucket, "Key": key, "UploadId": _call(path, "create_multipart_upload")["UploadId"]}
-        UPLOADS.append(upload)
+        OPEN_UPLOADS.append(upload)
         try:
             with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
                 parts = list(pool.map(send, range(1, -(-os.path.getsize(temporary) // piece) + 1)))
@@ -207,7 +206,7 @@ def _put_in_parts(temporary: str, path: str, piece: int, condition: dict[str, st
             _abort(upload)
             raise
         finally:
-            UPLOADS.remove(upload)
+            OPEN_UPLOADS.remove(upload)
 
 
 def _abort(upload: dict[str, str], seconds: float | None = None) -> None:
@@ -218,7 +217,7 @@ def _abort(upload: dict[str, str], seconds: float | None = None) -> None:
 
 def abort_uploads() -> None:
     """End all uploads, for a process that ends at once."""
-    for upload in UPLOADS[:]:
+    for upload in OPEN_UPLOADS[:]:
         _abort(upload, ABORT_SECONDS)
 
 
@@ -241,7 +240,7 @@ def _takes_another(path: str) -> bool:
     other = f"{path.rpartition('/')[0]}/.patchcli.{uuid.uuid4().hex}.tmp"
     try:
         _call(other, "put_object", Body=b"")
-        remove(other)
+        delete(other)
     except OSError:
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ def at_end(order: int, ending: Callable[[], None]) -> None:
 def not_now(put_off: Callable[[int], bool]) -> None:
     """From now on ask ``put_off`` of each signal whether it has to wait; who says so raises it again later."""
     _PUTTING_OFF.append(put_off)
+
+
+def send_to_main_thread(number: int) -> None:
+    """Raise a signal where its handler runs, so that what that thread waits for is interrupted, where the system can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
 
 
 def end_by_signals(*names: str) -> None:

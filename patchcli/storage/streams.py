@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 NAME = "standard output"  # file name of its errors
+CLOSED = -1  # a descriptor of nothing: the null device has the number of a standard stream that is closed
 
 
 def write_all(number: int, data: Any) -> None:  # noqa: ANN401
@@ -53,18 +54,6 @@ class _Whole(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-class _Closed(_Whole):
-    """In place of standard output where there is none."""
-
-    def isatty(self) -> bool:
-        return False
-
-    def write(self, data: Any) -> int:  # noqa: ANN401
-        if not self.gone:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF), NAME)
-        return super().write(data)
-
-
 class _Heard(_Whole):
     """As long as somebody takes it; then nothing is said any more."""
 
@@ -78,7 +67,7 @@ class _Heard(_Whole):
 
 def mend() -> None:
     """Put streams that keep these promises in the place of `sys.stdout` and `sys.stderr`; what they cannot encode is escaped."""
-    sys.stdout = _text(_Closed(1) if sys.stdout is None else _Whole(1), sys.stdout)
+    sys.stdout = _text(_Whole(1 if sys.stdout is not None else CLOSED), sys.stdout)
     sys.stderr = _text(_Heard(2), sys.stderr)
 
 

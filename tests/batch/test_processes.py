@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,7 +21,6 @@ from patchcli.batch.processes import KILLED, Processes
 from patchcli.batch.progress import Voice
 from patchcli.batch.run import run_tasks
 from patchcli.jobs.task import Said, Task, Tick
-from patchcli.storage import atomic
 from tests.helpers.runs import Run, gray, mixed, tree, write_image
 
 if TYPE_CHECKING:
@@ -130,31 +129,6 @@ def test_after_a_killed_worker_there_are_no_more_of_them_than_before(tmp_path: P
         watching.join()
     assert errors == [f"always: {KILLED}"]
     assert most[0] == 3  # the third does again what was under way
-
-
-def naming(task: Task, log: str, tick: Tick) -> Said:  # noqa: ARG001
-    """Give an output its name in the folder of the log, which tells when that is brought to disk."""
-    folder = Path(log).parent
-
-    def seen(number: Any) -> None:
-        assert os.path.samestat(os.fstat(number), folder.stat())
-        with open(log, "a", encoding="ascii") as file:
-            file.write("f")
-
-    os.fsync = seen  # type: ignore[assignment]  # of this worker
-    with open(log, "a", encoding="ascii") as file:
-        file.write(".")
-    atomic.flush_folder(str(folder))
-    return Said("")
-
-
-def test_workers_bring_folders_to_disk_now_and_then_and_at_the_end(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with Processes(1, Work(naming, str(log))) as crew:
-        futures = [crew.submit([Task(source="a", target="b")] * 8) for _ in range(10)]
-        assert all(outcome.fault is None for future in futures for outcome in crew.outcomes(future))
-        assert log.read_text() == "." * atomic.TOGETHER + "f" + "." * 16
-    assert log.read_text() == "." * atomic.TOGETHER + "f" + "." * 16 + "f"
 
 
 def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:

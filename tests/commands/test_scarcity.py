@@ -43,7 +43,7 @@ def test_where_no_thread_can_start_its_work_is_done_without(tmp_path: Path) -> N
     here = threading.get_ident()
     assert list(map_in_order(lambda item: (item, threading.get_ident()), range(5), 3)) == [(item, here) for item in range(5)]
     publisher = finisher.Finisher(threaded=True)
-    with outputs.given_to(publisher), outputs.create(str(tmp_path / "a")) as file:
+    with outputs.given_to(publisher.add), outputs.create(str(tmp_path / "a")) as file:
         file.write(b"1")
     publisher.close()
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]

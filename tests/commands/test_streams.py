@@ -329,7 +329,7 @@ def test_a_link_that_leads_nowhere_is_its_input_alone(mixed: Path) -> None:
 def test_a_socket_is_no_input(mixed: Path, patchcli: Run) -> None:
     with socket.socket(socket.AF_UNIX) as served:
         served.bind(str(mixed / "s.png"))
-        refused(patchcli("extract", "s.png", "-s", 8, "-d", "o"), "s.png: is a socket; allowed are regular files", code=1)
+        refused(patchcli("extract", "s.png", "-s", 8, "-d", "o"), "s.png: is a socket; give a regular file", code=1)
 
 
 # -- scarcity ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from patchcli.errors import OutputError, PatchcliError
 from patchcli.storage import atomic
 from patchcli.storage.files import is_special, open_input
-from patchcli.storage.outputs import create
+from patchcli.storage.outputs import create, delete
 from patchcli.storage.paths import World, full, within
 from patchcli.threads import AHEAD_BYTES, ahead
 
@@ -133,6 +133,16 @@ def test_a_new_file_that_is_being_tidied_up_is_made_again(tmp_path: Path, monkey
     assert len(tried) == 2
     assert names(tmp_path) == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"whole"
+
+
+def test_what_is_gone_already_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").touch()
+    for _ in range(2):
+        delete(str(tmp_path / "a.bin"))
+    assert names(tmp_path) == []
+    (tmp_path / "a.bin").touch()
+    with pytest.raises(OutputError, match=r"a\.bin/x: cannot be written: not a directory"):
+        delete(str(tmp_path / "a.bin" / "x"))
 
 
 def test_long_names_have_room_for_the_temporary_one(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def run(items: Iterable[int], do: Callable[[int], str], urgent: Callable[[str], bool] = lambda _result: False) -> Iterator[str]:
-    def settled(result: str, waiting: list[finisher.Waiting]) -> str:
+    def settled(result: str, waiting: list[outputs.Outputs]) -> str:
         error = next((one.error for one in waiting if one.error is not None), None)
         if error is not None:
             return f"failed: {error}"
-        return result if all(one.written.made for one in waiting) else f"{result} is there"
+        return result if all(one.made for one in waiting) else f"{result} is there"
 
     return finisher.each(list(items), do, settled, urgent)
 
@@ -71,7 +71,7 @@ def test_a_group_is_published_while_the_next_is_made(folder: Folder) -> None:
 
 
 def test_slow_tasks_do_not_wait_for_each_other(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finisher, "SECONDS", 0.01)
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 0.01)
 
     def slow(item: int) -> str:
         time.sleep(0.05)
@@ -98,9 +98,32 @@ def test_one_flush_serves_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return True
 
     monkeypatch.setattr(atomic, "_sync_all", sync_all)
-    monkeypatch.setattr(finisher, "SECONDS", 1e9)
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 1e9)
     assert len(list(run(range(3 * outputs.MOST_OPEN), folder.do))) == 3 * outputs.MOST_OPEN
     assert calls[:2] == [0, outputs.MOST_OPEN]
+
+
+def test_folders_are_brought_to_disk_once_a_group_before_its_results_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut can take is at most what was not told yet."""
+    flushed: list[tuple[str, int]] = []
+
+    def flush_folder(folder: str) -> None:
+        flushed.append((os.path.basename(folder), len(os.listdir(folder))))
+
+    def do(item: int) -> str:
+        with create(str(tmp_path / "ab"[item % 2] / f"{item:03}")) as file:
+            file.write(b"x")
+        return str(item)
+
+    monkeypatch.setattr(atomic, "flush_folder", flush_folder)
+    monkeypatch.setattr(atomic, "temporary_name", lambda name: f"../{name}.tmp")
+    monkeypatch.setattr(finisher, "GROUP_SECONDS", 1e9)
+    told = [(result, len(flushed)) for result in run(range(2 * outputs.MOST_OPEN), do)]
+    half = outputs.MOST_OPEN // 2
+    assert sorted(flushed) == [("a", half), ("a", 2 * half), ("b", half), ("b", 2 * half)]
+    assert all(count >= (2 if int(result) < outputs.MOST_OPEN else 4) for result, count in told)
 
 
 @pytest.mark.parametrize(("files", "fails", "each"), [(3, False, 3), (8, False, 0), (8, True, 8)])

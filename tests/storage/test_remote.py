@@ -197,7 +197,7 @@ def test_slow_is_not_failed_and_silent_is(tmp_path: Path, web: Web, monkeypatch:
     [
         ("http://127.0.0.1:1/a.png", "the connection failed: "),
         ("http://[x/a.png", "invalid IPv6 URL"),
-        ("http:///a.png", "is no web address"),
+        ("http:///a.png", "is not a web address"),
         ("http://127.0.0.1:99999/a.png", "port out of range"),
     ],
 )
@@ -337,7 +337,7 @@ def test_everything_that_belongs_to_an_input_may_be_remote(patchcli: Run, tmp_pa
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # what gcsfs does is not shown outside of tests
 def test_a_large_file_comes_and_goes_in_pieces(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = np.random.default_rng(0).integers(0, 256, (12 << 20) + 5, np.uint8).tobytes()
-    monkeypatch.setattr(remote, "PIECE", 5 << 20)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 5 << 20)
     with within(World(remote=(scheme(store),))):
         with create(f"{store}/large.bin") as file:
             file.write(data)

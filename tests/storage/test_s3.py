@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from patchcli.errors import OutputError, PatchcliError
-from patchcli.storage import files, remote, retry, s3
+from patchcli.storage import files, remote, remote_errors, s3
 from patchcli.storage.outputs import Outputs, create
 from patchcli.storage.paths import World, within
 from tests.helpers import servers
@@ -55,8 +55,8 @@ def proxy(passing: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before an S3 server, of which this process knows nothing yet."""
     for name, value in {**servers.CLEAN, "AWS_ENDPOINT_URL": passing.address}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote, "PIECE", 5 << 20)
+    monkeypatch.setattr(remote_errors, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 5 << 20)
     forget()
     with within(World(remote=("s3",))):
         yield passing
@@ -217,7 +217,7 @@ def test_an_upload_that_fails_is_aborted(fault: str, proxy: Proxy, bucket: Bucke
         write(f"s3://bucket/{tmp_path.name}/a.bin", LARGE)
     assert proxy.asked["AbortMultipartUpload"] == 1
     assert not bucket.uploads(tmp_path.name)
-    assert not s3.UPLOADS
+    assert not s3.OPEN_UPLOADS
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -241,7 +241,7 @@ def test_a_signal_aborts_an_upload(number: signal.Signals, jobs: int, proxy: Pro
 @pytest.mark.usefixtures("proxy")
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("n" * 1100, "cannot be written: its name has "), ("n" * 400 + "/" + "m" * 700, "allowed are 1024")],
+    [("n" * 1100, "cannot be written: its name has "), ("n" * 400 + "/" + "m" * 700, "use at most 1024")],
 )
 def test_a_name_that_is_too_long_fails_its_input_alone(
     name: str, sentence: str, bucket: Bucket, tmp_path: Path, patchcli: Run

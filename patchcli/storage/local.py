@@ -1,0 +1,149 @@
+"""Files of this machine; a `files.Store`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from patchcli.errors import OutputError, PatchcliError, reason
+from patchcli.storage.paths import full
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOT_REGULAR = "is {}; give a regular file, or - for standard input"
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        PatchcliError: a directory, a FIFO, a socket or a device.
+        OSError: no such file, no permission.
+    """
+    try:
+        file = open(full(path), "rb", opener=without_waiting)  # noqa: SIM115  handed on
+    except IsADirectoryError:
+        raise PatchcliError(NOT_REGULAR.format("a directory")) from None
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise PatchcliError(NOT_REGULAR.format("a socket")) from None
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        raise PatchcliError(NOT_REGULAR.format("a FIFO, socket or device"))
+    except BaseException:
+        file.close()
+        raise
+
+
+open_head = open_file
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """Open a file, and a FIFO that may be in its place without waiting for a writer; an opener for `open`."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def spooled(name: str, copy: Callable[[BinaryIO], object]) -> BinaryIO:
+    """An unnamed temporary file that was filled by ``copy``, at its beginning.
+
+    Raises:
+        OutputError: there is no room for it.
+        OSError: ``copy`` failed.
+    """
+    spool = temporary_file(name)
+    try:
+        copy(spool)
+        spool.seek(0)
+    except BaseException as error:
+        spool.close()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
+        raise
+    return spool
+
+
+def temporary_file(name: str) -> BinaryIO:
+    """An unnamed temporary file for what is read of ``name``."""
+    import tempfile
+
+    try:
+        return cast("BinaryIO", tempfile.TemporaryFile())
+    except OSError as error:
+        raise OutputError(
+            f"{name}: needs a temporary file, and there is no folder for it ({reason(error):.60}); set TMPDIR to one"
+        ) from None
+
+
+def exists(path: str) -> bool:
+    """Whether something has this name."""
+    return os.path.lexists(full(path))
+
+
+def names(folder: str) -> set[str]:
+    """What lies directly in a folder; nothing where there is none."""
+    try:
+        return set(os.listdir(full(folder) or os.curdir))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of a file; None for what is not there."""
+    try:
+        status = os.stat(full(path))
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_special(path: str) -> bool:
+    """Whether a path is a device, a FIFO or a folder."""
+    try:
+        return not stat.S_ISREG(os.stat(full(path)).st_mode)
+    except OSError:
+        return False
+
+
+def stamp(path: str, file: BinaryIO | None = None) -> tuple[int, int]:
+    """``(size, mtime_ns)`` of a file, by its name unless it is open as ``file``."""
+    status = os.fstat(file.fileno()) if file else _status(full(path))
+    return status.st_size, status.st_mtime_ns
+
+
+def _status(path: str) -> os.stat_result:
+    """What the system tells of a file, by its name or else of the open file."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        number = without_waiting(path, os.O_RDONLY)
+        try:
+            return os.fstat(number)
+        finally:
+            os.close(number)
+
+
+def delete(path: str) -> None:
+    """Delete a file; that it is gone already is no fault."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(full(path))
+
+
+def check_name(path: str) -> None:
+    """Refuse a name that is too long for its folder, as writing would.
+
+    Raises:
+        OSError: it is.
+    """
+    folder, name = os.path.split(full(path))
+    while folder and not os.path.isdir(folder):  # which is yet to be made
+        folder = os.path.dirname(folder)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(os.path.join(folder, name))
