@@ -140,6 +140,7 @@ def test_a_block_runs(language: str, text: str, check: Check, folder: Path) -> N
     check(folder, (ran.stdout + ran.stderr).decode())
 
 
+@pytest.mark.slow
 @needs("xargs")
 def test_processes_share_a_folder(folder: Path) -> None:
     for number in range(24):

@@ -101,6 +101,7 @@ def beside(number: int, state: str, folder: Path, call: str) -> tuple[int, bytes
     return ran.returncode, ran.stdout or b"", ran.stderr or b"", {path.name: path.read_bytes() for path in folder.glob("o/*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["closed", "full", "gone", "non-blocking", "unfit"])
 def test_a_standard_stream_in_any_state_changes_nothing_else(tmp_path: Path, state: str) -> None:
     write_image(tmp_path / "a.png", gray())
@@ -153,6 +154,7 @@ def test_an_output_that_does_not_fit_is_an_error(mixed: Path, unbuffered: str) -
     assert (ran.returncode, ran.stderr) == (1, said)  # of this output, not of the disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_all(tmp_path: Path, unbuffered: str) -> None:
     write_image(tmp_path / "a.png", gray(600, 700))
