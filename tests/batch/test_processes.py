@@ -203,6 +203,7 @@ def gone(workers: list[int]) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("group", [True, False])
 def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.Signals, *, group: bool) -> None:
@@ -251,6 +252,7 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
     with busy(tmp_path) as (running, workers):
         running.kill()

@@ -113,6 +113,7 @@ def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -
     refused(patchcli(*call), "x.npz: was made by crop, not by extract")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_images_say_how_they_were_made(patchcli: Run, tmp_path: Path, suffix: str) -> None:
     colour = np.stack([gray(24, 24, seed=seed) for seed in range(3)], axis=2)

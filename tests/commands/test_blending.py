@@ -112,6 +112,7 @@ def test_shards_that_do_not_belong_together(patchcli: Run, tmp_path: Path, image
     assert len(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.png")), ids=lambda path: path.name)
 def test_patches_upscaled_by_a_script(patchcli: Run, tmp_path: Path, sample: Path) -> None:
     done(patchcli("extract", sample, "-s", 16, "--stride", 7, "--margin", 2, "-o", "a.npz"))

@@ -207,6 +207,7 @@ def run_as_cron(folder: Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+@pytest.mark.slow
 @needs("flock")
 def test_cron_is_silent_and_does_what_is_new(folder: Path) -> None:
     (folder / "reports").mkdir()

@@ -40,6 +40,7 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/proc/self/mem"])
 @pytest.mark.parametrize("options", ["", "-j 2", "-v", "--progress"])
 def test_standard_error_changes_nothing(mixed: Path, where: str, options: str) -> None:
