@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens manual seams bench torture clean
+.PHONY: demo test check format samples goldens manual walks seams bench torture dist clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -12,8 +12,9 @@ demo: .venv/demo.stamp
 	@$(BIN)/patchcli crop -v sample_images/scene.png --normalized-box 0.0 -0.7 0.8 0.1 --size 400x300 -o demo/crop.png --overwrite
 	@echo "Look at demo/clean.png beside sample_images/noisy.png, at demo/cover.png and at demo/crop.png."
 
+# all but what takes long; make check runs everything
 test: .venv/test.stamp
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
 
 check: .venv/check.stamp
 	$(BIN)/ruff format --check .
@@ -31,6 +32,9 @@ samples: .venv/demo.stamp
 manual: .venv/demo.stamp
 	$(BIN)/python tools/make_manual.py
 
+walks: .venv/demo.stamp
+	$(BIN)/python -m tools.walks --write
+
 seams: .venv/peers.stamp
 	$(BIN)/python -m tools.make_seam
 
@@ -42,6 +46,10 @@ bench: .venv/check.stamp .venv/peers.stamp
 
 torture: .venv/check.stamp
 	$(BIN)/python -m tools.torture
+
+# the wheel and the sdist, each installed into an empty environment and tried
+dist: .venv/check.stamp
+	$(BIN)/python tools/try_dist.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -66,4 +74,4 @@ torture: .venv/check.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv demo torture benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo dist torture benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

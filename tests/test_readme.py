@@ -67,6 +67,7 @@ def test_manual_of_options_is_what_the_program_says() -> None:
     assert MANUAL.read_text() == text(), "run make manual"
 
 
+@pytest.mark.slow
 def test_calls_of_coming_from_run(tmp_path: Path) -> None:
     """Every call of ours in the tables, one after the other."""
     page = (ROOT / "docs" / "coming-from.md").read_text()

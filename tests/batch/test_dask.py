@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.helpers import servers
 from tests.helpers.loopback import Loopback, wait_for
 from tests.helpers.runs import Run, gray, mixed, refused, tree, write_image
@@ -39,6 +41,7 @@ def test_a_cluster_makes_the_same(patchcli: Run, tmp_path: Path, cluster: Loopba
     assert (piped.returncode, piped.stdout[:2]) == (0, b"PK")
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_run_costs_time_alone(patchcli: Run, tmp_path: Path, cluster: Loopback) -> None:
     (tmp_path / "in").mkdir()
     for number in range(40):
@@ -70,6 +73,7 @@ def test_ctrl_c_ends_at_once(tmp_path: Path, cluster: Loopback) -> None:
     assert (running.returncode, said) == (-signal.SIGINT, b"")
 
 
+@pytest.mark.slow
 def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Loopback) -> None:
     write_image(tmp_path / "a.png", gray())
     call = ["extract", "a.png", "-s", 4, "-o", "a.npz", "--executor"]
@@ -89,6 +93,7 @@ def test_clusters_that_are_not_there(patchcli: Run, tmp_path: Path, loopback: Lo
     assert not (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_stops_the_run(tmp_path: Path, cluster: Loopback) -> None:
     for number in range(40):
         write_image(tmp_path / f"{number:02}.png", gray(400, 400, seed=number))

@@ -62,6 +62,7 @@ def test_other_commands(patchcli: Run, tmp_path: Path, command: str) -> None:
     assert trees[0] == trees[1] == trees[2]
 
 
+@pytest.mark.slow
 def test_fit_with_jobs_keeps_its_results_in_order(patchcli: Run, tmp_path: Path) -> None:
     for number in range(3):
         write_image(tmp_path / f"{number}.png", gray(40, 40, seed=number))
@@ -178,6 +179,7 @@ def gone(workers: list[int]) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("group", [True, False])
 def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.Signals, *, group: bool) -> None:
@@ -193,6 +195,7 @@ def test_a_signal_ends_all_of_it_within_a_second(tmp_path: Path, number: signal.
         assert 0 < len(list(tmp_path.glob("out/*.npz"))) < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.04, 0.1, 0.2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_while_workers_start_ends_them_without_a_word(
@@ -225,6 +228,7 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert (done.returncode, done.stderr) == (-signal.SIGTERM, b"")
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
     with busy(tmp_path) as (running, workers):
         running.kill()

@@ -113,6 +113,7 @@ def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -
     refused(patchcli(*call), "x.npz: was made by crop, not by extract")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_images_say_how_they_were_made(patchcli: Run, tmp_path: Path, suffix: str) -> None:
     colour = np.stack([gray(24, 24, seed=seed) for seed in range(3)], axis=2)
@@ -132,6 +133,7 @@ def test_images_say_how_they_were_made(patchcli: Run, tmp_path: Path, suffix: st
     assert statuses(patchcli(*call).stdout) == ["done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [*FORMATS, "pgm"])
 def test_images_tell_nothing_of_their_source_unless_they_are_to_be_resumed(patchcli: Run, tmp_path: Path, suffix: str) -> None:
     write_image(tmp_path / "a.png", gray(24, 24) if suffix == "pgm" else np.dstack([gray(24, 24)] * 3))
@@ -253,6 +255,7 @@ def test_differences_of_records() -> None:
         assert Record.from_json(text) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", range(10))
 def test_a_killed_run_is_completed_to_the_same_tree(patchcli: Run, tmp_path: Path, turn: int) -> None:
     chance = np.random.default_rng(turn)

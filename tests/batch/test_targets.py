@@ -137,6 +137,7 @@ def test_companion_of_another_size_leaves_nothing(patchcli: Run, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "mask.png", "small.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("layout", ["stack", "rows", "columns"])
 @pytest.mark.parametrize("chosen", [[], ["--max-patches", 37]], ids=["all", "some"])

@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", [pytest.param(shell, marks=needs(shell)) for shell in ("bash", "zsh")])
 @pytest.mark.parametrize(("typed", "line"), LINES)
 def test_tab_in_a_terminal(shell: str, typed: str, line: str, folder: Path) -> None:

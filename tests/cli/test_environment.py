@@ -29,6 +29,7 @@ def sample(tmp_path: Path, patchcli: Run) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "variables", "said"),
     [

@@ -47,6 +47,7 @@ OWN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "sentence"), [*((f"{command} {call}", sentence) for command in COMMANDS for call, sentence in CALLS), *OWN]
 )

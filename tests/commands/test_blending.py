@@ -38,6 +38,7 @@ def image(tmp_path: Path, patchcli: Run) -> NDArray[Any]:
 GRID = Grid((37, 45), (9, 12), (4, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stack", "grid", "rows", "columns"])
 @pytest.mark.parametrize("rule", ["mean", "sum", "min", "max", "median", "first", "last", "hann", "w.npy"])
 def test_rules_and_layouts(patchcli: Run, tmp_path: Path, image: NDArray[Any], rule: str, layout: str) -> None:
@@ -58,6 +59,7 @@ def test_rules_and_layouts(patchcli: Run, tmp_path: Path, image: NDArray[Any], r
     assert image.shape == (37, 45, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stack", "rows", "columns"])
 @pytest.mark.parametrize("rule", ["mean", "median", "last", "hann"])
 def test_shards_in_any_order(patchcli: Run, tmp_path: Path, image: NDArray[Any], rule: str, layout: str) -> None:
@@ -110,6 +112,7 @@ def test_shards_that_do_not_belong_together(patchcli: Run, tmp_path: Path, image
     assert len(image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.png")), ids=lambda path: path.name)
 def test_patches_upscaled_by_a_script(patchcli: Run, tmp_path: Path, sample: Path) -> None:
     done(patchcli("extract", sample, "-s", 16, "--stride", 7, "--margin", 2, "-o", "a.npz"))

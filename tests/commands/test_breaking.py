@@ -13,7 +13,7 @@ from tests.helpers.scenes import SCENES, Scene, failures, kills
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(breaking.missing() is not None, reason=str(breaking.missing()))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(breaking.missing() is not None, reason=str(breaking.missing()))]
 
 
 @pytest.mark.parametrize(("over", "name"), list(zip(itertools.cycle([False, True]), SCENES)))

@@ -92,6 +92,7 @@ SAMPLES_SAID: list[tuple[str, int, str, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "channels", "kind", "extra"), SAMPLES_SAID)
 def test_samples_mean_in_the_output_what_they_mean_in_the_source(
     patchcli: Run, tmp_path: Path, code: str, channels: int, kind: str, extra: tuple[str, ...]
@@ -689,6 +690,7 @@ def test_a_box_that_misses_its_image_is_a_hint_or_refused(patchcli: Run, tmp_pat
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "JPG", "tif", "svs", "gif", "npy", "h5", "tar", "zarr"])
 def test_a_stack_is_not_written_under_the_name_of_something_else(patchcli: Run, tmp_path: Path, suffix: str) -> None:
     write_image(tmp_path / "a.png", gray())

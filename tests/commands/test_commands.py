@@ -88,6 +88,7 @@ new = {same}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("same", "save", "options"),
     [
@@ -124,6 +125,7 @@ def test_same_input_and_options_give_the_same_bytes(patchcli: Run, tmp_path: Pat
     assert np.load(io.BytesIO(piped.stdout))["patches"].shape[1:] == (9, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stack", "grid", "rows", "columns"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("name", ["scene.png", "terrain.tif"])

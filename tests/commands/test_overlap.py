@@ -64,6 +64,7 @@ def pair(place: Path, out: Path, sizes: tuple[int, int], options: list[str], off
     return [(one.communicate(timeout=60)[1], one.returncode)[::-1] for one in running]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("seed", range(7))
 def test_runs_that_do_the_same(seed: int, executor: str, place: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -80,6 +81,7 @@ def test_runs_that_do_the_same(seed: int, executor: str, place: Path, tmp_path: 
         assert last["summary"]["done"] + last["summary"]["skipped"] == INPUTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("resumed", [True, False])
 def test_runs_that_do_it_otherwise(

@@ -84,6 +84,7 @@ def test_shortage_is_told_from_bugs(error: Exception, lack: str | None) -> None:
     assert shortage(error) == lack
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "values"), [("-v", [107520, 122880, 126976, 131072]), ("-n", [5, 6, 9, 32]), ("-f", [1, 4])])
 def test_a_run_within_limits_is_done_or_says_in_a_line_what_is_short(tmp_path: Path, limit: str, values: list[int]) -> None:
     ladder = Ladder(tmp_path / "ladder")

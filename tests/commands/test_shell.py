@@ -140,6 +140,7 @@ def test_a_block_runs(language: str, text: str, check: Check, folder: Path) -> N
     check(folder, (ran.stdout + ran.stderr).decode())
 
 
+@pytest.mark.slow
 @needs("xargs")
 def test_processes_share_a_folder(folder: Path) -> None:
     for number in range(24):
@@ -206,6 +207,7 @@ def run_as_cron(folder: Path) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+@pytest.mark.slow
 @needs("flock")
 def test_cron_is_silent_and_does_what_is_new(folder: Path) -> None:
     (folder / "reports").mkdir()

@@ -41,6 +41,7 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>/proc/self/mem"])
 @pytest.mark.parametrize("options", ["", "-j 2", "-v", "--progress"])
 def test_standard_error_changes_nothing(mixed: Path, where: str, options: str) -> None:
@@ -105,6 +106,7 @@ def beside(number: int, state: str, folder: Path, call: str) -> tuple[int, bytes
 TIME = re.compile(rb" in \d+\.\d\d s, \d+ MB/s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["closed", "full", "gone", "non-blocking", "unfit"])
 def test_a_standard_stream_in_any_state_changes_nothing_else(tmp_path: Path, state: str) -> None:
     write_image(tmp_path / "a.png", gray())
@@ -160,6 +162,7 @@ def test_an_output_that_does_not_fit_is_an_error(mixed: Path, unbuffered: str) -
     assert (ran.returncode, ran.stderr) == (1, said)  # of this output, not of the disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_all(tmp_path: Path, unbuffered: str) -> None:
     write_image(tmp_path / "a.png", gray(600, 700))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
 
+@pytest.mark.slow
 def test_each_damaged_file_is_refused_in_one_line_or_read_right(tmp_path: Path) -> None:
     tenth = {kind: count if kind == "undamaged" else count // 10 for kind, count in COUNTS.items()}
     assert [f"{one.kind}: {one.mutant.name}: {one.message}" for one in torture(tenth, 2, tmp_path / "kept")] == []

@@ -34,6 +34,7 @@ def test_boxes_are_recovered_from_nearby(name: str) -> None:
         assert distance > 0.05 or (fit.converged and abs(fit.gain - case.gain) < 0.02 and fit.deviation < 0.05)
 
 
+@pytest.mark.slow
 def test_boxes_are_recovered_without_a_start() -> None:
     rng = np.random.default_rng(2)
     cases = [(image, draw(image, rng)) for image in (sample("cells.png"), sample("leaf.png")) for _ in range(4)]

@@ -417,6 +417,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts as Linux does")
 @pytest.mark.parametrize(
     "call",

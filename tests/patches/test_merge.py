@@ -106,6 +106,7 @@ DEEP = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "patch", "stride"), DEEP)
 @pytest.mark.parametrize("edge", ["shift", "pad", "even"])
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f2", "f4", "f8"])

@@ -149,6 +149,7 @@ def test_schemes_from_the_environment(patchcli: Run, tmp_path: Path, web: Web, m
     assert (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [503, 429, 500, "reset", "cut"])
 def test_what_passes_is_tried_again(fault: str | int, patchcli: Run, tmp_path: Path, web: Web) -> None:
     web.files["/a.png"] = png(tmp_path)
@@ -158,6 +159,7 @@ def test_what_passes_is_tried_again(fault: str | int, patchcli: Run, tmp_path: P
     assert web.asked["/a.png"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "sentence", "asked"),
     [
@@ -180,6 +182,7 @@ def test_what_fails_for_good_is_named_and_stops_no_other(
     assert (tmp_path / "b.npz").exists()
 
 
+@pytest.mark.slow
 def test_slow_is_not_failed_and_silent_is(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     web.files["/a.png"] = png(tmp_path)
     web.faults["/a.png"] = ["slow", "hang"]
@@ -192,6 +195,7 @@ def test_slow_is_not_failed_and_silent_is(tmp_path: Path, web: Web, monkeypatch:
     assert web.asked["/a.png"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -226,6 +230,7 @@ def test_from_store_to_store(store: str, patchcli: Run, tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "crop.png"), gray()[2:8, 1:6])
 
 
+@pytest.mark.slow
 @both
 def test_outputs_are_kept_unless_told_otherwise(store: str, patchcli: Run, tmp_path: Path) -> None:
     png(tmp_path), png(tmp_path, "b.png")
@@ -266,6 +271,7 @@ def test_the_store_itself_refuses_to_replace_a_file(tmp_path: Path, s3: str) -> 
     assert got(f"{s3}/b.bin") == b"other"
 
 
+@pytest.mark.slow
 def test_a_store_is_tried_again_too(patchcli: Run, tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", web.address)
     web.files["/bucket/a.png"] = web.files["/bucket/b.png"] = png(tmp_path)
@@ -279,6 +285,7 @@ def test_a_store_is_tried_again_too(patchcli: Run, tmp_path: Path, web: Web, mon
     assert same_but_source(tmp_path / "a.npz", tmp_path / "local.npz")[0]["mtime_ns"] == 1772510706 * 10**9
 
 
+@pytest.mark.slow
 @both
 def test_folders_of_objects_are_searched_as_local_ones(store: str, patchcli: Run, tmp_path: Path) -> None:
     data = png(tmp_path)
@@ -309,6 +316,7 @@ def test_a_missing_bucket_is_one_line(store: str, patchcli: Run, tmp_path: Path)
     assert (tmp_path / "o/a.png.npz").exists()
 
 
+@pytest.mark.slow
 def test_everything_that_belongs_to_an_input_may_be_remote(patchcli: Run, tmp_path: Path, s3: str) -> None:
     world = ("--remote", "s3")
     put(f"{s3}/a.png", png(tmp_path))
@@ -359,6 +367,7 @@ def test_outputs_come_all_or_none(tmp_path: Path, s3: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+@pytest.mark.slow
 def test_refused_connection_and_missing_credentials(patchcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     png(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -412,6 +421,7 @@ def test_memory_within_one_process(tmp_path: Path, capfd: pytest.CaptureFixture[
     )
 
 
+@pytest.mark.slow
 @both
 def test_what_is_done_is_not_done_again(store: str, patchcli: Run, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
@@ -464,6 +474,7 @@ def test_nothing_of_it_is_loaded_where_it_is_not_asked_for(tmp_path: Path) -> No
     assert ran.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_web_file_is_done_again_unless_its_server_says_that_it_did_not_change(patchcli: Run, tmp_path: Path, web: Web) -> None:
     web.files["/a.png"] = png(tmp_path)
     call = ["extract", f"{web.address}/a.png", "--remote", "http", "-s", 8, "-o", "a.npz", "--resume", "--report", "-"]

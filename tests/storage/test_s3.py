@@ -121,6 +121,7 @@ LOST = [
 lost = pytest.mark.parametrize(("data", "faults"), LOST, ids=lambda of: "" if isinstance(of, bytes) else "-".join(of))
 
 
+@pytest.mark.slow
 @lost
 @pytest.mark.parametrize("known", [False, True], ids=["strange", "known"])
 def test_a_lost_answer_is_no_fault(
@@ -140,6 +141,7 @@ def test_a_lost_answer_is_no_fault(
     assert not any(of for kind, of in proxy.faults.items() if kind not in ("AbortMultipartUpload", "HeadObject"))
 
 
+@pytest.mark.slow
 @lost
 def test_a_lost_answer_is_no_fault_where_something_is_replaced(
     data: bytes, faults: dict[str, list[str | int]], proxy: Proxy, bucket: Bucket, tmp_path: Path
@@ -151,6 +153,7 @@ def test_a_lost_answer_is_no_fault_where_something_is_replaced(
     assert bucket.got(path) == data
 
 
+@pytest.mark.slow
 @lost
 @pytest.mark.parametrize("foreign", [FOREIGN, None], ids=["other", "as-long"])
 def test_what_another_program_made_meanwhile_is_kept(
@@ -166,6 +169,7 @@ def test_what_another_program_made_meanwhile_is_kept(
     assert bucket.got(path) == made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [SMALL, LARGE])
 def test_what_another_program_made_alike_is_done(data: bytes, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     """Whatever its ETag: large ones here came in other parts; and it stays where another output of the same input fails."""
@@ -184,6 +188,7 @@ def test_what_another_program_made_alike_is_done(data: bytes, proxy: Proxy, buck
     assert proxy.asked["PutObject"] + proxy.asked["CompleteMultipartUpload"] >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drops", ["If-None-Match", ""])
 def test_a_store_without_conditions_is_asked_before(drops: str, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     """One that passes over the condition, and one that says that it does not know it."""
@@ -201,6 +206,7 @@ def test_a_store_without_conditions_is_asked_before(drops: str, proxy: Proxy, bu
     assert (bucket.got(path), bucket.got(other)) == (SMALL, FOREIGN)
 
 
+@pytest.mark.slow
 def test_an_upload_that_another_program_ends_is_begun_anew(proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     path = f"s3://bucket/{tmp_path.name}/a.bin"
     proxy.faults = {"CompleteMultipartUpload": [404]}
@@ -210,6 +216,7 @@ def test_an_upload_that_another_program_ends_is_begun_anew(proxy: Proxy, bucket:
     assert not bucket.uploads(tmp_path.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["UploadPart", "CompleteMultipartUpload"])
 def test_an_upload_that_fails_is_aborted(fault: str, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     proxy.faults = {fault: [503] * 20}
@@ -220,6 +227,7 @@ def test_an_upload_that_fails_is_aborted(fault: str, proxy: Proxy, bucket: Bucke
     assert not s3.OPEN_UPLOADS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_signal_aborts_an_upload(number: signal.Signals, jobs: int, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
@@ -238,6 +246,7 @@ def test_a_signal_aborts_an_upload(number: signal.Signals, jobs: int, proxy: Pro
     assert not bucket.keys(tmp_path.name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("proxy")
 @pytest.mark.parametrize(
     ("name", "sentence"),
@@ -256,6 +265,7 @@ def test_a_name_that_is_too_long_fails_its_input_alone(
     assert bucket.keys(tmp_path.name) == [f"{tmp_path.name}/b.png", f"{tmp_path.name}/in/b.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 403])
 def test_what_is_refused_of_one_name_fails_its_input_alone(status: int, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     folder = f"s3://bucket/{tmp_path.name}"
@@ -276,6 +286,7 @@ def test_what_is_refused_of_all_names_stops_the_run(status: int, proxy: Proxy, b
     assert not bucket.keys(tmp_path.name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("proxy")
 def test_no_key_is_left_out(bucket: Bucket, tmp_path: Path, patchcli: Run) -> None:
     folder = f"s3://bucket/{tmp_path.name}/in"
@@ -294,6 +305,7 @@ def test_no_key_is_left_out(bucket: Bucket, tmp_path: Path, patchcli: Run) -> No
     assert np.array_equal(np.load(tmp_path / "out/bucket" / tmp_path.name / "in/b/c.png.npz")["patches"][0], gray(seed=1)[:8, :8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE])
 def test_an_object_is_read_with_one_request_for_each_piece(data: bytes, proxy: Proxy, bucket: Bucket, tmp_path: Path) -> None:
     path = f"s3://bucket/{tmp_path.name}/a.bin"
@@ -313,6 +325,7 @@ def test_an_object_that_changes_while_it_is_read_is_refused(proxy: Proxy, bucket
         files.open_input(path)
 
 
+@pytest.mark.slow
 def test_requests_of_a_file(proxy: Proxy, bucket: Bucket, tmp_path: Path, patchcli: Run) -> None:
     count, folder = 20, f"s3://bucket/{tmp_path.name}"
     for number in range(count):
@@ -347,6 +360,7 @@ def google(passing_to_google: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterato
     passing_to_google.reset()
 
 
+@pytest.mark.slow
 def test_lost_answers_of_google(google: Proxy, tmp_path: Path) -> None:
     path = f"gs://bucket/{tmp_path.name}/a.bin"
     google.faults = {"Upload": ["lost"]}
