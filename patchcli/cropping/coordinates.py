@@ -135,4 +135,4 @@ OUTSIDE: dict[str, Place] = {  # position -> (position inside, its slope)
     "reflection": _place_reflection,
     "error": _place_zeros,
 }
-NOTHING = ("zeros", "error")  # pixels outside are 0
+ZEROS = ("zeros", "error")  # pixels outside are 0

@@ -12,7 +12,7 @@ import numpy as np
 from patchcli.cropping.alpha import premultiplied, unpremultiplied
 from patchcli.cropping.coordinates import OUTSIDE, Span
 from patchcli.cropping.plan import Plan, Sampling, plan_of, taps_of
-from patchcli.cropping.resample import sample
+from patchcli.cropping.resample import resample
 from patchcli.cropping.taps import WIDE, Taps
 from patchcli.errors import PatchcliError
 
@@ -76,7 +76,7 @@ def crop(
         made = [_widely(_some(plan, one), sampling, alpha) for one in np.eye(len(plan.which), dtype=np.bool_)]
         out = made[0] if len(made) == 1 else np.concatenate(made)
     else:
-        out = sample(plan.images, plan.which, taps_of(plan.rows, sampling), taps_of(plan.columns, sampling))
+        out = resample(plan.images, plan.which, taps_of(plan.rows, sampling), taps_of(plan.columns, sampling))
     if plan.whole.any():
         out[plan.whole] = _copies(_some(plan, plan.whole), sampling)
     return out.reshape(plan.shape)
@@ -87,10 +87,10 @@ def _widely(plan: Plan, sampling: Sampling, alpha: int | None) -> NDArray[Any]:
     rows, columns = taps_of(plan.rows, sampling), taps_of(plan.columns, sampling)
     saturate = sampling.resampling == "lanczos" and plan.images.dtype == np.uint8
     if alpha is None:
-        return sample(plan.images, plan.which, rows, columns, saturate=saturate)
+        return resample(plan.images, plan.which, rows, columns, saturate=saturate)
     which = int(plan.which[0])
     images = premultiplied(plan.images[which : which + 1], alpha, rows, columns)
-    crops = sample(images, np.zeros_like(plan.which), rows, columns, saturate=saturate)
+    crops = resample(images, np.zeros_like(plan.which), rows, columns, saturate=saturate)
     return unpremultiplied(crops, alpha, plan.images.dtype)
 
 
@@ -106,7 +106,7 @@ def _some(plan: Plan, which: NDArray[np.bool_]) -> Plan:
 def _copies(plan: Plan, sampling: Sampling) -> NDArray[Any]:
     """Boxes of whole pixels at their own size, pixel by pixel."""
     rows, columns = (_whole_taps(span, sampling.outside) for span in (plan.rows, plan.columns))
-    return sample(plan.images, plan.which, rows, columns)
+    return resample(plan.images, plan.which, rows, columns)
 
 
 def _whole_taps(span: Span, outside: str) -> Taps:

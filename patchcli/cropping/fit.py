@@ -15,7 +15,7 @@ from patchcli.cropping.gradient import check_range
 from patchcli.cropping.levenberg_marquardt import CERTAIN, EXPLAINED, Fit, Level, as_box, descend, levels_of
 from patchcli.cropping.plan import Sampling, plan_of
 from patchcli.cropping.taps import STILL
-from patchcli.cropping.template_match import AROUND, alike, apart, candidates, corners_apart, near
+from patchcli.cropping.template_match import AROUND, alike, candidates, corners_apart, distinct, near
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import describe
 
@@ -151,7 +151,7 @@ class _Tried:
         """Try other places near a box, then others of the very scale of the best, then fractions of a pixel."""
         if self.explains(enough):
             return
-        for one in apart(near(self._image, self._template, start), NEARBY):
+        for one in distinct(near(self._image, self._template, start), NEARBY):
             self.add(descend(levels[-2:], one.box))
             if self.explains(enough):
                 return

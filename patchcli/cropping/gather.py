@@ -68,7 +68,7 @@ def pick(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) -> N
     out[:, columns.weight[:, 0] == 0] = 0
 
 
-def gather(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) -> None:
+def gather_taps(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any]) -> None:
     """Each tap of each pixel by itself; what has no weight does not count, be it NaN.
 
     ``out[y, x] = sum_a rows.weight[y, a] * (sum_b columns.weight[x, b] * image[rows.pixel[y, a], columns.pixel[x, b]])``
@@ -148,9 +148,10 @@ def lines(
 ) -> None:
     """B crops of one size: taps of rows as weighted lines, taps of columns as pixels of those.
 
-    The sum of `gather` in the other order: ``added[y, i] = sum_a rows.weight[y, a] * image[rows.pixel[y, a], low + i]``, then
-    ``out[y, x] = sum_b columns.weight[x, b] * added[y, columns.pixel[x, b] - low]``. The line that is read at row i and column
-    ``low`` is item ``i*W + low`` of ``windows``, which is every run of N pixels of the images, overlapping, none copied.
+    The sum of `gather_taps` in the other order: first
+    ``added[y, i] = sum_a rows.weight[y, a] * image[rows.pixel[y, a], low + i]``,
+    then ``out[y, x] = sum_b columns.weight[x, b] * added[y, columns.pixel[x, b] - low]``. The line that is read at row r and
+    column ``low`` is item ``r*W + low`` of ``windows``: every run of N pixels of the images, overlapping, none copied.
 
     Args:
         images: ``(S, H, W, C)``.
@@ -177,7 +178,7 @@ def lines(
             made = _take_columns(added, columns, one, channels).reshape(*shape[:2], *out.shape[2:])
         if images.dtype.kind == "f" and not all_finite(made):  # a line is multiplied by 0 where it does not count
             for crop in one.crops.tolist():
-                gather(images[which[crop]], rows.of(crop).part(one.span), columns.of(crop), out[crop, one.span])
+                gather_taps(images[which[crop]], rows.of(crop).part(one.span), columns.of(crop), out[crop, one.span])
         elif len(made) == 1:
             settle(made[0], out[one.crops[0], one.span])
         else:

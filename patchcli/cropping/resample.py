@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.arrays import all_finite, limits, settle, work_dtype
-from patchcli.cropping.gather import gather, lines, pick
+from patchcli.cropping.gather import gather_taps, lines, pick
 from patchcli.cropping.matmul import Bands, Columns, Rows, bands_of, block_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ MID_BYTES = 6 << 20  # of what stands between the two passes of matrices
 GATHER_COST = 5  # of a value gathered by itself, over a value of a line
 
 
-def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: Taps, *, saturate: bool = False) -> NDArray[Any]:
+def resample(
+    images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: Taps, *, saturate: bool = False
+) -> NDArray[Any]:
     """Weighted sums of pixels along rows and columns.
 
     Args:
@@ -46,7 +48,7 @@ def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: 
     if rows.pixel.shape[2] <= FEW_TAPS and columns.pixel.shape[2] <= FEW_TAPS and not saturate:
         sparse = _sparse(rows, columns)
         for crop in np.flatnonzero(sparse).tolist():
-            gather(images[which[crop]], rows.of(crop), columns.of(crop), out[crop])
+            gather_taps(images[which[crop]], rows.of(crop), columns.of(crop), out[crop])
         if not sparse.all():
             lines(images, which, rows, columns, out, np.flatnonzero(~sparse))
         return out
@@ -54,7 +56,7 @@ def sample(images: NDArray[Any], which: NDArray[np.int64], rows: Taps, columns: 
         image, down, across, into = images[number], rows.of(crop), columns.of(crop), out[crop]
         multiply(image, down, across, into, saturate=saturate)
         if image.dtype.kind == "f" and not all_finite(into):
-            gather(image, down, across, into)  # a matrix multiplies by 0 what does not count
+            gather_taps(image, down, across, into)  # a matrix multiplies by 0 what does not count
     return out
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from patchcli.cropping.coordinates import NOTHING, OUTSIDE, Span, moves, positions
+from patchcli.cropping.coordinates import OUTSIDE, ZEROS, Span, moves, positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def _placed(index: NDArray[np.int64], outside: str, span: Span) -> tuple[NDArray
     """Indices of taps brought inside, and which of them count (None: all)."""
     if not index.size or (index.min() >= 0 and index.max() < span.length):
         return index, None
-    if outside in NOTHING:
+    if outside in ZEROS:
         return np.clip(index, 0, span.length - 1), (index >= 0) & (index < span.length)
     return np.rint(OUTSIDE[outside](index.astype(np.float64), span)[0]).astype(np.int64), None
 

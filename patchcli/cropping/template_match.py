@@ -25,7 +25,7 @@ COARSE = 24  # pixels of the longer side of the template while it is searched fo
 SMALLEST = 12  # pixels of the shorter side of a box that is looked for
 STEP = 1.15  # from scale to scale
 PEAKS = 4  # places kept of one scale
-MANY = 150  # and of the very scale of a box
+PEAKS_OF_ONE_SCALE = 150  # and of the very scale of a box
 KEPT = 10  # of those, the best between pixels
 FINE = 96  # pixels of the longer side of the template where a box is known roughly
 AROUND = 0.12  # of the box's size, how far it may have moved
@@ -175,7 +175,7 @@ def alike(image: NDArray[np.float64], template: NDArray[np.float64], box: Box, w
     )
     scores = correlation(part, seen)
     found = []
-    for value, row, column in _peaks(scores.copy(), (3, 3), MANY):
+    for value, row, column in _peaks(scores.copy(), (3, 3), PEAKS_OF_ONE_SCALE):
         up, higher = _summit(scores[:, column], row)
         aside, more = _summit(scores[row], column)
         at = (left + (column + aside) * by_column, top + (row + up) * by_row, box[2], box[3])
@@ -195,7 +195,7 @@ def _summit(line: NDArray[np.float64], at: int) -> tuple[float, float]:
     return aside, -bend * aside * aside / 2
 
 
-def apart(found: list[Candidate], most: int) -> list[Candidate]:
+def distinct(found: list[Candidate], most: int) -> list[Candidate]:
     """The best candidates, each only once: ``most`` of them, whose corners are some pixels from those of better ones."""
     kept: list[Candidate] = []
     for one in found:

@@ -85,7 +85,7 @@ def _netpbm(suffix: str, starts: tuple[bytes, ...], holds: dict[str, range]) -> 
 
 
 REAL = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
-ONE, THREE, ONE_OR_THREE, MANY = range(1, 2), range(3, 4), range(1, 4, 2), range(1, 1 << 16)
+ONE, THREE, ONE_OR_THREE, ANY = range(1, 2), range(3, 4), range(1, 4, 2), range(1, 1 << 16)
 TO_FOUR = range(1, 5)
 PILLOW_BYTES = 9_000_000
 FORMATS: dict[str, Format] = {
@@ -103,7 +103,7 @@ FORMATS: dict[str, Format] = {
         _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         tiff.open_tiff,
         tiff.write_tiff,
-        {"b1": ONE, **dict.fromkeys(REAL[1:], MANY)},
+        {"b1": ONE, **dict.fromkeys(REAL[1:], ANY)},
         read_only=(".btf", ".tf8", ".svs", ".lsm"),
         note=tiff.note_of_tiff,
         explains=True,
@@ -162,7 +162,7 @@ FORMATS: dict[str, Format] = {
         _starts(b"\x93NUMPY"),
         None,
         npy.write_npy,
-        dict.fromkeys(REAL, MANY),
+        dict.fromkeys(REAL, ANY),
         explains=True,
         encoder_times=1,
         encoder_most=1 << 24,  # an array is written in parts of this size
@@ -184,7 +184,7 @@ def _of_brand(*brands: bytes) -> Callable[[bytes], bool]:
 
 
 # What else a file may be, by how it begins: for messages
-OTHERS: dict[str, Callable[[bytes], bool]] = {
+NO_IMAGES: dict[str, Callable[[bytes], bool]] = {
     "empty": lambda head: not head,
     "a numpy array (.npy)": _starts(b"\x93NUMPY"),
     "a patch stack or another zip archive": _starts(b"PK\3\4", b"PK\5\6"),
@@ -203,5 +203,5 @@ OTHERS: dict[str, Callable[[bytes], bool]] = {
 
 def in_words(head: bytes) -> str:
     """Why a file that begins so is not read as an image."""
-    kind = next((f"{kind}, " for kind, matches in OTHERS.items() if matches(head)), "")
+    kind = next((f"{kind}, " for kind, matches in NO_IMAGES.items() if matches(head)), "")
     return f"is {kind}not an image that patchcli reads ({', '.join(READABLE).upper()})"

@@ -35,9 +35,9 @@ FRAMES = {
     0xCF: "hierarchical",
     0xF7: "LS",
 }
-USUAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
+BY_PILLOW = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
 LOSSLESS, LS = 0xC3, 0xF7
-ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
+WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))  # markers without a length
 APPLICATION, APP1, COMMENT = range(0xE0, 0xF0), 0xE1, 0xFE
 SCAN_OR_END = (b"\xda", b"\xd9", b"")
 
@@ -57,13 +57,13 @@ class Frame(NamedTuple):
 def open_jpeg(file: BinaryIO, page: int) -> Opened:
     """Read the header of a JPEG image."""
     frame = frame_of(file)
-    if frame is None or (frame.kind in USUAL and frame.bits == 8):  # noqa: PLR2004
+    if frame is None or (frame.kind in BY_PILLOW and frame.bits == 8):  # noqa: PLR2004
         file.seek(0)
         return open_pillow(file, page)
     check_single(page)
     channels = f"{frame.channels} channel{'s' * (frame.channels > 1)}"
     name = f"JPEG image of the kind {FRAMES[frame.kind]} with {frame.bits} bits and {channels}"
-    if frame.kind not in (*USUAL, LOSSLESS, LS) or frame.channels not in (1, 3) or frame.bits not in range(2, 17):
+    if frame.kind not in (*BY_PILLOW, LOSSLESS, LS) or frame.channels not in (1, 3) or frame.bits not in range(2, 17):
         raise PatchcliError(f"is a {name}; allowed are baseline, progressive, 12-bit, lossless and LS, gray or RGB: convert it")
 
     def decode() -> NDArray[Any]:
@@ -111,7 +111,7 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
         if marker in SCAN_OR_END:
             return
         place = file.tell()
-        if marker[0] not in ALONE:
+        if marker[0] not in WITHOUT_LENGTH:
             size = max(int.from_bytes(file.read(2)), 2)
             yield marker[0], size - 2
             place += size

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}  # photometric kinds, and how many samples of a pixel are its colour
 ALPHA = "unassalpha"  # as most formats have it; "assocalpha" has colours that were multiplied by it already
-MOST = (1 << 16) - 1  # samples of a pixel, as TIFF counts them
+MAX_SAMPLES = (1 << 16) - 1  # samples of a pixel, as TIFF counts them
 EXTRA = ("unspecified", "assocalpha", ALPHA)  # by the numbers that TIFF has for them
 
 
@@ -29,14 +29,14 @@ class Metadata(NamedTuple):
         Metadata(photometric='rgb', extrasamples=('unassalpha',))
         """
         if channels > 4:  # noqa: PLR2004
-            return cls(extrasamples=EXTRA[:1] * (min(channels, MOST) - 1))
+            return cls(extrasamples=EXTRA[:1] * (min(channels, MAX_SAMPLES) - 1))
         return cls("minisblack" if channels < 3 else "rgb", (ALPHA,) * (channels % 2 == 0))  # noqa: PLR2004
 
     @classmethod
     def of(cls, channels: int, photometric: str, extrasamples: tuple[str, ...]) -> Metadata:
         """What a file says of so many channels, made to fit their number; a sample of which it says nothing is unspecified."""
         colours = COLOURS[photometric]
-        if channels < colours or channels > MOST:
+        if channels < colours or channels > MAX_SAMPLES:
             return cls.usual(channels)
         known = [extra if extra in EXTRA else EXTRA[0] for extra in extrasamples[: channels - colours]]
         return cls(photometric, (*known, *[EXTRA[0]] * (channels - colours - len(known))))
@@ -72,5 +72,5 @@ class Metadata(NamedTuple):
         photometric, extra = fields.get("photometric"), fields.get("extrasamples")
         if not isinstance(photometric, str) or photometric not in COLOURS or not isinstance(extra, list):
             return cls.usual(channels)
-        named = tuple(one if isinstance(one, str) else EXTRA[0] for one in extra[:MOST])
+        named = tuple(one if isinstance(one, str) else EXTRA[0] for one in extra[:MAX_SAMPLES])
         return cls.of(channels, photometric, named).matching(channels)

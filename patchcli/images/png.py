@@ -24,7 +24,7 @@ PALETTE = 3  # colour type
 CLEAR = {0: range(2, 3), 2: range(6, 7)}  # bytes of a tRNS chunk by colour type
 START = 8 + 25  # bytes of signature and IHDR
 NOTE = b"patchcli"  # keyword of the chunk that holds it
-CHUNK = 12  # bytes of a chunk without data
+CHUNK_FRAME = 12  # bytes of a chunk without data
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 
 
@@ -55,12 +55,12 @@ def open_png(file: BinaryIO, page: int) -> Opened:
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Kind, place and size of the chunks of a PNG file, none of them read."""
     place, end = 8, sized(file)
-    while place + CHUNK <= end:
+    while place + CHUNK_FRAME <= end:
         file.seek(place)
         head = file.read(8)
         size = int.from_bytes(head[:4])
         yield head[4:], place + 8, size
-        place += size + CHUNK
+        place += size + CHUNK_FRAME
 
 
 def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, object]:

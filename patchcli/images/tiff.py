@@ -13,7 +13,7 @@ import numpy as np
 from patchcli.errors import PatchcliError
 from patchcli.images.codec import ORIENTATION, UNREADABLE, Header, Opened, has_jpeg_end, tiff_directories
 from patchcli.images.jpeg import frame_of
-from patchcli.images.metadata import COLOURS, EXTRA, Metadata
+from patchcli.images.metadata import COLOURS, EXTRA, MAX_SAMPLES, Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ LZW_END = re.compile("100000001(?=0{0,7}$)")
 # How much longer than what is stored pixels can be at most, by compression: none, LZW (a code of 12 bits for a string of 3840
 # bytes), deflate, PackBits (128 bytes by 2)
 RATIOS = {1: 1, 5: 2600, 8: 1032, 32946: 1032, 32773: 64}
-WHOLE = (3, 4, 8, 9, 13, 16, 17, 18)  # types of a tag that are whole numbers, and come as such from tifffile
+INTEGER_TYPES = (3, 4, 8, 9, 13, 16, 17, 18)  # types of a tag that are whole numbers, and come as such from tifffile
 # What pixels depend on, each with its tag; all are whole numbers, but for JPEGTables
 NEEDED = {
     "ImageWidth": 256,
@@ -67,7 +67,6 @@ SEVERAL = (
     "JPEGTables",
     "YCbCrSubSampling",
 )
-MAX_SAMPLES = (1 << 16) - 1  # of a pixel
 FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
 TRIES = 32  # different bytes behind the data of a fax
 PLACES = (273, 279, 324, 325)  # tags of where strips and tiles are, and how long
@@ -159,7 +158,7 @@ def _check_tags(page: tifffile.TiffPage, file: BinaryIO) -> None:
     present = next(tiff_directories(file, page.offset))
     for name, code in NEEDED.items():
         tag = page.tags.get(code)
-        if code in present and (tag is None or (int(tag.dtype) not in WHOLE and name != "JPEGTables")):
+        if code in present and (tag is None or (int(tag.dtype) not in INTEGER_TYPES and name != "JPEGTables")):
             raise PatchcliError(f"is damaged: its tag {name} cannot be read, or has a type that it must not have")
         if tag is not None and tag.count != 1 and name not in SEVERAL:
             raise PatchcliError(f"is damaged: its tag {name} holds {tag.count} values; allowed is 1")
@@ -255,7 +254,7 @@ def _bytes_of_segments(page: tifffile.TiffPage, count: int) -> NDArray[np.float6
 
 def _check_data(page: tifffile.TiffPage, file: BinaryIO) -> None:
     """Refuse strips and tiles that end too early, of compressions whose decoders fill up what is missing."""
-    short = next((check for kinds, check in SHORT.items() if page.compression in kinds), None)
+    short = next((check for kinds, check in CUT_OFF.items() if page.compression in kinds), None)
     if short is None or page.jpegheader is not None:  # whose segments lie within one JPEG image
         return
     for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
@@ -329,7 +328,7 @@ def _in_bits(data: bytes) -> str:
     return "".join(map("{:08b}".format, data))
 
 
-SHORT: dict[tuple[int, ...], Callable[[bytes, tifffile.TiffPage, int], bool]] = {
+CUT_OFF: dict[tuple[int, ...], Callable[[bytes, tifffile.TiffPage, int], bool]] = {
     JPEG: _jpeg_is_short,
     JPEG_XR: _jpeg_xr_is_short,
     CCITT: _ccitt_is_short,

@@ -14,7 +14,7 @@ from PIL import Image
 from patchcli.arrays import limits
 from patchcli.cropping.coordinates import OUTSIDE
 from patchcli.cropping.crop import crop
-from patchcli.cropping.gather import gather, lines
+from patchcli.cropping.gather import gather_taps, lines
 from patchcli.cropping.plan import Sampling, plan_of
 from patchcli.cropping.resample import multiply
 from patchcli.cropping.taps import RESAMPLING, Taps
@@ -156,7 +156,7 @@ def test_every_way_of_sampling_gives_the_same(data: st.DataObject) -> None:
     out = [np.empty(shape, dtype) for _ in range(3)]
     lines(images, plan.which, rows, columns, out[0], np.arange(count))
     for number in range(count):
-        gather(images[0], rows.of(number), columns.of(number), out[1][number])
+        gather_taps(images[0], rows.of(number), columns.of(number), out[1][number])
         multiply(images[0], rows.of(number), columns.of(number), out[2][number], saturate=False)
     slow = np.stack([dense(images[0], rows.of(number), columns.of(number)) for number in range(count)])
     tolerance = {"f8": 1e-9, "f4": 1e-3, "u1": 0.502, "u2": 0.5 + 1e-9}[dtype.str[1:]]
