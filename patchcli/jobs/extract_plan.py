@@ -1,4 +1,4 @@
-"""``extract`` planned: the grid of an image, what is cut and written, and what that takes, from headers alone."""
+"""``extract`` planned from headers: the grid of an image, what is cut and written, what that takes."""
 
 from __future__ import annotations
 
