@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+DONE, FAILED, USAGE, STOPPED, READER_GONE = 0, 1, 2, 3, 141  # exit codes; the last is as if by SIGPIPE
 LONGEST = 300  # characters of a message, behind the name of its file
 
 

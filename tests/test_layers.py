@@ -42,6 +42,14 @@ OUTSIDE = {
 }
 
 
+SAME = {  # what several modules have each of its own kind
+    *("plan_one", "recipes", "planned", "estimate"),  # of each command
+    *("open_file", "open_head", "exists", "identity", "is_special", "stamp", "names", "check_name", "delete"),  # of each store
+    *("extract", "merge", "crop", "main"),  # the command and the public call
+    *("Item", "Result"),  # types that vary
+}
+
+
 def modules() -> dict[str, Path]:
     """Every module below the package by its dotted name; a folder's own by the folder's."""
     paths = {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path for path in PACKAGE.rglob("*.py")}
@@ -93,6 +101,19 @@ def test_no_module_imports_itself_over_others() -> None:
     graph[""] = set()  # its names are imported when they are first used
     sorter = graphlib.TopologicalSorter(graph)
     sorter.prepare()  # raises where there is a circle
+
+
+def test_a_name_means_one_thing() -> None:
+    meanings: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            named = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else set()
+            named |= {inner.id for one in targets if one for inner in ast.walk(one) if isinstance(inner, ast.Name)}
+            for found in named:
+                meanings.setdefault(found, set()).add(name)
+    shared = {found for found, where in meanings.items() if len(where) > 1 and found[0] != "_" and found not in SAME}
+    assert shared == set()
 
 
 def test_libraries_stay_in_their_module() -> None:

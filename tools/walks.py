@@ -2,8 +2,8 @@
 
 ``python -m tools.walks`` prints, for each command, how many modules it enters, and their names in the order of first entry, each
 with the function that is called first. Each command is run on a sample image in a fresh interpreter, so that nothing is cached by
-the one before. A module counts as entered where one of its functions is called, in any thread, between the begin and the end of
-the callback. What runs while a module is imported does not count: it belongs to the module, not to the image's way.
+the one before. A module counts as entered where a function that stands in it is called, in any thread, between the begin and the
+end of the callback. What runs while a module is imported does not count: it belongs to the module, not to the image's way.
 
 ``python -m tools.walks --write`` brings the lists of ``docs/architecture.md`` up to date. A module that is listed keeps its
 sentence; a new one gets the first line of its docstring.
@@ -70,8 +70,13 @@ class Recorder:
         if not self.running or event != "call":
             return
         name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] == PACKAGE and name not in self.first and not _while_imported(frame):
+        if name.partition(".")[0] == PACKAGE and name not in self.first and _written(frame) and not _while_imported(frame):
             self.first[name] = frame.f_code.co_qualname
+
+
+def _written(frame: FrameType) -> bool:
+    """Whether a function stands in its module, and was not made there, as those of a dataclass are."""
+    return not frame.f_code.co_filename.startswith("<")
 
 
 def _while_imported(frame: FrameType) -> bool:

@@ -14,8 +14,8 @@ from patchcli.storage import finisher, paths
 from patchcli.threads import reuse_memory
 
 if TYPE_CHECKING:
-    from patchcli.jobs.task import Recipe
     from patchcli.storage.outputs import Outputs
+    from patchcli.storage.provenance import Recipe
 
 
 MOST_KEPT = 1 << 23  # bytes of an array of which each of many tasks makes several

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from patchcli.batch.options import BatchOptions
 
 
-MANY = 20  # suffixes that are told one by one
-NOTHING = "holds no file to read"
+MANY_SUFFIXES = 20  # suffixes that are told one by one
+NO_FILE = "holds no file to read"
 OWN = "outputs of this run"
 OWN_FOLDER = "is the folder for the outputs, which is not searched"
 
@@ -47,8 +47,8 @@ class Found(NamedTuple):
 
     def passed_in_words(self) -> str:
         """What was passed over, most frequent suffix first."""
-        kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.passed.most_common(MANY)]
-        rest = self.passed.total() - sum(count for _, count in self.passed.most_common(MANY))
+        kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.passed.most_common(MANY_SUFFIXES)]
+        rest = self.passed.total() - sum(count for _, count in self.passed.most_common(MANY_SUFFIXES))
         files = "file" if self.passed.total() == 1 else "files"
         return f"{self.passed.total()} {files} of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
 
@@ -86,7 +86,7 @@ def find(options: BatchOptions, suffixes: Sequence[str]) -> Found:
         found.paths.extend(below)
         found.searched.update(below)
         if (len(found.paths), len(found.faults)) == before:
-            found.empty.append((name, OWN_FOLDER if avoid is not None and identity(name) == avoid else NOTHING))
+            found.empty.append((name, OWN_FOLDER if avoid is not None and identity(name) == avoid else NO_FILE))
     return found
 
 
@@ -116,7 +116,7 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
         else:
             found.faults.append((path, f"its output would have the name of that of {first}; name it alone, with -o"))
     if (len(found.paths), len(found.faults)) == before:
-        found.empty.append((name, NOTHING))
+        found.empty.append((name, NO_FILE))
 
 
 def _as_on_disk(path: str) -> str:

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from patchcli.errors import PatchcliError, UsageError, reason
 from patchcli.images import imagefile
-from patchcli.jobs.records import Records
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader
 from patchcli.storage import atomic, files
 from patchcli.storage.listing import Folders
 from patchcli.storage.paths import is_remote
-from patchcli.storage.provenance import Record, difference
+from patchcli.storage.provenance import Record, Records, difference
 from patchcli.storage.shards import complete
 from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from patchcli.jobs.task import Recipe, Task
+    from patchcli.jobs.task import Task
+    from patchcli.storage.provenance import Recipe
 
 ZIP = b"PK"
 AT_ONCE = 8  # remote outputs that are looked at together

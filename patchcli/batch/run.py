@@ -19,7 +19,7 @@ from patchcli.batch.inputs import OWN
 from patchcli.batch.progress import Bar
 from patchcli.batch.report import Report, kind_of
 from patchcli.batch.targets import expand
-from patchcli.errors import PatchcliError, UsageError, one_line, shortened
+from patchcli.errors import DONE, FAILED, STOPPED, PatchcliError, UsageError, one_line, shortened
 from patchcli.jobs.task import Said, in_megabytes
 from patchcli.storage import paths, signals
 from patchcli.storage.files import STREAM, file_size, is_special, name_of
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from patchcli.batch.options import BatchOptions
     from patchcli.batch.progress import Voice
     from patchcli.jobs.task import Task
-
-DONE, FAILED, STOPPED = 0, 1, 3
 
 
 class Crew(Protocol):
@@ -256,10 +254,12 @@ def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
             again = "; the same line goes on from there" if resume else ""
             os.write(2, f"\npatchcli: interrupted: {report.counts_in_words()}{again}\n".encode())
 
-    if sys.stderr is not None and sys.stderr.isatty():
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if terminal:
         signals.at_end(signals.WORDS, tell)
     yield
-    signals.at_end(signals.WORDS, lambda: None)
+    if terminal:
+        signals.at_end(signals.WORDS, lambda: None)
 
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")

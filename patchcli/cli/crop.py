@@ -40,7 +40,7 @@ BOXES, SAMPLING = "Boxes", "Sampling"
 BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("crop", "-o FILE or -d"))
 
 
-@click.command(cls=environment.Command, short_help="Crop boxes of images, sampled as PyTorch does.")
+@click.command(cls=environment.BatchCommand, short_help="Crop boxes of images, sampled as PyTorch does.")
 @option(BOXES, "--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
 @option(
     BOXES,
@@ -105,7 +105,8 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     batch = options.taken(BatchOptions, given)
     reading = options.taken(options.ReadingOptions, given).reading()
     asked = options.taken(CropOptions, given)
-    image_format = None if crop_boxes.is_stack(asked.boxes, batch) else options.image_format_of(asked.image_format, batch)
+    stack = asked.boxes is not None and crop_boxes.is_stack(batch)
+    image_format = None if stack else options.image_format_of(asked.image_format, batch)
     settings = CropSettings(
         resampling=asked.resampling,
         align_corners=asked.align_corners,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli.batch import run
 from patchcli.batch.attempt import Command
 from patchcli.batch.inputs import Found, find
+from patchcli.batch.run import run_batch
 from patchcli.batch.targets import below, expand, leave_out_outputs, refuse_losses
 from patchcli.cli import options
 from patchcli.cli.box_table import BadRow, Row, rows_of
-from patchcli.errors import OutputError, PatchcliError, UsageError, reason
+from patchcli.errors import FAILED, STOPPED, OutputError, PatchcliError, UsageError, reason
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.imagefile import format_of, output_name
 from patchcli.jobs.crop import crop_one
@@ -50,9 +50,9 @@ class _List(NamedTuple):
     stack: bool
 
 
-def is_stack(boxes: str | None, batch: BatchOptions) -> bool:
+def is_stack(batch: BatchOptions) -> bool:
     """Whether all crops of a list go to one file."""
-    return boxes is not None and batch.output is not None and batch.output.lower().endswith(STACK)
+    return batch.output is not None and batch.output.lower().endswith(STACK)
 
 
 def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: BatchOptions, image_format: str | None) -> int:
@@ -63,7 +63,7 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
     if batch.inputs or batch.files_from is not None or batch.null:
         found = find(batch, SUFFIXES)
     rows = _read(boxes, name)
-    stack = is_stack(boxes, batch)
+    stack = is_stack(batch)
     if stack:
         _check_stack(batch, image_format)
     listed = _List(name, rows, found.paths, size, settings, batch, stack)
@@ -84,12 +84,12 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
 
         with Collector(len(rows) * max(1, len(found.paths)), settings) as collector:
             command = Command(collector.take, StackPlan().take, recipes, settings)
-            code = run.run_batch(found, tasks, command, options=batch, voice=voice)
-            if collector.count and code != run.STOPPED:
+            code = run_batch(found, tasks, command, options=batch, voice=voice)
+            if collector.count and code != STOPPED:
                 collector.write(str(batch.output))
     else:
-        code = run.run_batch(found, tasks, Command(crop_one, plan_one, recipes, settings), options=batch, voice=voice)
-    return code or (run.FAILED if bad else code)
+        code = run_batch(found, tasks, Command(crop_one, plan_one, recipes, settings), options=batch, voice=voice)
+    return code or (FAILED if bad else code)
 
 
 def _check(boxes: str, batch: BatchOptions) -> None:

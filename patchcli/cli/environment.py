@@ -30,7 +30,7 @@ RIVALS = (  # options that exclude each other
 )
 
 
-class Command(GroupedCommand):
+class BatchCommand(GroupedCommand):
     """A command that says which of its options the environment gave: nobody sees those in the line that was typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from patchcli.errors import OutputError, PatchcliError, UsageError, one_line, shortage, shortened
+from patchcli.errors import (
+    FAILED,
+    READER_GONE,
+    STOPPED,
+    USAGE,
+    OutputError,
+    PatchcliError,
+    UsageError,
+    one_line,
+    shortage,
+    shortened,
+)
 from patchcli.storage import signals, streams
 from patchcli.version import __version__
 
@@ -23,7 +34,6 @@ COMMANDS = {
     "crop": "Crop a box of images, sampled as PyTorch does.",
     "completion": "Print the completion script of a shell.",
 }
-FAILED, USAGE, STOPPED, READER_GONE = 1, 2, 3, 141
 HELP_NAMES = ["-h", "--help"]
 
 

@@ -42,7 +42,7 @@ DTYPES = (
 )
 
 
-@click.command(cls=environment.Command, short_help="Rebuild images from patch stacks.")
+@click.command(cls=environment.BatchCommand, short_help="Rebuild images from patch stacks.")
 @option(
     MERGING,
     "--reduce",

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
     from patchcli.images.imagefile import ImageFile
-    from patchcli.jobs.records import Records
     from patchcli.jobs.settings import CropSettings
     from patchcli.jobs.task import BoxRow, CropTask, Tick
+    from patchcli.storage.provenance import Records
 
 
 def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
@@ -34,7 +34,7 @@ def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         pixels = plan.image.pixels()
         for row in task.boxes:
             try:
-                cropped = cut(pixels, plan.image, row.box, row.size, settings, normalized=row.normalized)
+                cropped = cut_boxes(pixels, plan.image, row.box, row.size, settings, normalized=row.normalized)
                 save(row.target, cropped, plan.image, settings, plan.records, replace=task.replace)
             except OutputError:
                 raise
@@ -55,7 +55,7 @@ def counted(task: CropTask, made: Sequence[BoxRow]) -> str:
     return f"{len(made)} of {len(task.boxes)} crops"
 
 
-def cut(
+def cut_boxes(
     pixels: NDArray[Any],
     image: ImageFile,
     box: Box | Sequence[Box],

@@ -17,11 +17,10 @@ from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
 from patchcli.images import imagefile
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import base
-from patchcli.jobs.reading import open_image
-from patchcli.jobs.records import Records
+from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.settings import CropSettings, size_in_words
-from patchcli.jobs.task import BoxRow, CropTask, Planned, Recipe, Said, Tick, as_said
-from patchcli.storage.provenance import differing
+from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick, as_said
+from patchcli.storage.provenance import Recipe, Records, differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 STACK = ".npz"  # which takes all crops of a list
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
-LOBES = 10  # lines that a wide filter reads for each step from pixel to pixel
+LINES_OF_A_STEP = 10  # lines that a wide filter reads for each step from pixel to pixel
 
 
 class CropPlan(NamedTuple):
@@ -58,7 +57,7 @@ def recipe_of(row: BoxRow, source: str, settings: CropSettings) -> Recipe:
 def planned(task: CropTask, settings: CropSettings) -> Iterator[CropPlan]:
     """Open the image of a task."""
     records = Records(recipes(task, settings), in_images=settings.resume)
-    with open_image(task.source, settings.reading) as opened:
+    with open_input_image(task.source, settings.reading) as opened:
         yield CropPlan(settings, opened.image, records)
 
 
@@ -142,14 +141,14 @@ def cropped(image: ImageFile, row: BoxRow, settings: CropSettings) -> tuple[tupl
     work = work_dtype(image.dtype)
     if settings.resampling not in WIDE:
         return shape, 0 if settings.resampling == "nearest" else min(PARTS, 4 * math.prod(shape) * work.itemsize)
-    lines = min(LOBES * max(1.0, abs(float(rows.extent[0])) / rows.size), length[0])
+    lines = min(LINES_OF_A_STEP * max(1.0, abs(float(rows.extent[0])) / rows.size), length[0])
     wide = min(abs(float(columns.extent[0])) + 1, length[1]) * math.prod(image.shape[2:]) * work.itemsize
     weighed = 2 * math.prod(image.shape) * work.itemsize if image.metadata.alpha is not None else 0
     return shape, int(2 * max(MID_BYTES, lines * wide * (image.dtype != work))) + weighed
 
 
 def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Any) -> Said:  # noqa: ANN401
-    """The plans of all boxes of an image together; a box of a list fails alone, and nothing is planned where all did."""
+    """The plans of all boxes of an image planned_together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
     faults, made = [], []
     for row in task.boxes:
@@ -163,10 +162,10 @@ def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Any)
     hints = hints_of(task.targets(), image, made, settings)
     if not plans:
         return Said("", hints, faults=tuple(faults))
-    return as_said(task, together(plans, listed=bool(task.boxes[0].label)), hints)._replace(faults=tuple(faults))
+    return as_said(task, planned_together(plans, listed=bool(task.boxes[0].label)), hints)._replace(faults=tuple(faults))
 
 
-def together(plans: Sequence[Planned], *, listed: bool) -> Planned:
+def planned_together(plans: Sequence[Planned], *, listed: bool) -> Planned:
     """One plan of several crops; ``listed``: their boxes came in a list, be it of one."""
     if not listed:
         return plans[0]

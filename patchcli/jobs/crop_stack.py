@@ -11,10 +11,10 @@ import numpy as np
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import pixel_box
 from patchcli.geometry.grid import Grid
-from patchcli.jobs.crop import counted, cut
+from patchcli.jobs.crop import counted, cut_boxes
 from patchcli.jobs.crop_plan import check_alike, cropped, hints_of, said_of
 from patchcli.jobs.estimate import base
-from patchcli.jobs.reading import open_image
+from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
 from patchcli.stacks.file import Stack, write_meta, write_stack
 from patchcli.stacks.header import Meta, Source
@@ -67,7 +67,7 @@ class Collector:
         """Crop all boxes of one image."""
         faults: list[str] = []
         made: list[BoxRow] = []
-        with open_image(task.source, self._settings.reading) as (image, source, _):
+        with open_input_image(task.source, self._settings.reading) as (image, source, _):
             pixels = image.pixels()
             self._sources.append(source)
             self._metadata.append(image.metadata)
@@ -88,7 +88,7 @@ class Collector:
 
     def _crop(self, pixels: NDArray[Any], image: ImageFile, rows: Sequence[BoxRow]) -> None:
         settings, first = self._settings, rows[0]
-        made = cut(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
+        made = cut_boxes(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
         held = self._room(made)
         for row, one in zip(rows, made, strict=True):
             held[row.place] = one
@@ -190,7 +190,7 @@ class StackPlan:
 
     def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         """Say what crops would be made of one image."""
-        with open_image(task.source, settings.reading) as (image, _, _):
+        with open_input_image(task.source, settings.reading) as (image, _, _):
 
             def one(row: BoxRow) -> Planned:
                 shape, scratch = cropped(image, row, settings)

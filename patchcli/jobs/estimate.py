@@ -9,6 +9,7 @@ from __future__ import annotations
 from patchcli.images.formats import FORMATS
 
 BASE = 33_000_000  # bytes: interpreter, numpy, Click and this program
+NUMBER_BYTES = 8  # of a sum, an origin, a number of a patch
 PIECES = 7  # pieces of a file that are made, wait or are written at once
 
 

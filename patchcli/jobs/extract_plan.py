@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from patchcli.arrays import exact_scalar
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid, Part
-from patchcli.jobs.estimate import PIECES, base
-from patchcli.jobs.reading import blamed, check_pixels, open_image
-from patchcli.jobs.records import Records
+from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
+from patchcli.jobs.reading import blamed, check_pixels, open_input_image
 from patchcli.jobs.settings import ExtractSettings, Reading
-from patchcli.jobs.task import ExtractTask, Planned, Recipe, Said, Tick, as_said
+from patchcli.jobs.task import ExtractTask, Planned, Said, Tick, as_said
 from patchcli.patches.extract import CUT_BYTES
-from patchcli.stacks.file import ORIGINS_AT_ONCE, file_size
+from patchcli.stacks.file import ORIGINS_AT_ONCE, stack_file_size
 from patchcli.stacks.header import Meta
 from patchcli.storage import files
-from patchcli.storage.provenance import differing
+from patchcli.storage.provenance import Recipe, Records, differing
 from patchcli.storage.shards import shard_name
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from patchcli.jobs.reading import ImageInput
 
 LAST_MARK = 2**32 - 1
-NUMBER = 8  # bytes of a number of a patch, or of a value that is summed
 DRAWN = 40  # bytes of a patch among those that a draw is from: numbers, keys and copies of both
 MASKED = 18  # bytes a pixel of a mask while it is summed
 
@@ -97,7 +95,7 @@ def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPla
     """Open the images of a task and lay the grid; what headers show to be wrong is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        first = opened.enter_context(open_image(task.source, settings.reading))
+        first = opened.enter_context(open_input_image(task.source, settings.reading))
         grid = grid_of(first.image, settings)
         beside = [("companion", path) for path, _ in task.companions]
         others = [opened.enter_context(_beside(path, grid, settings, what)) for what, path in beside]
@@ -123,7 +121,7 @@ def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iter
     reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
     with contextlib.ExitStack() as opened:
         with blamed(label):
-            beside = opened.enter_context(open_image(path, reading, label))
+            beside = opened.enter_context(open_input_image(path, reading, label))
             image = beside.image
             if image.shape[:2] != grid.image:
                 raise PatchcliError(
@@ -188,7 +186,7 @@ def _file_bytes(plan: ExtractPlan, number: int, counts: list[int], mark: int) ->
         key = count, len(str(shard))
         if key not in known:
             meta = plan.meta(number, (shard, len(counts), mark) if plan.settings.shard_patches else None)
-            known[key] = file_size(meta, plan.images[number].image.dtype, count, seekable=seekable)
+            known[key] = stack_file_size(meta, plan.images[number].image.dtype, count, seekable=seekable)
         total += known[key]
     return total
 
@@ -203,10 +201,10 @@ def _memory(plan: ExtractPlan, count: int) -> int:
     choosing = (MASKED * pixels if plan.mask else 0) + (DRAWN * plan.grid.count if choice.most is not None else 0)
     patch = max(map(plan.patch_bytes, images))
     if choice.min_std:
-        choosing += 2 * NUMBER * max(CUT_BYTES, patch) // images[0].dtype.itemsize + 2 * NUMBER * plan.grid.count
+        choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, patch) // images[0].dtype.itemsize + 2 * NUMBER_BYTES * plan.grid.count
     line = patch * plan.grid.columns.count
     piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, min(line, CUT_BYTES), patch)
-    cutting = min(PIECES * piece, count * patch) + 2 * NUMBER * min(count, max(ORIGINS_AT_ONCE, plan.grid.columns.count))
+    cutting = min(PIECES * piece, count * patch) + 2 * NUMBER_BYTES * min(count, max(ORIGINS_AT_ONCE, plan.grid.columns.count))
     if count < plan.grid.count:
-        cutting += (4 * NUMBER if plan.settings.layout == "columns" else NUMBER) * count
+        cutting += (4 * NUMBER_BYTES if plan.settings.layout == "columns" else NUMBER_BYTES) * count
     return base(*(image.format for image in images)) + decoding + padding + max(choosing, cutting)

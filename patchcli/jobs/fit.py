@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.cropping.fit import check_template, fit_box, not_found
 from patchcli.geometry.box import normalized_box
-from patchcli.jobs.crop import cut, save
+from patchcli.jobs.crop import cut_boxes, save
 from patchcli.jobs.crop_plan import hints_of, plan_file
-from patchcli.jobs.reading import blamed, open_image
-from patchcli.jobs.records import Records
+from patchcli.jobs.reading import blamed, open_input_image
 from patchcli.jobs.settings import CropSettings, FitSettings, size_in_words
-from patchcli.jobs.task import BoxRow, Recipe, Said, Task, Tick, as_said
+from patchcli.jobs.task import BoxRow, Said, Task, Tick, as_said
 from patchcli.storage import files
-from patchcli.storage.provenance import differing
+from patchcli.storage.provenance import Recipe, Records, differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +50,9 @@ def planned(task: Task, settings: FitSettings) -> Iterator[FitPlan]:
     """Open the image of a task and the template; one that cannot lie in the other is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        image = opened.enter_context(open_image(task.source, settings.reading)).image
+        image = opened.enter_context(open_input_image(task.source, settings.reading)).image
         with blamed(label := f"its template {settings.template} "):
-            template = opened.enter_context(open_image(settings.template, replace(settings.reading, page=0), label)).image
+            template = opened.enter_context(open_input_image(settings.template, replace(settings.reading, page=0), label)).image
         check_template(*((*one.shape, 1)[:3] for one in (image, template)))
         yield FitPlan(image, template, settings.size or (template.shape[0], template.shape[1]), records)
 
@@ -89,7 +88,7 @@ def fit_one(task: Task, settings: FitSettings, _tick: Tick) -> Said:
         curve = tuple(json.dumps({"input": source, **step._asdict()}) for step in found.curve)
         if not found.converged:
             return Said("", result=_result(source, None, found, plan, settings), faults=(not_found(found),), curve=curve)
-        cropped = cut(pixels, plan.image, found.box, plan.size, settings, normalized=False)
+        cropped = cut_boxes(pixels, plan.image, found.box, plan.size, settings, normalized=False)
         save(task.target, cropped, plan.image, settings, plan.records, replace=task.replace)
         said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
         result = _result(source, files.name_of(task.target), found, plan, settings)

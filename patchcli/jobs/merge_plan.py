@@ -11,11 +11,10 @@ import numpy as np
 from patchcli.errors import PatchcliError
 from patchcli.images import imagefile
 from patchcli.images.formats import FORMATS
-from patchcli.jobs.estimate import PIECES, base
+from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels
-from patchcli.jobs.records import Records
 from patchcli.jobs.settings import MergeSettings
-from patchcli.jobs.task import MergeTask, Planned, Recipe, Said, Tick, as_said
+from patchcli.jobs.task import MergeTask, Planned, Said, Tick, as_said
 from patchcli.patches.extract import FOLD_BYTES
 from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.normalize import Divider, Wanted
@@ -26,7 +25,7 @@ from patchcli.stacks.npz import MAGIC, NpzReader
 from patchcli.stacks.reader import Payload, StackFile
 from patchcli.storage import files
 from patchcli.storage.paths import is_remote
-from patchcli.storage.provenance import differing
+from patchcli.storage.provenance import Recipe, Records, differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from patchcli.geometry.placement import Placement
 
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
-NUMBER = 8  # bytes of a sum, or of a number in a cover
 
 
 class MergePlan(NamedTuple):
@@ -215,7 +213,7 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
         formats.append(imagefile.format_of(task.cover))
         shown = cover.size * counts.itemsize
         # all of the cover at once, as numbers, then as an image
-        writing = max(writing, shown + max(NUMBER * cover.size, FORMATS[formats[1]].encoding(cover.shape, counts)))
+        writing = max(writing, shown + max(NUMBER_BYTES * cover.size, FORMATS[formats[1]].encoding(cover.shape, counts)))
         total += shown
     pieces = _pieces(plan)  # of which the C library keeps about half to the end
     folding = pieces + _folding(plan, divider)
@@ -238,18 +236,18 @@ def _folding(plan: MergePlan, divider: Divider) -> int:
     grid, scattered = placement.grid, not placement.whole
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
     pixels, channels = math.prod(grid.padded), math.prod(payload.shape[3:])
-    dense = NUMBER * pixels * (1 + scattered) if divider.cover.uncovered or plan.settings.trim else 0
+    dense = NUMBER_BYTES * pixels * (1 + scattered) if divider.cover.uncovered or plan.settings.trim else 0
     if isinstance(rule, Ranking):
         bands = list(RankFold(divider, rule).bands())
         held = max(last - first for _, _, first, last in bands) * patch
         values = max(stop - top for top, stop, _, _ in bands) * grid.columns.padded * channels
-        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER * values if rule.middles else NUMBER * values)
+        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.middles else NUMBER_BYTES * values)
     sums = sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
     if scattered:
-        covers = NUMBER * pixels * (1 + (rule.window is not None)) + 6 * NUMBER * placement.count
+        covers = NUMBER_BYTES * pixels * (1 + (rule.window is not None)) + 6 * NUMBER_BYTES * placement.count
         return pixels * channels * sums + dense + covers
     if payload.meta.layout == "columns":
         return pixels * channels * sums + dense
     lines = grid.patch[0] + grid.stride[0] * max(1, FOLD_BYTES // max(1, patch * grid.columns.count))
-    weighed = 2 * NUMBER * max(FOLD_BYTES, patch) // payload.dtype.itemsize if rule.window is not None else 0
+    weighed = 2 * NUMBER_BYTES * max(FOLD_BYTES, patch) // payload.dtype.itemsize if rule.window is not None else 0
     return 2 * lines * grid.columns.padded * channels * sums + weighed + dense

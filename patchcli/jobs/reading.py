@@ -32,7 +32,7 @@ class ImageInput(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_image(path: str, reading: Reading, label: str = "") -> Iterator[ImageInput]:
+def open_input_image(path: str, reading: Reading, label: str = "") -> Iterator[ImageInput]:
     """Open an image as asked; its header is read, and its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
         stamp = files.stamp(path, file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -131,20 +131,6 @@ class CropTask(Task):
         """The boxes that are not yet cropped."""
         rest = tuple(row for row in self.boxes if row.target not in done)
         return replace(self, boxes=rest, target=rest[0].target, replace=True) if rest else replace(self, done=True)
-
-
-class Recipe(NamedTuple):
-    """What an output depends on.
-
-    Attributes:
-        command: that makes it.
-        settings: the options that change it, by name, but for those at their defaults.
-        inputs: by their part, the path of a file or of several.
-    """
-
-    command: str
-    settings: Mapping[str, object]
-    inputs: dict[str, str | tuple[str, ...]]
 
 
 class Planned(NamedTuple):

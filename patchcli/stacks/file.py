@@ -95,7 +95,7 @@ class _AtOnce(io.BytesIO):
             self._file.write(self.getbuffer())
 
 
-def file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = True) -> int:
+def stack_file_size(meta: Meta, dtype: np.dtype[Any], count: int, *, seekable: bool = True) -> int:
     """How many bytes the stack file of ``count`` patches has, not compressed."""
     shape = LAYOUTS[meta.layout](meta.grid, count, (*meta.grid.patch, *meta.channels))
     text = np.array(meta.to_json()).dtype

@@ -44,7 +44,7 @@ def made_in(_process: int) -> Any:  # noqa: ANN401
     return made
 
 
-def split(path: str) -> tuple[str, str]:
+def split_name(path: str) -> tuple[str, str]:
     """Bucket and key of a name; the bucket may be an access point, which has a slash."""
     bare = path.partition("://")[2].lstrip("/")
     bucket: str = store().split_path(bare)[0]
@@ -53,7 +53,7 @@ def split(path: str) -> tuple[str, str]:
 
 def _call(path: str, method: str, **what: Any) -> dict[str, Any]:  # noqa: ANN401
     """Ask something of an object, again if that can help."""
-    bucket, key = split(path)
+    bucket, key = split_name(path)
     answer: dict[str, Any] = tried("s3", lambda: store().call_s3(method, Bucket=bucket, Key=key, **what))
     return answer
 
@@ -64,7 +64,7 @@ def info(path: str) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is none.
     """
-    if not split(path)[1]:
+    if not split_name(path)[1]:
         raise FileNotFoundError(errno.ENOENT, "is a bucket; give a file")
     told = _call(path, "head_object")
     return {**told, "size": told["ContentLength"], "type": "file"}
@@ -84,7 +84,7 @@ def get(path: str, start: int, stop: int, version: str | None = None) -> tuple[b
     """
     from fsspec.asyn import sync
 
-    bucket, key = split(path)
+    bucket, key = split_name(path)
     if not key:
         raise IsADirectoryError(errno.EISDIR, "is a bucket; give a file")
     what = {"Bucket": bucket, "Key": key, "Range": f"bytes={start}-{stop - 1}", **({"IfMatch": version} if version else {})}
@@ -111,7 +111,7 @@ def get(path: str, start: int, stop: int, version: str | None = None) -> tuple[b
 
 def objects(folder: str, most: int = 1000) -> Iterator[tuple[str, dict[str, Any]]]:
     """All keys of a folder, without the folder itself, with what is told of each; up to ``most`` a request."""
-    bucket, key = split(folder)
+    bucket, key = split_name(folder)
     prefix = key if not key or key.endswith("/") else f"{key}/"
     what: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": most}
     while True:
@@ -138,7 +138,7 @@ def put(temporary: str, path: str, piece: int, *, overwrite: bool) -> None:
         FileExistsError: something has this name, perhaps this file: of an attempt before.
         EndedError: the upload is no more, perhaps because it was completed.
     """
-    bucket = split(path)[0]
+    bucket = split_name(path)[0]
     upload = functools.partial(
         _put_in_parts if is_in_parts(os.path.getsize(temporary), piece) else _put_whole, temporary, path, piece
     )
@@ -185,7 +185,7 @@ def _put_whole(temporary: str, path: str, _piece: int, condition: dict[str, str]
 
 
 def _put_in_parts(temporary: str, path: str, piece: int, condition: dict[str, str]) -> None:
-    bucket, key = split(path)
+    bucket, key = split_name(path)
 
     def send(number: int) -> dict[str, Any]:
         with open(temporary, "rb") as file:

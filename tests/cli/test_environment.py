@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
-from patchcli.cli.environment import Command
+from patchcli.cli.environment import BatchCommand
 from patchcli.cli.main import COMMANDS, cli
 from patchcli.stacks.file import read_stack
 from tests.helpers.runs import Run, gray, refused, write_image
@@ -166,4 +166,4 @@ def test_a_version_in_the_environment_is_no_option(sample: Run) -> None:
 def test_every_command_that_speaks_says_where_values_are_from(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    assert isinstance(command, Command) == any(option.name == "verbose" for option in command.params)
+    assert isinstance(command, BatchCommand) == any(option.name == "verbose" for option in command.params)

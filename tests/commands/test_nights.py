@@ -16,9 +16,8 @@ import pytest
 
 from patchcli.batch.report import Report
 from patchcli.errors import OutputError, UsageError
-from patchcli.jobs.records import Records
-from patchcli.jobs.task import Recipe
 from patchcli.storage.files import stamp_of
+from patchcli.storage.provenance import Recipe, Records
 from tests.helpers.runs import Run, gray, refused, write_image
 
 
