@@ -58,7 +58,7 @@ class _Commands(click.Group):
 
             near = get_close_matches(args[0], COMMANDS, n=1)
             meant = f"did you mean {near[0]}?" if near else f"choose {', '.join(COMMANDS)}"
-            raise click.UsageError(f"{args[0]!r} is not a command; {meant}", ctx)
+            raise click.UsageError(f"{args[0]!r} is not a command; {meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -110,7 +110,7 @@ def run(arguments: list[str]) -> int:
 
 def _known(error: Exception) -> tuple[int, str] | None:
     """The exit code of an error that is no bug, and its sentence."""
-    if isinstance(error, click.UsageError) and not isinstance(error, click.BadParameter) and error.ctx and error.ctx.parent:
+    if isinstance(error, click.UsageError) and not isinstance(error, click.BadParameter) and error.ctx:
         return USAGE, f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help"
     if isinstance(error, click.ClickException):
         return USAGE, error.format_message()

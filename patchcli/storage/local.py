@@ -25,20 +25,16 @@ def open_file(path: str) -> BinaryIO:
         OSError: no such file, no permission.
     """
     try:
-        file = open(full(path), "rb", opener=without_waiting)  # noqa: SIM115  handed on
-    except IsADirectoryError:
-        raise PatchcliError(NOT_REGULAR.format("a directory")) from None
+        number = without_waiting(full(path), os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         raise PatchcliError(NOT_REGULAR.format("a socket")) from None
-    try:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return file
-        raise PatchcliError(NOT_REGULAR.format("a FIFO, socket or device"))
-    except BaseException:
-        file.close()
-        raise
+    mode = os.fstat(number).st_mode
+    if stat.S_ISREG(mode):
+        return open(number, "rb")
+    os.close(number)
+    raise PatchcliError(NOT_REGULAR.format("a directory" if stat.S_ISDIR(mode) else "a FIFO, socket or device"))
 
 
 open_head = open_file

@@ -79,7 +79,7 @@ def test_bash_offers_what_the_words_before_allow(folder: Path) -> None:
     assert offered("patchcli", "completion", "") == list(SHELLS)
     assert offered("patchcli", "extract", "--edge", "") == ["shift", "pad", "drop", "even"]
     assert offered("patchcli", "extract", "a.png", "--edge", "=", "p") == ["pad"]
-    assert offered("patchcli", "crop", "--o") == ["--output", "--output-dir", "--overwrite", "--outside"]
+    assert offered("patchcli", "crop", "--o") == ["--outside", "--output", "--output-dir", "--overwrite"]
 
 
 @pytest.mark.parametrize(
