@@ -1,7 +1,7 @@
 """The errors that a file, a disk or a user can cause.
 
-Each one is a single sentence: what is wrong, what was got, what is allowed. Inner code states the fact; the job that
-knows the file puts its name in front, once.
+Each one is a single sentence: what is wrong, what was got, what is allowed. Inner code states the fact; a job
+names files beside its input; the run puts the input's name in front, once.
 """
 
 from __future__ import annotations

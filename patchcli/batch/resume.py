@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
+from patchcli.batch.inputs import OWN
+from patchcli.batch.targets import expand
 from patchcli.errors import PatchcliError, UsageError, reason
 from patchcli.images import imagefile
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader
 from patchcli.storage import atomic, files
+from patchcli.storage.files import STREAM, is_special, name_of
 from patchcli.storage.listing import Folders
 from patchcli.storage.paths import is_remote
 from patchcli.storage.provenance import Record, Records, difference
@@ -16,37 +21,35 @@ from patchcli.storage.shards import complete
 from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from patchcli.batch.attempt import Command
+    from patchcli.batch.inputs import Found
     from patchcli.jobs.task import Task
-    from patchcli.storage.provenance import Recipe
 
 ZIP = b"PK"
 AT_ONCE = 8  # remote outputs that are looked at together
 WAY_OUT = "use the same settings, another place for the outputs, or --overwrite, which makes them anew"
 
 
-def sort_out(
-    tasks: Sequence[Task],
-    settings: Any,  # noqa: ANN401
-    recipes: Callable[[Task, Any], dict[str, Recipe]],
-    *,
-    overwrite: bool,
-    tidy: bool,
-) -> list[Task]:
+def left_to_do(tasks: Sequence[Task], command: Command, *, overwrite: bool, tidy: bool) -> list[Task]:
     """Mark the tasks that are done, and those whose outputs may be replaced.
 
     Args:
         tasks: all of a run.
-        settings: of their job.
-        recipes: of a task, what each of its outputs depends on.
+        command: what is done with them.
         overwrite: outputs that were made in another way are made anew.
         tidy: remove what killed runs left.
 
     Raises:
-        UsageError: an output that was made in another way, or not by this program.
+        UsageError: an output that is not a file, was made in another way, or not by this program.
     """
-    sharded = getattr(settings, "shard_patches", None) is not None
+    for task in tasks:
+        mute = [STREAM] if task.streams() else list(filter(is_special, task.targets()))
+        if mute:
+            name = name_of(mute[0], "a standard stream")
+            raise UsageError(f"{name}: is not a file; --resume looks at what files say of how they were made")
+    sharded = command.settings.sharded
     targets = [target for task in tasks for target in task.targets()]
     folders = Folders(targets)
 
@@ -61,11 +64,11 @@ def sort_out(
         task, there = given
         if not any(there.values()):
             return task
-        records = Records(recipes(task, settings), in_images=True)
+        records = Records(command.recipes(task, command.settings), in_images=True)
         done = {
             target
             for target, paths in there.items()
-            if _same(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
+            if _is_up_to_date(paths, records.of(target), overwrite=overwrite) and (not sharded or complete(paths))
         }
         return task.left(done)
 
@@ -75,18 +78,58 @@ def sort_out(
     return result
 
 
-def made_alike(task: Task, settings: Any, recipes: Callable[[Task, Any], dict[str, Recipe]]) -> bool:  # noqa: ANN401
+def without_own(
+    template: str | None, found: Found, tasks: Sequence[Task], command: Command
+) -> tuple[Sequence[Task], list[tuple[str, str]]]:
+    """The tasks without those of inputs that were found in a folder and were made as this run makes its outputs.
+
+    They are outputs of inputs that are gone. If no other input is left, the second result names their folder and says so.
+    """
+    folders = _folders_of_outputs(template, tasks)
+    own = {
+        task.source
+        for task in tasks
+        if task.source in found.searched and _folder(task.source) in folders and made_alike(task, command)
+    }
+    if not own:
+        return tasks, []
+    found.passed[OWN] += len(own)
+    kept = [task for task in tasks if task.source not in own]
+    return kept, [] if kept else [(os.path.dirname(min(own)), "holds nothing but outputs of this run")]
+
+
+def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]:
+    """Where outputs of the run go, and those of inputs that may have been in a folder above those that are there now."""
+    folders = {_folder(target) for task in tasks for target in task.targets()}
+    for folder in {_folder(task.source) for task in tasks} - folders if template is not None else ():
+        above = folder
+        while above != (above := os.path.dirname(above)):
+            with contextlib.suppress(PatchcliError):
+                if _folder(expand(str(template), os.path.join(above, "x.png"), 0)) == folder:
+                    folders.add(folder)
+    return folders
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(path if is_remote(path) else os.path.abspath(path))
+
+
+def made_alike(task: Task, command: Command) -> bool:
     """Whether the input of a task was made by the same command with the same settings as an output of the task will be."""
     try:
         record = read_record(task.source)
     except PatchcliError:
         return False
-    made = recipes(task, settings).values()
+    made = command.recipes(task, command.settings).values()
     return record is not None and any(difference(record, Record(one.command, dict(one.settings), {})) is None for one in made)
 
 
-def _same(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bool:
-    """Whether an output, or its shards, exists and is what would be made."""
+def _is_up_to_date(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bool:
+    """Whether an output, or its shards, exists and is what would be made.
+
+    Raises:
+        UsageError: it was made in another way, or not by this program, and may not be replaced.
+    """
     assert record is not None
     same = bool(paths)
     for path in paths:

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 from patchcli.batch import memory
 from patchcli.batch.attempt import UP_TO_DATE, Outcome, Work, attempt, attempts, prepare_for_many
 from patchcli.batch.chunking import Pace
-from patchcli.batch.inputs import OWN
 from patchcli.batch.progress import Bar
 from patchcli.batch.report import Report, kind_of
-from patchcli.batch.targets import expand
-from patchcli.errors import DONE, FAILED, STOPPED, PatchcliError, UsageError, one_line, shortened
+from patchcli.errors import DONE, FAILED, STOPPED, UsageError, one_line, shortened
 from patchcli.jobs.task import Said, in_megabytes
 from patchcli.storage import paths, signals
-from patchcli.storage.files import STREAM, file_size, is_special, name_of
+from patchcli.storage.files import file_size, name_of
 from patchcli.storage.paths import is_remote
 from patchcli.threads import room, usable_cpus, usable_descriptors
 
@@ -209,8 +207,8 @@ class Hints:
         for kind, line in self._first.items() if voice.hint else ():
             others = self._count[kind] - 1
             more = f" (and {others} more input{'s' * (others > 1)})" if others else ""
-            if voice.hint:
-                voice.hint(f"{line}{more}")
+            assert voice.hint
+            voice.hint(f"{line}{more}")
 
 
 def _told(task: Task, name: str, outcome: Outcome, voice: Voice, bar: Bar) -> list[str]:
@@ -257,9 +255,11 @@ def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:
         signals.at_end(signals.WORDS, tell)
-    yield
-    if terminal:
-        signals.at_end(signals.WORDS, lambda: None)
+    try:
+        yield
+    finally:
+        if terminal:
+            signals.at_end(signals.WORDS, lambda: None)
 
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
@@ -286,9 +286,11 @@ def run_batch(
             voice.hint(f"{folder}: {why}")
     _check_executor(options)
     if options.resume:
-        tasks, own = _without_own(options.output, found, tasks, command)
+        from patchcli.batch import resume  # loaded for nobody else
+
+        tasks, own = resume.without_own(options.output, found, tasks, command)
         missing += own
-        tasks = _resumed(options, tasks, command)
+        tasks = resume.left_to_do(tasks, command, overwrite=options.overwrite, tidy=not options.dry_run)
     if voice.verbose and voice.done and found.passed:
         voice.done(found.passed_in_words())
     jobs = (options.jobs or usable_cpus()) if _may_start_processes() else 1
@@ -315,59 +317,6 @@ def _warn_of_memory(tasks: Sequence[Task], planning: Work, jobs: int, tell: Call
     if sum(needs) > free:
         fitting = max(1, sum(total <= free for total in itertools.accumulate(needs)))
         tell(f"{jobs} jobs may need {in_megabytes(sum(needs))} of memory but {in_megabytes(free)} are free; -j {fitting} fits")
-
-
-def _without_own(
-    template: str | None, found: Found, tasks: Sequence[Task], command: Command
-) -> tuple[Sequence[Task], list[tuple[str, str]]]:
-    """The tasks without those of inputs that were found in a folder and were made as this run makes its outputs.
-
-    They are outputs of inputs that are gone. If nothing else is there, that is the second, with where they lie.
-    """
-    from patchcli.batch import resume
-
-    folders = _folders_of_outputs(template, tasks)
-    own = {
-        task.source
-        for task in tasks
-        if task.source in found.searched
-        and _folder(task.source) in folders
-        and resume.made_alike(task, command.settings, command.recipes)
-    }
-    if not own:
-        return tasks, []
-    found.passed[OWN] += len(own)
-    kept = [task for task in tasks if task.source not in own]
-    return kept, [] if kept else [(os.path.dirname(min(own)), "holds nothing but outputs of this run")]
-
-
-def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]:
-    """Where outputs of the run go, and those of inputs that may have been in a folder above those that are there now."""
-    folders = {_folder(target) for task in tasks for target in task.targets()}
-    for folder in {_folder(task.source) for task in tasks} - folders if template is not None else ():
-        above = folder
-        while above != (above := os.path.dirname(above)):
-            with contextlib.suppress(PatchcliError):
-                if _folder(expand(str(template), os.path.join(above, "x.png"), 0)) == folder:
-                    folders.add(folder)
-    return folders
-
-
-def _folder(path: str) -> str:
-    return os.path.dirname(path if is_remote(path) else os.path.abspath(path))
-
-
-def _resumed(options: BatchOptions, tasks: Sequence[Task], command: Command) -> list[Task]:
-    """The tasks, those marked that are done already."""
-    from patchcli.batch import resume
-
-    for task in tasks:
-        mute = [STREAM] if task.streams() else list(filter(is_special, task.targets()))
-        if mute:
-            raise UsageError(
-                f"{name_of(mute[0], 'a standard stream')}: is not a file; --resume looks at what files say of how they were made"
-            )
-    return resume.sort_out(tasks, command.settings, command.recipes, overwrite=options.overwrite, tidy=not options.dry_run)
 
 
 def _check_executor(options: BatchOptions) -> None:

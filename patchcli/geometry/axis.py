@@ -103,13 +103,14 @@ class Axis:
         if not isinstance(self.edge, str) or self.edge not in EDGES:
             raise PatchcliError(f"edge rule is {self.edge!r}; allowed are {', '.join(EDGES)}")
         whole = self.length + 2 * self.margin
+        margins = f" with margins of {self.margin}" if self.margin else ""
         if self.offset >= whole:
-            raise PatchcliError(f"offset {self.offset} lies outside image {self.name}={whole}")
+            raise PatchcliError(f"offset {self.offset} lies outside image {self.name}={self.length}{margins}")
         if self._rule.needs_room and self.room < 0:
-            where = f" behind offset {self.offset}" if self.offset else ""
+            where = margins + (f" behind offset {self.offset}" if self.offset else "")
             raise PatchcliError(
-                f"patch {self.name}={self.patch} is larger than image {self.name}={whole - self.offset}{where}; "
-                f"use a patch of at most that {self.name}, or --edge pad"
+                f"patch {self.name}={self.patch} is larger than image {self.name}={self.length}{where}; "
+                f"use a patch of at most {self.name}={whole - self.offset}, or --edge pad"
             )
 
     @property

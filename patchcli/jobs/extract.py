@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Said:
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
     with planned(task, settings) as plan:
-        grid, sharded = plan.grid, settings.shard_patches is not None
+        grid, sharded = plan.grid, settings.sharded
         padded = _padded(plan, 0)
         index = choose(padded, grid, settings.choice, None if plan.mask is None else _inside(task, plan))
         count = grid.count if index is None else len(index)

@@ -149,7 +149,7 @@ def estimate(plan: ExtractPlan) -> Planned:
     """What a plan makes."""
     grid, settings = plan.grid, plan.settings
     count, known = _count(plan)
-    sharded, whole = settings.shard_patches is not None, count == grid.count
+    sharded, whole = settings.sharded, count == grid.count
     most = settings.shard_patches or count
     counts = [min(first + most, count) - first for first in range(0, count, most)]
     mark = mark_of(Part(grid, 0, count)) if sharded and whole and known else LAST_MARK

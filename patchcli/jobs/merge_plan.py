@@ -241,7 +241,7 @@ def _folding(plan: MergePlan, divider: Divider) -> int:
         bands = list(RankFold(divider, rule).bands())
         held = max(last - first for _, _, first, last in bands) * patch
         values = max(stop - top for top, stop, _, _ in bands) * grid.columns.padded * channels
-        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.middles else NUMBER_BYTES * values)
+        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.holds_all else NUMBER_BYTES * values)
     sums = sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
     if scattered:
         covers = NUMBER_BYTES * pixels * (1 + (rule.window is not None)) + 6 * NUMBER_BYTES * placement.count

@@ -38,6 +38,11 @@ class JobSettings:
     overwrite: bool = False
     resume: bool = False
 
+    @property
+    def sharded(self) -> bool:
+        """Whether an output is several numbered files."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings(JobSettings):
@@ -56,6 +61,11 @@ class ExtractSettings(JobSettings):
     shard_patches: int | None = None
     compress: bool = False
     reading: Reading = Reading()
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each stack is split into several numbered files."""
+        return self.shard_patches is not None
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""

@@ -34,16 +34,18 @@ class Ranking(NamedTuple):
     Attributes:
         band: of patches ``(n, h, w[, C])`` at starts ``(n, 2)``, counted from the band, in row-major order, and of the shape
             ``(lines, W')`` of the band: what a divider takes, ``(lines, W'[, C])`` each. Pixels without a patch hold anything.
-        middles: whether that is the sum of two middle values, all values of a pixel being held at once.
+        halved: whether that is the sum of two middle values.
+        holds_all: whether all values of a pixel are held at once, `BAND_BYTES` of them at most.
     """
 
     band: Callable[[NDArray[Any], NDArray[np.int64], Pair], list[NDArray[Any]]]
-    middles: bool = False
+    halved: bool = False
+    holds_all: bool = False
 
     def divisor(self, placement: Placement) -> Cover | None:
         """By what the bands are divided: 2 for sums of two middle values, else nothing."""
         height, width = placement.grid.image
-        return Cover(np.full((height, 1), 2), np.ones((1, width), np.int64)) if self.middles else None
+        return Cover(np.full((height, 1), 2), np.ones((1, width), np.int64)) if self.halved else None
 
 
 class RankFold:
@@ -159,7 +161,11 @@ def medians(patches: NDArray[Any], starts: NDArray[np.int64], shape: Pair) -> li
     return [middle[0].astype(np.int64) + middle[1]]
 
 
-FIRST, LAST, MEDIAN = Ranking(partial(paint, last=False)), Ranking(partial(paint, last=True)), Ranking(medians, middles=True)
+FIRST, LAST, MEDIAN = (
+    Ranking(partial(paint, last=False)),
+    Ranking(partial(paint, last=True)),
+    Ranking(medians, halved=True, holds_all=True),
+)
 
 
 def _rows_of(starts: NDArray[np.int64]) -> list[tuple[int, NDArray[np.intp]]]:
