@@ -78,7 +78,7 @@ def _made(program: click.Command, shell: str) -> shell_completion.ShellComplete:
     return SHELLS[shell](program, settings, PROGRAM, VARIABLE)
 
 
-@click.command(short_help="Print the completion script of a shell.")
+@click.command()
 @click.argument("shell", type=click.Choice(tuple(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, /, shell: str) -> None:

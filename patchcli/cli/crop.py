@@ -40,7 +40,7 @@ BOXES, SAMPLING = "Boxes", "Sampling"
 BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("crop", "-o FILE or -d"))
 
 
-@click.command(cls=environment.BatchCommand, short_help="Crop boxes of images, sampled as PyTorch does.")
+@click.command(cls=environment.BatchCommand)
 @option(BOXES, "--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
 @option(
     BOXES,

@@ -39,7 +39,7 @@ OTHERS = (  # suffixes of what a stack is not
 PATCHES, CHOOSING = "Patches", "Choosing patches"
 
 
-@click.command(cls=environment.BatchCommand, short_help="Cut images into patch stacks.")
+@click.command(cls=environment.BatchCommand)
 @option(PATCHES, "-s", "--patch-size", type=types.Size(), help="Size of a patch; required.")
 @option(PATCHES, "--stride", type=types.Size(), help="Step from patch to patch; default: the patch size.")
 @option(PATCHES, "--overlap", metavar="N|N%|a/b", help="Pixels that neighbours share, or an exact part of the patch size.")

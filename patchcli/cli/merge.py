@@ -42,7 +42,7 @@ DTYPES = (
 )
 
 
-@click.command(cls=environment.BatchCommand, short_help="Rebuild images from patch stacks.")
+@click.command(cls=environment.BatchCommand)
 @option(
     MERGING,
     "--reduce",

@@ -27,6 +27,8 @@ from patchcli.arrays import sum_dtype
 from patchcli.strided import items_of, row_windows, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from patchcli.geometry.grid import Block, Grid
@@ -40,19 +42,17 @@ class Combine(NamedTuple):
     """How values that lie on one pixel become one.
 
     Attributes:
-        ufunc: accumulates: add, minimum or maximum.
+        ufunc: accumulates: add, minimum or maximum; any that is associative and commutative.
         blank: its identity element.
+        dtype: what holds the result of so many values of a dtype; the dtype itself where none of them grows.
     """
 
     ufunc: np.ufunc
     blank: float
-
-    def dtype(self, dtype: np.dtype[Any], terms: int) -> np.dtype[Any]:
-        """What holds the result of ``terms`` values of ``dtype``."""
-        return sum_dtype(dtype, terms) if self.ufunc is np.add else dtype
+    dtype: Callable[[np.dtype[Any], int], np.dtype[Any]] = lambda dtype, _terms: dtype
 
 
-ADD = Combine(np.add, 0)
+ADD = Combine(np.add, 0, sum_dtype)
 
 
 class Lines(NamedTuple):
@@ -176,7 +176,7 @@ def fold_down(
     rows, count, height, width = pixels.shape
     laid = _laid(pixels, weights)
     sums = np.full(((rows - 1) * step + height, count * width), combine.blank, dtype)
-    if dtype == np.float64 and laid.dtype == np.float32:
+    if combine is ADD and dtype == np.float64 and laid.dtype == np.float32:
         _add_in_pairs(sums, laid, step)
         if not np.isfinite(sums).all():  # a sum of float32 overflowed, perhaps
             sums.fill(0)
@@ -290,7 +290,7 @@ def fold_across(pixels: NDArray[Any], passes: list[Pass], dtype: np.dtype[Any], 
     A pair of strips of float32 is added up before it is widened, which is the slow step. That costs one rounding, 6e-8 of the
     pair's sum, and nothing where both values are equal or one is 0.
     """
-    if pixels.dtype == dtype or pixels.dtype != np.float32:
+    if combine is not ADD or pixels.dtype == dtype or pixels.dtype != np.float32:
         return _add_strips(pixels, passes, dtype, combine, 1)
     sums = _add_strips(pixels, passes, dtype, combine, 2)
     # A sum of two float32 overflowed, perhaps.
