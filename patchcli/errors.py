@@ -12,6 +12,15 @@ DONE, FAILED, USAGE, STOPPED, READER_GONE = 0, 1, 2, 3, 141  # exit codes; the l
 LONGEST = 300  # characters of a message, behind the name of its file
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "patch"), counted(2, "patch"), counted(3, "input")
+    ('1 patch', '2 patches', '3 inputs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 def one_line(text: str) -> str:
     """Text as one line that a terminal can show: a name in it may hold anything."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text)

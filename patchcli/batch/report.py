@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Self
 
-from patchcli.errors import OutputError, UsageError, reason
+from patchcli.errors import OutputError, UsageError, counted, reason
 from patchcli.jobs.task import in_megabytes
 from patchcli.storage.files import STREAM, is_special, locked
 from patchcli.storage.streams import write_all
@@ -134,16 +134,23 @@ class Report:
     def plans_in_words(self) -> str:
         """The same in a line."""
         plans = self.plans()
-        patches = f"{plans['patches']} patches, " if any(one.patches is not None for one in self.planned) else ""
+        patches = f"{counted(plans['patches'], 'patch')}, " if any(one.patches is not None for one in self.planned) else ""
         most = "" if all(one.exact for one in self.planned) else "at most "
         of = "" if len(self.planned) == self._inputs else f" of {self._inputs}"
         size = f"{plans['bytes']} bytes, up to {in_megabytes(plans['memory'])} memory each"
-        return f"{len(self.planned)}{of} inputs: {most}{patches}{size}"
+        return f"{len(self.planned)}{of} input{'s' * (self._inputs != 1)}: {most}{patches}{size}"
 
     def counts_in_words(self) -> str:
         """What became of the inputs, in a line."""
         counts = ((self.done, "done"), (self.skipped, "up to date"), (self.failed, "failed"), (self.left, "not tried"))
-        return f"{self._inputs} inputs: {', '.join(f'{count} {what}' for count, what in counts if count)}"
+        return f"{counted(self._inputs, 'input')}: {', '.join(f'{count} {what}' for count, what in counts if count)}"
+
+    def so_far_in_words(self) -> str:
+        """How far a run came that ends now: outputs may be there of which it does not know yet."""
+        if self._inputs == 1:
+            return "the input is not finished"
+        failed = f" and {self.failed} failed" if self.failed else ""
+        return f"at least {self.done + self.skipped} of {self._inputs} inputs are done{failed}"
 
     def in_words(self) -> str:
         """How many failed, and of what, in a line."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ZIP = b"PK"
 AT_ONCE = 8  # remote outputs that are looked at together
-WAY_OUT = "use the same settings, another place for the outputs, or --overwrite, which makes them anew"
+WAY_OUT = "another place for the outputs, or --overwrite to make it anew"
 
 
 def left_to_do(tasks: Sequence[Task], command: Command, *, overwrite: bool, tidy: bool) -> list[Task]:
@@ -48,7 +48,7 @@ def left_to_do(tasks: Sequence[Task], command: Command, *, overwrite: bool, tidy
         mute = [STREAM] if task.streams() else list(filter(is_special, task.targets()))
         if mute:
             name = name_of(mute[0], "a standard stream")
-            raise UsageError(f"{name}: is not a file; --resume looks at what files say of how they were made")
+            raise UsageError(f"{name}: is not a file; give one, of which --resume can read how it was made")
     sharded = command.settings.sharded
     targets = [target for task in tasks for target in task.targets()]
     folders = Folders(targets)
@@ -143,7 +143,8 @@ def _is_up_to_date(paths: Sequence[str], record: Record | None, *, overwrite: bo
             same = same and got.inputs == record.inputs and _known(record.inputs)
         if fault is not None:
             if not overwrite:
-                raise UsageError(f"{path}: {fault}; {WAY_OUT}")
+                settings = "" if got is None else "the same settings, "
+                raise UsageError(f"{path}: {fault}; use {settings}{WAY_OUT}")
             same = False
     return same
 

@@ -68,9 +68,9 @@ def run_tasks(
         hear: takes what each task has to say, in their order.
     """
     with (
-        Bar(len(tasks), shown=voice.progress) as bar,
         Report(options.report, len(tasks) + len(missing), overwrite=options.overwrite) as report,
         _interruptible(report, resume=options.resume),
+        Bar(len(tasks), shown=voice.progress) as bar,
     ):
         voice = bar.beside(voice)
         for name, fault in missing:
@@ -236,9 +236,10 @@ def _tell(outcome: Outcome, name: str, target: str, voice: Voice, *, over_inputs
     for fault in said.faults:
         voice.error(f"{name}: {shortened(one_line(fault))}")
     if said.done and voice.done and (voice.verbose or not over_inputs):
-        pace = f" in {outcome.seconds:.2f} s" if voice.verbose and outcome.seconds else ""
-        if pace and said.nbytes:
-            pace += f", {in_megabytes(said.nbytes / outcome.seconds)}/s"
+        pace = ""
+        if voice.verbose and outcome.seconds:
+            speed = f", {in_megabytes(said.nbytes / outcome.seconds)}/s" if said.nbytes else ""
+            pace = f" ({outcome.seconds:.2f} s{speed})"
         voice.done(f"{name} -> {target}: {said.done}{pace}")
 
 
@@ -250,7 +251,7 @@ def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
     def tell() -> None:
         if os.getpid() == own:
             again = "; the same line goes on from there" if resume else ""
-            os.write(2, f"\npatchcli: interrupted: {report.counts_in_words()}{again}\n".encode())
+            os.write(2, f"\npatchcli: interrupted: {report.so_far_in_words()}{again}\n".encode())
 
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if terminal:

@@ -50,7 +50,13 @@ BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("cro
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
 )
-@option(BOXES, "--boxes", type=types.File(), metavar="FILE", help="List of boxes, one a line, JSON Lines or CSV; - is stdin.")
+@option(
+    BOXES,
+    "--boxes",
+    type=types.File(),
+    metavar="FILE",
+    help="List of boxes, one a line, JSON Lines or CSV; - for standard input.",
+)
 @option(
     BOXES,
     "--fit",

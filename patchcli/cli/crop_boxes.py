@@ -62,6 +62,7 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
     found = Found.nothing()
     if batch.inputs or batch.files_from is not None or batch.null:
         found = find(batch, SUFFIXES)
+    options.say_waiting([boxes], batch)
     rows = _read(boxes, name)
     stack = is_stack(batch)
     if stack:
@@ -98,6 +99,8 @@ def _check(boxes: str, batch: BatchOptions) -> None:
         raise UsageError("--boxes is an empty name; give a file, or - for standard input")
     if batch.output is not None and batch.output_dir is not None:
         raise UsageError("use only one of -o and -d")
+    if batch.output == STREAM:
+        raise UsageError("--boxes makes several crops; give -o TEMPLATE, -o FILE.npz or -d DIR")
     if [*batch.inputs, batch.files_from, boxes].count(STREAM) > 1:
         raise UsageError("standard input (-) was given twice; give it once")
 

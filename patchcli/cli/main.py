@@ -104,6 +104,10 @@ def run(arguments: list[str]) -> int:
         known = _known(error)
         if known is None:  # a bug is loud
             raise
+        if "--debug" in arguments:
+            import traceback
+
+            traceback.print_exc()
         return _fail(*known)
     return code
 

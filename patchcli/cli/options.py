@@ -77,7 +77,11 @@ batch_options = together(
         help="Worker processes; 0 = one per available CPU.",
     ),
     option(
-        MANY, "--files-from", type=types.File(), metavar="FILE", help="Read more inputs from FILE, one name a line; - is stdin."
+        MANY,
+        "--files-from",
+        type=types.File(),
+        metavar="FILE",
+        help="Read more inputs, one name a line; - is standard input.",
     ),
     option(MANY, "-0", "--null", is_flag=True, help="Names in --files-from end in NUL, as find -print0 writes them."),
     option(MANY, "--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
@@ -96,14 +100,14 @@ batch_options = together(
         callback=_follow,
         help="Take names that begin with this and :// as remote; repeatable. Without it every name is local.",
     ),
-    option(MANY, "--executor", metavar="tcp://HOST:PORT", help="Run the jobs on the Dask cluster of this scheduler."),
+    option(MANY, "--executor", metavar="tcp://HOST:PORT", help="Run the jobs on the Dask cluster of this scheduler; tls:// too."),
     option(MESSAGES, "-q", "--quiet", is_flag=True, help="Print errors only."),
     option(
         MESSAGES,
         "-v",
         "--verbose",
         is_flag=True,
-        help="Print what was done, the time it took, and what came from the environment.",
+        help="Print what was done, in what time, at how many MB/s, and what came from the environment.",
     ),
     option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
     option(MESSAGES, "--progress/--no-progress", default=None, help="Show a progress bar; default: on a terminal."),
@@ -216,12 +220,20 @@ def find_inputs(ctx: click.Context, batch: BatchOptions, suffixes: Sequence[str]
 
     Without inputs: help where somebody sits at a terminal, else one line; exit code 2 either way.
     """
-    terminal = sys.stdin is not None and sys.stdin.isatty()
     if not batch.inputs and batch.files_from is None:
-        if terminal:
+        if _at_a_terminal():
             click.echo(ctx.get_help(), err=True)
             ctx.exit(2)
         raise UsageError("no INPUTS; give files, folders, --files-from, or - for standard input")
-    if terminal and STREAM in batch.inputs and not batch.quiet:
-        click.echo("patchcli: waiting for a file on standard input, which is a terminal; Ctrl-C ends it", err=True)
+    say_waiting([*batch.inputs, batch.files_from], batch)
     return searching.find(batch, suffixes)
+
+
+def say_waiting(names: Sequence[str | None], batch: BatchOptions) -> None:
+    """Say, where standard input is to be read and is a terminal, that it is waited for."""
+    if STREAM in names and _at_a_terminal() and not batch.quiet:
+        click.echo("patchcli: waiting for standard input, which is a terminal; Ctrl-D ends it, Ctrl-C the run", err=True)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if channels >= 3 and dtype.kind in "iu" and dtype.itemsize > 4:  # noqa: PLR2004
         raise PatchcliError(f"has dtype {dtype}; gray is made of integers of at most 32 bits")
     if channels > 4:  # noqa: PLR2004
-        raise PatchcliError(f"has {channels} channels; allowed for gray are 1 to 4")
+        raise PatchcliError(f"has {counted(channels, 'channel')}; --gray takes 1 to 4")
 
 
 def to_gray(image: NDArray[Any], metadata: Metadata) -> NDArray[Any]:
@@ -58,7 +58,9 @@ def check_channel(shape: tuple[int, ...], channel: int) -> None:
     """Refuse a channel that an image ``(H, W[, C])`` does not have."""
     channels = (*shape, 1)[2]
     if channel >= channels:
-        raise PatchcliError(f"has {channels} channels; --channel {channel} was asked for; allowed are 0 to {channels - 1}")
+        raise PatchcliError(
+            f"has {counted(channels, 'channel')}; --channel {channel} was asked for; allowed are 0 to {channels - 1}"
+        )
 
 
 def one_channel(image: NDArray[Any], channel: int) -> NDArray[Any]:

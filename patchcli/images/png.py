@@ -53,13 +53,13 @@ def open_png(file: BinaryIO, page: int) -> Opened:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, place and size of the chunks of a PNG file, none of them read."""
+    """Kind, place and size of the chunks of a PNG file, none of them read; one that claims more ends with the file."""
     place, end = 8, sized(file)
     while place + CHUNK_FRAME <= end:
         file.seek(place)
         head = file.read(8)
         size = int.from_bytes(head[:4])
-        yield head[4:], place + 8, size
+        yield head[4:], place + 8, min(size, end - place - 8)
         place += size + CHUNK_FRAME
 
 

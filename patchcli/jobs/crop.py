@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.cropping.crop import crop
-from patchcli.errors import OutputError, PatchcliError
+from patchcli.errors import OutputError, PatchcliError, counted
 from patchcli.images import imagefile
 from patchcli.jobs.crop_plan import check_cut, hints_of, planned
 from patchcli.jobs.task import Said
@@ -47,12 +47,12 @@ def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
             nbytes += cropped.nbytes
             done = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}"
         hints = (*hints_of(task.targets(), plan.image, made, settings), *plan.records.hints())
-    return Said(counted(task, made) if task.boxes[0].label else done, hints, faults=tuple(faults), nbytes=nbytes)
+    return Said(crops_in_words(task, made) if task.boxes[0].label else done, hints, faults=tuple(faults), nbytes=nbytes)
 
 
-def counted(task: CropTask, made: Sequence[BoxRow]) -> str:
+def crops_in_words(task: CropTask, made: Sequence[BoxRow]) -> str:
     """How many boxes of a list were cropped."""
-    return f"{len(made)} of {len(task.boxes)} crops"
+    return f"{len(made)} of {counted(len(task.boxes), 'crop')}"
 
 
 def cut_boxes(

@@ -12,7 +12,7 @@ from patchcli.arrays import work_dtype
 from patchcli.cropping.plan import Sampling, spans_of
 from patchcli.cropping.resample import MID_BYTES
 from patchcli.cropping.taps import WIDE
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, counted
 from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
 from patchcli.images import imagefile
 from patchcli.images.formats import FORMATS
@@ -77,10 +77,12 @@ def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
 
 def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
     """Refuse a crop of another shape or dtype than those that were put into the same file."""
-    if got != wanted:
-        raise PatchcliError(
-            f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; in one file all are equal: give --size"
-        )
+    if got == wanted:
+        return
+    way_out = "--size" if got[0][:2] != wanted[0][:2] else "--gray or --channel"
+    raise PatchcliError(
+        f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; in one file all are equal: use {way_out}"
+    )
 
 
 def hints_of(targets: Sequence[str], image: ImageFile, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
@@ -172,7 +174,7 @@ def planned_together(plans: Sequence[Planned], *, listed: bool) -> Planned:
     shapes = {one.shape for one in plans}
     height, width = plans[0].shape[:2]
     return Planned(
-        f"{len(plans)} crops" + (f" of width={width} height={height}" if len(shapes) == 1 else ""),
+        counted(len(plans), "crop") + (f" of width={width} height={height}" if len(shapes) == 1 else ""),
         plans[0].shape if len(shapes) == 1 else (),
         sum(one.bytes for one in plans),
         max(one.memory for one in plans),

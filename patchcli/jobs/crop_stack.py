@@ -11,7 +11,7 @@ import numpy as np
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import pixel_box
 from patchcli.geometry.grid import Grid
-from patchcli.jobs.crop import counted, cut_boxes
+from patchcli.jobs.crop import crops_in_words, cut_boxes
 from patchcli.jobs.crop_plan import check_alike, cropped, hints_of, said_of
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
@@ -84,7 +84,7 @@ class Collector:
                         except PatchcliError as error:
                             faults.append(f"{row.label}: {error}")
             hints = hints_of(task.targets(), image, made, self._settings)
-        return Said(counted(task, made), hints, faults=tuple(faults))
+        return Said(crops_in_words(task, made), hints, faults=tuple(faults))
 
     def _crop(self, pixels: NDArray[Any], image: ImageFile, rows: Sequence[BoxRow]) -> None:
         settings, first = self._settings, rows[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchcli.errors import counted
 from patchcli.geometry.grid import Part
 from patchcli.images import convert
 from patchcli.jobs.extract_plan import mark_of, planned
@@ -58,10 +59,10 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
         if sharded and task.replace:
             _remove_others(task, len(parts))
         height, width = grid.patch
-        notes = f"{count} patches of width={width} height={height}" + (f" of {grid.count}" if index is not None else "")
+        notes = f"{counted(count, 'patch')} of width={width} height={height}" + (f" of {grid.count}" if index is not None else "")
         hints = *plan.hints, *plan.records.hints()
         nbytes = sum(count * plan.patch_bytes(one.image) for one in plan.images)
-        return Said(notes + (f" in {len(parts)} shards" if sharded else ""), hints, nbytes=nbytes)
+        return Said(notes + (f" in {counted(len(parts), 'shard')}" if sharded else ""), hints, nbytes=nbytes)
 
 
 def _padded(plan: ExtractPlan, number: int) -> NDArray[Any]:

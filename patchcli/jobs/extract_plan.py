@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.arrays import exact_scalar
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, counted
 from patchcli.geometry.grid import Grid, Part
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels, open_input_image
@@ -155,8 +155,9 @@ def estimate(plan: ExtractPlan) -> Planned:
     mark = mark_of(Part(grid, 0, count)) if sharded and whole and known else LAST_MARK
     names = [shard_name(name, shard, len(counts)) if sharded else name for name in plan.targets for shard in range(len(counts))]
     height, width = grid.patch
+    shards = f" in {counted(len(counts), 'shard')}" if sharded else ""
     return Planned(
-        f"{count} patches of width={width} height={height}" + (f" in {len(counts)} shards" if sharded else ""),
+        f"{counted(count, 'patch')} of width={width} height={height}{shards}",
         (*grid.patch, *plan.images[0].image.shape[2:]),
         sum(_file_bytes(plan, number, counts, mark) for number in range(len(plan.images))),
         _memory(plan, count),

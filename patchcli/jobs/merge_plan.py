@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, counted
 from patchcli.images import imagefile
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
@@ -83,6 +83,7 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
         payload = _payload_of(task, settings, opened)
+        opened.enter_context(_missing_shards_named(payload))
         wanted = _wanted_of(payload, settings)
         name = imagefile.format_of(task.target, settings.image_format)
         placement = _laid_out(payload, wanted, name, settings)
@@ -180,11 +181,23 @@ def _window_of(window: str, grid: Grid) -> Window | None:
         return as_window(NpzReader(file).open("").load(), grid.patch)
 
 
+@contextlib.contextmanager
+def _missing_shards_named(payload: Payload) -> Iterator[None]:
+    """What is wrong with an image of which shards are missing may come of that."""
+    try:
+        yield
+    except PatchcliError as error:
+        count = payload.meta.shard[1] if payload.meta.shard else 1
+        if payload.shards == count:
+            raise
+        raise PatchcliError(f"{error}; only {payload.shards} of {counted(count, 'shard')} were given") from None
+
+
 def _hints_of(payload: Payload) -> tuple[str, ...]:
     """What to say where some of several shards are missing, or patches stand in an order of axes of their own."""
     shard, hints = payload.meta.shard, []
     if shard is not None and 1 < payload.shards < shard[1]:
-        hints.append(f"{payload.shards} of {shard[1]} shards were given")
+        hints.append(f"{payload.shards} of {counted(shard[1], 'shard')} were given")
     if payload.channels_first:
         _, height, width, channels = payload.shape
         hints.append(
@@ -219,7 +232,7 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     folding = pieces + _folding(plan, divider)
     memory = base(*formats) + nbytes + max(folding, pieces // 2 + writing)
     height, width = shape[:2]
-    what = f"image of width={width} height={height} from {payload.shape[0]} patches"
+    what = f"image of width={width} height={height} from {counted(payload.shape[0], 'patch')}"
     return Planned(what, shape, total, memory, tuple(task.targets()), payload.shape[0], cover.uncovered)
 
 

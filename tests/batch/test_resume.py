@@ -104,10 +104,10 @@ def test_other_peoples_files_are_never_replaced(patchcli: Run, tmp_path: Path) -
         ((tmp_path / "in/0.png").read_bytes(), unsaid),
     ):
         (tmp_path / "x.npz").write_bytes(content)
-        refused(patchcli(*call), f"x.npz: exists {fault}; use the same settings")
+        refused(patchcli(*call), f"x.npz: exists {fault}; use another place")
         assert (tmp_path / "x.npz").read_bytes() == content
     np.savez(tmp_path / "x.npz", patches=np.zeros(3))
-    refused(patchcli(*call), f"x.npz: exists {unsaid}; use the same settings")
+    refused(patchcli(*call), f"x.npz: exists {unsaid}; use another place")
     assert patchcli("crop", "in/0.png", "--box", 0, 0, 8, 8, "-o", "c.png", "--resume").returncode == 0
     (tmp_path / "c.png").replace(tmp_path / "x.npz")
     refused(patchcli(*call), "x.npz: was made by crop, not by extract")
@@ -170,11 +170,11 @@ def test_formats_without_a_place_for_it_are_refused(patchcli: Run, tmp_path: Pat
         refused(patchcli(*call), f"c.{suffix}: {suffix.upper()} cannot hold how it was made; with --resume use png, tiff")
     refused(
         patchcli("extract", "-", "-s", 4, "-o", "x.npz", "--resume"),
-        "a standard stream: is not a file; --resume looks at what files say",
+        "a standard stream: is not a file; give one, of which --resume",
     )
     refused(
         patchcli("extract", "a.png", "-s", 4, "-o", "-", "--resume"),
-        "a standard stream: is not a file; --resume looks at what files say",
+        "a standard stream: is not a file; give one, of which --resume",
     )
     boxes = ["crop", "a.png", "--boxes", "-", "-o", "x.npz", "--resume"]
     refused(patchcli(*boxes, stdin=b"x,y,w,h\n1,1,2,2\n"), "with --resume use -d or -o TEMPLATE")

@@ -424,7 +424,7 @@ def test_signals_leave_nothing_behind(number: signal.Signals, tmp_path: Path) ->
 def test_verbose_and_environment(patchcli: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", gray())
     done = patchcli("extract", "a.png", "-s", "8", "-o", "a.npz", "-v")
-    timed = rb"a.png -> a.npz: 12 patches of width=8 height=8 in \d+\.\d\d s, \d+ MB/s\n"
+    timed = rb"a.png -> a.npz: 12 patches of width=8 height=8 \(\d+\.\d\d s, \d+ MB/s\)\n"
     assert re.fullmatch(timed, done.stderr)
     environment = {**os.environ, "PATCHCLI_EXTRACT_PATCH_SIZE": "5x4", "PATCHCLI_EXTRACT_OVERWRITE": "1"}
     assert patchcli("extract", "a.png", "-o", "b.npz", env=environment).returncode == 0

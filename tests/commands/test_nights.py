@@ -45,7 +45,7 @@ def test_outputs_of_the_run_are_no_inputs_of_the_next(photographs: Path, patchcl
     (photographs / "list").write_text("x,y,w,h\n0,0,8,8\n")
     call = ("crop", "in", *options, "--resume", "-v")
     first, second = patchcli(*call), patchcli(*call)
-    assert first.stderr.count(b" of width=8") + first.stderr.count(b"1 of 1 crops") == 3
+    assert first.stderr.count(b" of width=8") + first.stderr.count(b"1 of 1 crop") == 3
     assert second.returncode == 0
     assert second.stderr.count(b"is up to date") == 3
     if "-d" not in options:  # the folder of -d is not searched in any case

@@ -103,7 +103,7 @@ def beside(number: int, state: str, folder: Path, call: str) -> tuple[int, bytes
     return ran.returncode, ran.stdout or b"", ran.stderr or b"", {path.name: path.read_bytes() for path in folder.glob("o/*")}
 
 
-TIME = re.compile(rb" in \d+\.\d\d s, \d+ MB/s")
+TIME = re.compile(rb" \(\d+\.\d\d s, \d+ MB/s\)")
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_a_run_that_stops_says_how_far_it_came(tmp_path: Path) -> None:
 def test_with_v_each_input_has_its_line_too(tmp_path: Path) -> None:
     batch(tmp_path)
     _, shown = on_terminal(["extract", "in", "-s", "8", "-d", "out", "-v"], tmp_path, "stderr")
-    assert [re.sub(r" in \d+\.\d\d s, \d+ MB/s$", "", line) for line in left_standing(shown) if "->" in line] == [
+    assert [re.sub(r" \(\d+\.\d\d s, \d+ MB/s\)$", "", line) for line in left_standing(shown) if "->" in line] == [
         f"in/{number}.png -> out/in/{number}.png.npz: 12 patches of width=8 height=8" for number in (1, 2, 3, 5, 6, 7)
     ]
 

@@ -383,10 +383,10 @@ def test_refused_connection_and_missing_credentials(patchcli: Run, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--remote", "http", "-d", "http://127.0.0.1:1/x"), "is a web address, which is read-only; allowed are local files, s3"),
+        (("--remote", "http", "-d", "http://127.0.0.1:1/x"), "is a web address, which is read-only; write to a local file, s3"),
         (
             ("--remote", "s3", "-d", "x", "--report", "s3://b/r.jsonl"),
-            "s3://b/r.jsonl: is remote; allowed for --report is a local",
+            "s3://b/r.jsonl: is remote; give --report a local",
         ),
         (("--remote", "ftp", "-d", "x"), "'ftp' is not one of 's3', 'gs', 'https', 'http', 'memory'"),
         (("--remote", "s3", "-o", "s3://b/x/"), "s3://b/x/: is the name of a folder"),
