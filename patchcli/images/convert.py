@@ -37,7 +37,7 @@ def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if channels >= 3 and dtype.kind in "iu" and dtype.itemsize > 4:  # noqa: PLR2004
         raise PatchcliError(f"has dtype {dtype}; gray is made of integers of at most 32 bits")
     if channels > 4:  # noqa: PLR2004
-        raise PatchcliError(f"has {counted(channels, 'channel')}; --gray takes 1 to 4")
+        raise PatchcliError(f"has {counted(channels, 'channel')}; allowed for gray are 1 to 4")
 
 
 def to_gray(image: NDArray[Any], metadata: Metadata) -> NDArray[Any]:

@@ -16,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from patchcli import read_stack
+from patchcli.batch.targets import expand, has_fields
+from patchcli.errors import UsageError
 from tests.helpers.runs import Run, gray, refused, untouched, write_image
 
 if TYPE_CHECKING:
@@ -237,3 +239,17 @@ def test_a_signal_while_shards_get_their_names(tmp_path: Path, number: signal.Si
     assert len(names) == 17 * 25
     assert all(name.startswith("x-") for name in names)
     assert running.returncode in (-number, 0)  # 0: all was done before the signal came
+
+
+def test_templates() -> None:
+    assert expand("{parent}/{stem}-{index}.{ext}", "a/b.c.png", 3) == "a/b.c-3.png"
+    assert expand("{{{name}}}", "b.png", 0) == "{b.png}"
+    assert expand("{parent}", "b.png", 0) == "."
+    assert has_fields("{stem}")
+    assert not has_fields("{{stem}}")
+    for bad in ("{}", "{stem.x}", "{what}"):
+        with pytest.raises(UsageError, match=r"allowed are \{stem\}"):
+            expand(bad, "b.png", 0)
+    for bad in ("{stem", "stem}"):
+        with pytest.raises(UsageError, match=r"has a brace alone; write (\{\{|\}\}) for it"):
+            expand(bad, "b.png", 0)

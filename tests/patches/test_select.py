@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchcli.batch.targets import expand, has_fields
-from patchcli.errors import PatchcliError, UsageError
+from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid, Part
 from patchcli.patches.extract import extract, pad
 from patchcli.patches.select import Choice, choose, choose_patches, sample, stds
@@ -94,17 +93,6 @@ def test_spread_is_that_of_finite_pixels_alone() -> None:
     assert chosen is not None
     assert chosen.tolist() == [number for number, spread in enumerate(expected) if spread >= 1e-6]
     assert 0 < len(chosen) < grid.count - 3
-
-
-def test_templates() -> None:
-    assert expand("{parent}/{stem}-{index}.{ext}", "a/b.c.png", 3) == "a/b.c-3.png"
-    assert expand("{{{name}}}", "b.png", 0) == "{b.png}"
-    assert expand("{parent}", "b.png", 0) == "."
-    assert has_fields("{stem}")
-    assert not has_fields("{{stem}}")
-    for bad in ("{}", "{stem", "stem}", "{stem.x}", "{what}"):
-        with pytest.raises(UsageError, match=r"allowed are \{stem\}"):
-            expand(bad, "b.png", 0)
 
 
 @pytest.mark.parametrize(
