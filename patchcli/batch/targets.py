@@ -48,7 +48,7 @@ def expand(template: str, path: str, index: int) -> str:
     def fill(found: re.Match[str]) -> str:
         if found[0] in ("{{", "}}"):
             return found[0][0]
-        if found[0] in "{}":
+        if found[0] in ("{", "}"):
             raise UsageError(f"{template}: has a brace alone; write {found[0] * 2} for it, or a field such as {{stem}}")
         if found[1] not in values:
             raise UsageError(
