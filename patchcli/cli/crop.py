@@ -13,7 +13,7 @@ from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
 from patchcli.batch.targets import place_tasks
-from patchcli.cli import crop_boxes, environment, options, types
+from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.cropping.coordinates import OUTSIDE
 from patchcli.cropping.taps import RESAMPLING, STILL
@@ -22,7 +22,7 @@ from patchcli.geometry.box import check_boxes
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.imagefile import output_name
 from patchcli.jobs.crop import crop_one
-from patchcli.jobs.crop_plan import check_crop, plan_one, recipes
+from patchcli.jobs.crop_plan import check_crop, is_stack, plan_one, recipes
 from patchcli.jobs.settings import CropSettings, FitSettings
 from patchcli.jobs.task import BoxRow, CropTask, Task
 from patchcli.storage import files
@@ -111,7 +111,7 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     batch = options.taken(BatchOptions, given)
     reading = options.taken(options.ReadingOptions, given).reading()
     asked = options.taken(CropOptions, given)
-    stack = asked.boxes is not None and crop_boxes.is_stack(batch)
+    stack = asked.boxes is not None and is_stack(batch.output)
     image_format = None if stack else options.image_format_of(asked.image_format, batch)
     settings = CropSettings(
         resampling=asked.resampling,
@@ -125,7 +125,9 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     )
     if asked.boxes is not None:
         _check_list(asked)
-        ctx.exit(crop_boxes.run_boxes(asked.boxes, asked.size, settings, batch=batch, image_format=asked.image_format))
+        from patchcli.cli.crop_boxes import run_boxes  # loaded for nobody else
+
+        ctx.exit(run_boxes(asked.boxes, asked.size, settings, batch=batch, image_format=asked.image_format))
     found = options.find_inputs(ctx, batch, SUFFIXES)
     _check_box(asked, settings, batch)
     ctx.exit(_run_fit(asked, settings, found, batch) if asked.fit is not None else _run_box(asked, settings, found, batch))

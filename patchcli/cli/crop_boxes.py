@@ -15,7 +15,7 @@ from patchcli.errors import FAILED, STOPPED, OutputError, PatchcliError, UsageEr
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.imagefile import format_of, output_name
 from patchcli.jobs.crop import crop_one
-from patchcli.jobs.crop_plan import STACK, plan_one, recipes
+from patchcli.jobs.crop_plan import is_stack, plan_one, recipes
 from patchcli.jobs.task import BoxRow, CropTask, Task
 from patchcli.storage import files
 from patchcli.storage.files import STREAM
@@ -50,11 +50,6 @@ class _List(NamedTuple):
     stack: bool
 
 
-def is_stack(batch: BatchOptions) -> bool:
-    """Whether all crops of a list go to one file."""
-    return batch.output is not None and batch.output.lower().endswith(STACK)
-
-
 def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: BatchOptions, image_format: str | None) -> int:
     """Crop every box of a list; the exit code."""
     _check(boxes, batch)
@@ -64,7 +59,7 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
         found = find(batch, SUFFIXES)
     options.say_waiting([boxes], batch)
     rows = _read(boxes, name)
-    stack = is_stack(batch)
+    stack = is_stack(batch.output)
     if stack:
         _check_stack(batch, image_format)
     listed = _List(name, rows, found.paths, size, settings, batch, stack)

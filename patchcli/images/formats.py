@@ -35,6 +35,7 @@ class Format(NamedTuple):
         lossless: pixels come back as they were.
         note: reads the note; None where it holds none.
         explains: says of its samples what they mean, and not only how many there are.
+        quiet: reading a header calls no library, which might print.
         library: bytes that its library takes more than that of PNG, as measured.
         encoder_pixel: bytes a pixel that its library holds while it encodes colour, as measured; 1 for gray, if any.
         encoder_times: and how many times the bytes of the image.
@@ -50,6 +51,7 @@ class Format(NamedTuple):
     lossless: bool = True
     note: Callable[[BinaryIO], str | None] | None = None
     explains: bool = False
+    quiet: bool = False
     library: int = 0
     encoder_pixel: int = 0
     encoder_times: float = 0
@@ -96,6 +98,7 @@ FORMATS: dict[str, Format] = {
         png.write_png,
         {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR},
         note=png.note_of_png,
+        quiet=True,
         encoder_times=1.3,
     ),
     "tiff": Format(

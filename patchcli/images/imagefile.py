@@ -5,6 +5,7 @@ Only files are handed on, never names, and only formats of `FORMATS`, told by co
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -19,7 +20,7 @@ from patchcli.errors import PatchcliError, shortage
 from patchcli.images import convert
 from patchcli.images.codec import UNREADABLE, Header, Opened, as_orientation, overheard
 from patchcli.images.convert import SIDEWAYS, TURNS
-from patchcli.images.formats import FORMATS, SNIFF, WRITABLE, in_words
+from patchcli.images.formats import FORMATS, READABLE, SNIFF, WRITABLE, in_words
 from patchcli.images.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -120,8 +121,9 @@ def open_image(file: BinaryIO, *, page: int = 0, rotate: bool = True, max_pixels
         PatchcliError: no image of a known format, a damaged or too large one.
     """
     said: list[str] = []
-    with overheard(said):
-        name, opened = _open(file, page, max_pixels)
+    name = _name_of(file)
+    with contextlib.nullcontext() if FORMATS[name].quiet else overheard(said):
+        opened = _open(file, name, page, max_pixels)
         header: Header = _guarded(name, opened.header)
     check_real(header.dtype, "image")
     turn, hints = _turn_of(header.orientation, rotate=rotate)
@@ -177,17 +179,24 @@ def check_size(size: tuple[int, int], pixel_bytes: int, max_pixels: int, what: s
         )
 
 
-def _open(file: BinaryIO, page: int, max_pixels: int) -> tuple[str, Opened]:
-    """The format of an image and what its header says, of an image that is not too large."""
+def _name_of(file: BinaryIO) -> str:
+    """The format of an image, by how its file begins."""
     file.seek(0)
     head = file.read(SNIFF)
-    name, reader = next(((name, known.open) for name, known in FORMATS.items() if known.open and known.matches(head)), ("", None))
-    if reader is None:
-        raise PatchcliError(in_words(head))
+    for name in READABLE:
+        if FORMATS[name].matches(head):
+            return name
+    raise PatchcliError(in_words(head))
+
+
+def _open(file: BinaryIO, name: str, page: int, max_pixels: int) -> Opened:
+    """What the header of an image says that is not too large."""
     file.seek(0)
+    reader = FORMATS[name].open
+    assert reader is not None
     opened: Opened = _guarded(name, lambda: reader(file, page))
     check_size((opened.height, opened.width), opened.pixel_bytes, max_pixels)
-    return name, opened
+    return opened
 
 
 def _guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the call returns

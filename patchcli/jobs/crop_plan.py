@@ -34,6 +34,11 @@ PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
 LINES_OF_A_STEP = 10  # lines that a wide filter reads for each step from pixel to pixel
 
 
+def is_stack(target: str | None) -> bool:
+    """Whether an output takes all crops of a list."""
+    return target is not None and target.lower().endswith(STACK)
+
+
 class CropPlan(NamedTuple):
     """What is cropped, its file open and its header read; and how each output comes to be."""
 
@@ -87,7 +92,7 @@ def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[
 
 def hints_of(targets: Sequence[str], image: ImageFile, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
     """What is odd about an image, the boxes that were cropped of it, and the files that these become."""
-    names = {imagefile.format_of(target, settings.image_format) for target in targets if not target.endswith(STACK)}
+    names = {imagefile.format_of(target, settings.image_format) for target in targets if not is_stack(target)}
     lost = (imagefile.hint_of_samples(name, image.metadata, (*image.shape, 1)[2]) for name in sorted(names))
     hints = [*image.hints, *(hint for hint in lost if hint)]
     length = image.shape[0], image.shape[1]
