@@ -42,10 +42,10 @@ def test_where_no_thread_can_start_its_work_is_done_without(tmp_path: Path) -> N
     assert list(ahead(iter(range(5)), AHEAD_BYTES)) == list(range(5))
     here = threading.get_ident()
     assert list(map_in_order(lambda item: (item, threading.get_ident()), range(5), 3)) == [(item, here) for item in range(5)]
-    publisher = finisher.Finisher(threaded=True)
+    publisher = finisher.Finisher()
     with outputs.given_to(publisher.add), outputs.create(str(tmp_path / "a")) as file:
         file.write(b"1")
-    publisher.close()
+    publisher.publish()
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
     file = io.BytesIO()
     with WriteBehind(file) as written:
