@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -102,94 +101,62 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     With -o several inputs are shards of one image; with -d each is an image of its own.
     """
     batch = options.taken(BatchOptions, given)
-    asked = options.taken(MergeOptions, given)
+    cover: str | None = given.pop("cover")
+    image_format = options.image_format_of(given.pop("image_format"), batch)
+    known = {"image_format": image_format, "overwrite": batch.overwrite, "resume": batch.resume}
+    settings = options.taken(MergeSettings, given, **known)
     found = options.find_inputs(ctx, batch, STACKS)
     voice = options.make_voice(batch)
-    image_format = options.image_format_of(asked.image_format, batch)
-    if asked.cover is not None and batch.output is None and len(found.paths) > 1:
+    if cover is not None and batch.output is None and len(found.paths) > 1:
         raise UsageError(f"--cover names one output but there are {len(found.paths)} inputs; give one input")
-    _check_rule(asked)
+    _check_rule(settings)
     shards: tuple[str, ...] = ()
     if batch.output is not None and not has_fields(batch.output):
         shards = tuple(found.paths[1:])
         del found.paths[1:]
-    if shards and asked.like is not None:
+    if shards and settings.like is not None:
         raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
 
     def make(source: str, target: str, _index: int) -> MergeTask:
-        return MergeTask(source=source, target=target, shards=shards, cover=asked.cover)
+        return MergeTask(source=source, target=target, shards=shards, cover=cover)
 
-    windows = [asked.window] if asked.window not in NAMES else []
+    windows = [settings.window] if settings.window not in NAMES else []
     tasks = place_tasks(
         batch,
         found,
         make,
         rename=lambda path: _image_name(path, image_format, noted=batch.resume),
-        also_read=[*([] if asked.like is None else [asked.like]), *windows],
+        also_read=[*([] if settings.like is None else [settings.like]), *windows],
     )
-    _check_cover(asked, batch)
+    _check_cover(cover, settings)
     options.check_formats([task.target for task in tasks], image_format, resume=batch.resume)
-    settings = MergeSettings(
-        like=asked.like,
-        key=asked.key,
-        reduce=asked.reduce,
-        window=asked.window,
-        dtype=asked.dtype,
-        unit_range=asked.unit_range,
-        fill=asked.fill,
-        trim=asked.trim,
-        allow_nonfinite=asked.allow_nonfinite,
-        image_format=image_format,
-        max_pixels=asked.max_pixels,
-        overwrite=batch.overwrite,
-        resume=batch.resume,
-    )
     ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
 
 
-@dataclass(frozen=True, kw_only=True)
-class MergeOptions:
-    """The options of ``merge`` alone, as they were typed; None where they were not."""
-
-    like: str | None
-    key: str | None
-    reduce: str
-    window: str
-    unit_range: bool
-    dtype: str
-    fill: float | None
-    trim: bool
-    allow_nonfinite: bool
-    cover: str | None
-    image_format: str | None
-    max_pixels: int
-
-
-def _check_cover(asked: MergeOptions, batch: BatchOptions) -> None:
+def _check_cover(cover: str | None, settings: MergeSettings) -> None:
     """Refuse files that cannot hold the cover."""
-    cover = asked.cover
     if cover is None:
         return
-    options.check_formats([cover], None, resume=batch.resume)
+    options.check_formats([cover], None, resume=settings.resume)
     if not FORMATS[format_of(cover)].lossless:
         raise UsageError(f"{cover}: would lose counts; give --cover a lossless format")
-    if asked.window != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
+    if settings.window != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
         raise UsageError(f"{cover}: cannot hold weights; with --window give --cover a .npy or .tif, which hold float32")
 
 
-def _check_rule(asked: MergeOptions) -> None:
+def _check_rule(settings: MergeSettings) -> None:
     """Refuse options that mean nothing together."""
-    reduce, window, dtype = asked.reduce, asked.window, asked.dtype
+    reduce, window, dtype = settings.reduce, settings.window, settings.dtype
     if window not in NAMES and not window.endswith(".npy"):
         raise UsageError(f"--window is {window!r}; choose {', '.join(NAMES)}, or give a .npy file")
     if window != NAMES[0] and not REDUCERS[reduce].weighted:
         weighted = " or ".join(name for name, reducer in REDUCERS.items() if reducer.weighted)
         raise UsageError(f"--window is for --reduce {weighted}, not for {reduce}")
-    if asked.unit_range and (dtype.startswith("float") or dtype == "bool"):
+    if settings.unit_range and (dtype.startswith("float") or dtype == "bool"):
         raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if asked.unit_range and not REDUCERS[reduce].keeps_range:
+    if settings.unit_range and not REDUCERS[reduce].keeps_range:
         raise UsageError(f"--unit-range is for values from 0 to 1, which {reduce}s are not; use another --reduce")
-    if asked.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
+    if settings.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 

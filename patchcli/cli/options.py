@@ -171,10 +171,14 @@ class ReadingOptions:
         return Reading(page=self.page, gray=self.gray, channel=self.channel, rotate=self.exif_rotate, max_pixels=self.max_pixels)
 
 
-def taken(kind: type[Options], given: dict[str, Any]) -> Options:
-    """The options for which a dataclass has fields, taken out of what Click gives; nothing else sees Click's dictionary."""
+def taken(kind: type[Options], given: dict[str, Any], **known: Any) -> Options:  # noqa: ANN401
+    """The options for which a dataclass has fields, but for those ``known`` already, taken out of what Click gives.
+
+    Nothing else sees Click's dictionary.
+    """
     assert dataclasses.is_dataclass(kind)
-    return kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)})
+    asked = {field.name: given.pop(field.name) for field in dataclasses.fields(kind) if field.name not in known}
+    return kind(**asked, **known)
 
 
 def image_format_of(asked: str | None, batch: BatchOptions) -> str | None:
