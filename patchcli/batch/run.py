@@ -246,21 +246,23 @@ def _tell(outcome: Outcome, name: str, target: str, voice: Voice, *, over_inputs
 @contextlib.contextmanager
 def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
     """Inside, a signal that ends a run whose standard error is a terminal says how far it came."""
-    own = os.getpid()
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    own, terminal = os.getpid(), os.dup(2)  # in place of standard error a pipe may stand while an image is decoded
 
     def tell() -> None:
         if os.getpid() == own:
             again = "; the same line goes on from there" if resume else ""
-            os.write(2, f"\npatchcli: interrupted: {report.so_far_in_words()}{again}\n".encode())
+            with contextlib.suppress(OSError):  # a terminal that hung up
+                os.write(terminal, f"\npatchcli: interrupted: {report.so_far_in_words()}{again}\n".encode())
 
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if terminal:
-        signals.at_end(signals.WORDS, tell)
+    signals.at_end(signals.WORDS, tell)
     try:
         yield
     finally:
-        if terminal:
-            signals.at_end(signals.WORDS, lambda: None)
+        signals.at_end(signals.WORDS, lambda: None)
+        os.close(terminal)
 
 
 ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")

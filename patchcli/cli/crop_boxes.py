@@ -67,6 +67,8 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
     if leave_out_outputs(found, ((source, row.target) for source, of in by_source.items() for row in of)):
         by_source, bad = _by_source(listed)
     tasks = [CropTask(source=source, target=of[0].target, boxes=tuple(of)) for source, of in by_source.items()]
+    if sum(len(task.boxes) for task in tasks) > 1 and batch.output == STREAM:
+        raise UsageError("--boxes makes several crops; give -o TEMPLATE, -o FILE.npz or -d DIR")
     # all crops of a stack have one output, and those of an image one input
     written: Sequence[Task] = [Task(source=tasks[0].source, target=tasks[0].target)] if stack else tasks
     refuse_losses(batch, written, also_read=[*by_source, boxes])
@@ -94,8 +96,6 @@ def _check(boxes: str, batch: BatchOptions) -> None:
         raise UsageError("--boxes is an empty name; give a file, or - for standard input")
     if batch.output is not None and batch.output_dir is not None:
         raise UsageError("use only one of -o and -d")
-    if batch.output == STREAM:
-        raise UsageError("--boxes makes several crops; give -o TEMPLATE, -o FILE.npz or -d DIR")
     if [*batch.inputs, batch.files_from, boxes].count(STREAM) > 1:
         raise UsageError("standard input (-) was given twice; give it once")
 

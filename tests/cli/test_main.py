@@ -59,9 +59,15 @@ def test_tracebacks_come_with_debug_alone(patchcli: Run, tmp_path: Path) -> None
 def test_many_crops_do_not_fit_into_standard_output(patchcli: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", gray())
     refused(
-        patchcli("crop", "a.png", "--boxes", "-", "-o", "-", stdin=b"x,y,w,h\n1,1,2,2\n"),
+        patchcli("crop", "a.png", "--boxes", "-", "-o", "-", stdin=b"x,y,w,h\n1,1,2,2\n3,3,2,2\n"),
         "--boxes makes several crops; give -o TEMPLATE",
     )
+
+
+def test_one_crop_of_a_list_goes_to_standard_output(patchcli: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", gray())
+    made = patchcli("crop", "a.png", "--boxes", "-", "-o", "-", stdin=b"x,y,w,h\n1,1,2,2\n")
+    assert (made.returncode, made.stdout[1:4]) == (0, b"PNG")
 
 
 def talk(call: list[str], folder: Path, *, until: bytes, stdin: bool = False) -> tuple[subprocess.Popen[bytes], bytes]:
@@ -93,6 +99,21 @@ def test_an_interrupted_run_says_how_far_it_came(tmp_path: Path, *, resume: bool
     assert running.returncode == -signal.SIGINT
     assert b"patchcli: interrupted: at least " in said
     assert (b"inputs are done; the same line goes on from there\r\n" in said) == resume
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_terminal_that_hangs_up_ends_a_run_without_leaving_anything(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(400):
+        write_image(tmp_path / f"in/{number}.png", gray(200, 200))
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "patchcli", "extract", "in", "-s", "8", "--stride", "2", "-d", "out"]
+    running = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=its)
+    os.close(its)
+    os.read(ours, 4096)
+    os.close(ours)
+    running.send_signal(signal.SIGHUP)
+    assert running.wait(timeout=30) == -signal.SIGHUP
     assert not list(tmp_path.rglob("*.tmp"))
 
 
