@@ -110,6 +110,7 @@ def slowly(task: Task, folder: str, tick: Tick) -> Said:
     return deadly(task, folder, tick)
 
 
+@pytest.mark.slow
 def test_after_a_killed_worker_there_are_no_more_of_them_than_before(tmp_path: Path) -> None:
     names = ["always", *map(str, range(100))]
     most = [0]
@@ -236,6 +237,7 @@ def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
         assert list(tmp_path.glob("out/.*")) == []
 
 
+@pytest.mark.slow
 def test_killing_workers_costs_nothing_but_time(tmp_path: Path) -> None:
     with busy(tmp_path) as (running, workers):
         os.kill(workers[0], signal.SIGKILL)

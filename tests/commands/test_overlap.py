@@ -101,6 +101,7 @@ def test_runs_that_do_it_otherwise(
         assert code == (1 if others else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_runs_that_overwrite_each_other(executor: str, place: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     ended = pair(place, tmp_path / "o", (8, 10), [*where(executor, request), "--overwrite"], 0.1)

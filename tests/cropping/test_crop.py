@@ -140,6 +140,7 @@ def test_a_bad_pixel_spoils_only_what_it_counts_for(how: str, size: tuple[int, i
     assert np.allclose(got[..., 1][sound], clean[..., 1][sound], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_every_way_of_sampling_gives_the_same(data: st.DataObject) -> None:
     height, width, channels = (data.draw(st.integers(1, most)) for most in (60, 60, 6))

@@ -21,7 +21,7 @@ def sample(name: str) -> NDArray[Any]:
     return read_image(SAMPLES / name).astype(np.float64)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "noisy.png" else name for name in NAMES])
 def test_boxes_are_recovered_from_nearby(name: str) -> None:
     image, rng = sample(name), np.random.default_rng(1)
     cases = [draw(image, rng) for _ in range(8)]
