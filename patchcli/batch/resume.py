@@ -15,7 +15,7 @@ from patchcli.stacks.npz import NpzReader
 from patchcli.storage import atomic, files
 from patchcli.storage.files import STREAM, is_special, name_of
 from patchcli.storage.listing import Folders
-from patchcli.storage.paths import is_remote
+from patchcli.storage.paths import absolute, is_remote
 from patchcli.storage.provenance import Record, Records, difference
 from patchcli.storage.shards import complete
 from patchcli.threads import map_in_order
@@ -111,7 +111,7 @@ def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]
 
 
 def _folder(path: str) -> str:
-    return os.path.dirname(path if is_remote(path) else os.path.abspath(path))
+    return os.path.dirname(absolute(path))
 
 
 def made_alike(task: Task, command: Command) -> bool:

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from patchcli.jobs.task import Task
 
 
+ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
+HIGHEST_PORT = 65535
+# with less, worker processes cannot be started, and one process does the work
+LEAST_DESCRIPTORS, LEAST_ROOM = 32, 1 << 26
+
+
 class Crew(Protocol):
     """Those who do tasks elsewhere."""
 
@@ -263,12 +269,6 @@ def _interruptible(report: Report, *, resume: bool) -> Iterator[None]:
     finally:
         signals.at_end(signals.WORDS, lambda: None)
         os.close(terminal)
-
-
-ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
-HIGHEST_PORT = 65535
-# with less, worker processes cannot be started, and one process does the work
-LEAST_DESCRIPTORS, LEAST_ROOM = 32, 1 << 26
 
 
 def run_batch(

@@ -12,7 +12,7 @@ from patchcli.errors import UsageError
 from patchcli.jobs.task import Task
 from patchcli.storage.files import STREAM, identity, is_special
 from patchcli.storage.listing import Folders
-from patchcli.storage.paths import WEB, is_remote, plain, scheme_of
+from patchcli.storage.paths import WEB, absolute, is_remote, plain, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -133,11 +133,11 @@ def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:
         made: of each output the input that it is of, and its name.
     """
     suffixes = tuple({path[path.rfind(".") :] for path in found.searched})
-    maker = {_spelled(target): source for source, target in made if target.endswith(suffixes)}
+    maker = {absolute(target): source for source, target in made if target.endswith(suffixes)}
 
     def left_out(path: str, asked: frozenset[str] = frozenset()) -> bool:
         """Whether an input makes it that is not left out itself."""
-        own = maker.get(_spelled(path)) if path in found.searched else None
+        own = maker.get(absolute(path)) if path in found.searched else None
         return own is not None and own not in asked | {path} and not left_out(own, asked | {path})
 
     kept = [path for path in found.paths if not left_out(path)] if maker else found.paths
@@ -146,11 +146,6 @@ def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:
         found.passed[OWN] += left
         found.paths[:] = kept
     return left > 0
-
-
-def _spelled(path: str) -> str:
-    """A name of which two spellings are the same."""
-    return path if is_remote(path) else os.path.abspath(path)
 
 
 def refuse_losses(

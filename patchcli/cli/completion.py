@@ -8,8 +8,8 @@ from typing import Any
 import click
 from click import shell_completion
 
+from patchcli.cli.help import version_option
 from patchcli.errors import UsageError
-from patchcli.version import __version__
 
 PROGRAM = "patchcli"
 VARIABLE = "_PATCHCLI_COMPLETE"
@@ -80,7 +80,7 @@ def _made(program: click.Command, shell: str) -> shell_completion.ShellComplete:
 
 
 @click.command()
-@click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False)
+@version_option
 @click.argument("shell", type=click.Choice(tuple(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, /, shell: str) -> None:

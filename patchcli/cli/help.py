@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from patchcli.version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,6 +40,9 @@ class GroupedCommand(click.Command):
             if rows:
                 with formatter.section(group):
                     formatter.write_dl(rows)
+
+
+version_option = click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False)
 
 
 def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:

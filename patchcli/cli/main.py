@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from patchcli.cli.help import version_option
 from patchcli.errors import (
     FAILED,
     READER_GONE,
@@ -21,7 +22,6 @@ from patchcli.errors import (
     shortened,
 )
 from patchcli.storage import signals, streams
-from patchcli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ class _Commands(click.Group):
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": HELP_NAMES, "auto_envvar_prefix": "PATCHCLI"})
-@click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False)
+@version_option
 def cli() -> None:
     """Cut images into overlapping patches, rebuild images from processed ones, crop boxes.
 

@@ -12,13 +12,12 @@ import click
 from patchcli.batch import inputs as searching
 from patchcli.batch.progress import Voice
 from patchcli.cli import types
-from patchcli.cli.help import option, together
+from patchcli.cli.help import option, together, version_option
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.images import formats, imagefile
 from patchcli.jobs.settings import Reading
 from patchcli.storage.files import STREAM
 from patchcli.storage.paths import REMOTE, World, within
-from patchcli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +110,7 @@ batch_options = together(
     ),
     option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
     option(MESSAGES, "--progress/--no-progress", default=None, help="Show a progress bar; default: on a terminal."),
-    click.version_option(__version__, "-V", "--version", message="patchcli %(version)s", allow_from_autoenv=False),
+    version_option,
 )
 
 max_pixels_option = option(

@@ -23,7 +23,7 @@ from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick, as_said
 from patchcli.storage.provenance import Recipe, Records, differing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
@@ -154,7 +154,7 @@ def cropped(image: ImageFile, row: BoxRow, settings: CropSettings) -> tuple[tupl
     return shape, int(2 * max(MID_BYTES, lines * wide * (image.dtype != work))) + weighed
 
 
-def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Any) -> Said:  # noqa: ANN401
+def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Callable[[BoxRow], Planned]) -> Said:
     """The plans of all boxes of an image planned_together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
     faults, made = [], []

@@ -197,14 +197,13 @@ def _memory(plan: ExtractPlan, count: int) -> int:
     choice, pixels = plan.settings.choice, math.prod(plan.grid.padded)
     images = [one.image for one in plan.images]
     decoding = max(image.memory for image in (*images, *([plan.mask.image] if plan.mask else [])))
-    padding = max((pixels * math.prod(image.shape[2:]) * image.dtype.itemsize for image in images), default=0)
-    padding *= 1 + (len(images) > 1) if plan.grid.padded != plan.grid.image or len(images) > 1 else 0
+    copies = 2 if len(images) > 1 else int(plan.grid.padded != plan.grid.image)  # a companion comes while another is there
+    padding = copies * max(pixels * math.prod(image.shape[2:]) * image.dtype.itemsize for image in images)
     choosing = (MASKED * pixels if plan.mask else 0) + (DRAWN * plan.grid.count if choice.most is not None else 0)
     patch = max(map(plan.patch_bytes, images))
     if choice.min_std:
         choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, patch) // images[0].dtype.itemsize + 2 * NUMBER_BYTES * plan.grid.count
-    line = patch * plan.grid.columns.count
-    piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, min(line, CUT_BYTES), patch)
+    piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, patch)
     cutting = min(PIECES * piece, count * patch) + 2 * NUMBER_BYTES * min(count, max(ORIGINS_AT_ONCE, plan.grid.columns.count))
     if count < plan.grid.count:
         cutting += (4 * NUMBER_BYTES if plan.settings.layout == "columns" else NUMBER_BYTES) * count

@@ -41,7 +41,7 @@ open_head = open_file
 
 
 def without_waiting(path: str, flags: int) -> int:
-    """Open a file, and a FIFO that may be in its place without waiting for a writer; an opener for `open`."""
+    """Open a file, and a FIFO that may be in its place without waiting for a writer; its number."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

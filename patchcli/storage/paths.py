@@ -93,3 +93,8 @@ def plain(path: str) -> str:
     scheme, _, rest = re.split(r"[?#]", path, maxsplit=1)[0].partition("://")
     host, slash, rest = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{rest}"
+
+
+def absolute(path: str) -> str:
+    """A name of which two spellings are the same; a remote one as it is."""
+    return path if is_remote(path) else os.path.abspath(path)

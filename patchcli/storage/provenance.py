@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +20,7 @@ ITS_DEFAULT = "its default"
 
 
 class Record(NamedTuple):
-    """What an output depends on.
+    """How an output was made: a recipe whose inputs are stamped.
 
     Attributes:
         command: that made it.
@@ -90,7 +89,7 @@ def _said(value: object) -> str:
 
 
 class Recipe(NamedTuple):
-    """What an output depends on.
+    """What an output depends on: a command, its settings, the files that it reads.
 
     Attributes:
         command: that makes it.
