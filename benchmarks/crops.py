@@ -14,7 +14,7 @@ import patchcli
 from benchmarks.measure import Table, compare
 from benchmarks.peers import optional
 from patchcli.cropping.template_match import corners_apart
-from patchcli.images import imagefile
+from patchcli.images import source
 from tests.helpers.fitting import Case, draw
 
 LARGE = (2160, 3840, 3)
@@ -119,7 +119,7 @@ def fits(*, quick: bool) -> None:
 
 def _sample(name: str) -> NDArray[np.float64]:
     with (SAMPLES / name).open("rb") as file:
-        return imagefile.open_image(file).pixels().astype(np.float64)
+        return source.open_image(file).pixels().astype(np.float64)
 
 
 def _fit_all(name: str, cases: list[tuple[NDArray[np.float64], Case]], *, start: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.images.codec import ORIENTATION
 
 FOLDER = Path(__file__).parent.parent / "sample_images"
@@ -139,7 +139,7 @@ def main() -> None:
     }
     for name, picture in pictures.items():
         file = io.BytesIO()
-        imagefile.write(file, picture, imagefile.format_of(name))
+        sink.write(file, picture, sink.format_of(name))
         (FOLDER / name).write_bytes(file.getvalue())
     (FOLDER / "upright.jpg").write_bytes(lying_photo())
     total = sum(path.stat().st_size for path in FOLDER.iterdir())

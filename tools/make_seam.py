@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import patchcli
-from patchcli.images import imagefile
+from patchcli.images.source import open_image
 from patchcli.patches.windows import NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def plot(pictures: dict[str, Floats]) -> None:
 def main() -> None:
     """Write the picture and print the table."""
     with SOURCE.open("rb") as file:
-        source = imagefile.open_image(file).pixels()
+        source = open_image(file).pixels()
     original = source.astype(np.float32)
     found = merged(source)
     print("| merged | step across borders | step elsewhere | the source's step across the same borders | and elsewhere |")

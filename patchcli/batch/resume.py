@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from patchcli.batch.inputs import OWN
 from patchcli.batch.targets import expand
 from patchcli.errors import PatchcliError, UsageError, reason
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader
 from patchcli.storage import atomic, files
@@ -168,7 +168,7 @@ def read_record(path: str) -> Record | None:
                 raise PatchcliError("is empty")
             if start == ZIP:
                 return _record_of_stack(NpzReader(file))
-            note = imagefile.note_of(file)
+            note = sink.note_of(file)
     except OSError as error:
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
     try:

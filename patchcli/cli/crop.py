@@ -20,7 +20,7 @@ from patchcli.cropping.taps import RESAMPLING, STILL
 from patchcli.errors import PatchcliError, UsageError
 from patchcli.geometry.box import check_boxes
 from patchcli.images.formats import FORMATS, SUFFIXES
-from patchcli.images.imagefile import output_name
+from patchcli.images.sink import output_name
 from patchcli.jobs.crop import crop_one
 from patchcli.jobs.crop_plan import check_crop, is_stack, plan_one, recipes
 from patchcli.jobs.settings import CropSettings, FitSettings

@@ -13,7 +13,7 @@ from patchcli.cli import options
 from patchcli.cli.box_table import BadRow, Row, rows_of
 from patchcli.errors import FAILED, STOPPED, OutputError, PatchcliError, UsageError, reason
 from patchcli.images.formats import FORMATS, SUFFIXES
-from patchcli.images.imagefile import format_of, output_name
+from patchcli.images.sink import format_of, output_name
 from patchcli.jobs.crop import crop_one
 from patchcli.jobs.crop_plan import is_stack, plan_one, recipes
 from patchcli.jobs.task import BoxRow, CropTask, Task

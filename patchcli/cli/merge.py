@@ -14,7 +14,7 @@ from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.errors import UsageError
 from patchcli.images.formats import FORMATS
-from patchcli.images.imagefile import format_of, output_name
+from patchcli.images.sink import format_of, output_name
 from patchcli.jobs.merge import merge_one
 from patchcli.jobs.merge_plan import plan_one, recipes
 from patchcli.jobs.settings import MergeSettings

@@ -14,7 +14,7 @@ from patchcli.batch.progress import Voice
 from patchcli.cli import types
 from patchcli.cli.help import option, together, version_option
 from patchcli.errors import PatchcliError, UsageError, one_line
-from patchcli.images import formats, imagefile
+from patchcli.images import formats, sink, source
 from patchcli.jobs.settings import Reading
 from patchcli.storage.files import STREAM
 from patchcli.storage.paths import REMOTE, World, within
@@ -117,7 +117,7 @@ max_pixels_option = option(
     READING,
     "--max-pixels",
     type=click.IntRange(min=0),
-    default=imagefile.MAX_PIXELS,
+    default=source.MAX_PIXELS,
     show_default=True,
     metavar="N",
     help="Refuse larger images; 0 = no limit.",
@@ -189,9 +189,9 @@ def check_formats(paths: Sequence[str], image_format: str | None, *, resume: boo
     """Refuse, before any work, outputs whose suffix is no image format's, and formats that --resume cannot tell from others."""
     try:
         for path in paths:
-            imagefile.format_of(path, image_format)
+            sink.format_of(path, image_format)
         if resume:
-            imagefile.check_notes(paths, image_format)
+            sink.check_notes(paths, image_format)
     except PatchcliError as error:
         raise UsageError(str(error)) from None
 

@@ -6,6 +6,7 @@ Image libraries are imported by the modules of their formats alone, when a file 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
     from patchcli.images.metadata import Metadata
 
+FromTo = tuple[int, int]  # first of some rows or columns, and the one behind the last
+
 ORIENTATION = 274  # tag of TIFF and EXIF
 UNREADABLE = "a tag or a block that cannot be read"  # in place of an orientation
 EXIF_READER = "TiffImagePlugin"  # of Pillow, whose warnings are not of pixels
 BIG = 43  # in place of 42 at the beginning of a BigTIFF file
 MAX_TAGS = 1 << 12  # of a directory
 HEARD = 1 << 16  # bytes of what libraries print that are kept
+OWN_WORDS = re.compile(r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size")  # of a library, of itself
 # PNG chunks that no pixel depends on
 HARMLESS = tuple(
     b"iCCP sRGB gAMA cHRM tEXt zTXt iTXt tIME pHYs bKGD sBIT hIST sPLT oFFs pCAL sCAL acTL fcTL fdAT mDCV cLLI cICP".split()
@@ -49,12 +53,18 @@ class Header(NamedTuple):
         dtype: of the pixels, in native byte order.
         orientation: what the file says of it, which can be anything.
         scratch: about how many bytes decoding holds at its peak, beside the image that comes out.
+        pages: how many the file has.
+        read: decodes rows and columns, ``(h, w[, C])``, and only what meets them; None where all must be decoded for any.
+        lines: rows that are decoded together by ``read``.
     """
 
     channels: int
     dtype: np.dtype[Any]
     orientation: object
     scratch: int
+    pages: int = 1
+    read: Callable[[FromTo, FromTo], NDArray[Any]] | None = None
+    lines: int = 1
 
 
 class Opened(NamedTuple):
@@ -220,3 +230,24 @@ def _own(heard: bytes) -> bytes:
 def sized(file: BinaryIO) -> int:
     """How many bytes a file has."""
     return file.seek(0, 2)
+
+
+def guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whatever the call returns
+    """Run an image library; what it raises on a damaged file (a dozen types, down to plain Exception) becomes one sentence."""
+    try:
+        return call()
+    except (PatchcliError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the system's, but where a damaged file asks
+            raise
+        if shortage(error):
+            raise MemoryError from None
+        words = next(iter(str(error).strip().splitlines()), "")
+        own = isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError, UnicodeError))
+        if "reshape" in words:
+            words = "it holds fewer pixels than its header says"
+        elif own or not words or OWN_WORDS.search(words):
+            words = "its header makes no sense"
+        words = re.sub(r"<\w+\.(\w+): \d+>", r"\1", words)  # a number and its name, as Python shows them
+        raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {words}") from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 SIDEWAYS = 5  # from this EXIF orientation on, rows become columns
+UPWARDS, LEFTWARDS = (3, 4, 6, 7), (2, 3, 7, 8)  # orientations whose stored rows, or columns, run the other way
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow, OpenCV and libjpeg have it
 LUMA_BYTES = 16  # a pixel, for two float64, while colour becomes gray
 # What EXIF orientation n asks for; 1 is upright. https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, tag 274
@@ -29,6 +30,19 @@ TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: lambda image: image.swapaxes(0, 1)[::-1],
 }
+
+
+def stored_window(
+    turn: int, rows: tuple[int, int], columns: tuple[int, int], stored: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns, as a file of the size ``stored`` ``(H, W)`` has them, of a window of the image that is turned upright."""
+    if turn >= SIDEWAYS:
+        rows, columns = columns, rows
+    if turn in UPWARDS:
+        rows = stored[0] - rows[1], stored[0] - rows[0]
+    if turn in LEFTWARDS:
+        columns = stored[1] - columns[1], stored[1] - columns[0]
+    return rows, columns
 
 
 def check_gray(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

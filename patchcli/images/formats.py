@@ -35,6 +35,7 @@ class Format(NamedTuple):
         lossless: pixels come back as they were.
         note: reads the note; None where it holds none.
         explains: says of its samples what they mean, and not only how many there are.
+        by_lines: is written line by line, so that the image is never held; others are encoded whole.
         quiet: reading a header calls no library, which might print.
         library: bytes that its library takes more than that of PNG, as measured.
         encoder_pixel: bytes a pixel that its library holds while it encodes colour, as measured; 1 for gray, if any.
@@ -51,6 +52,7 @@ class Format(NamedTuple):
     lossless: bool = True
     note: Callable[[BinaryIO], str | None] | None = None
     explains: bool = False
+    by_lines: bool = False
     quiet: bool = False
     library: int = 0
     encoder_pixel: int = 0

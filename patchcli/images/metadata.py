@@ -16,10 +16,26 @@ class Metadata(NamedTuple):
     Attributes:
         photometric: a key of `COLOURS`.
         extrasamples: of `EXTRA`, one for each sample behind the colour.
+        icc: the ICC profile; empty where there is none.
+        resolution: pixels along width and height, and in what: "inch" or "centimeter".
+        colormap: red, green and blue, 16 bits each, of the values of an image of indices.
+        geotiff: the GeoTIFF tags by number, with their values: where on earth the image lies.
+        nodata: the value that stands for no data, as GDAL writes it.
+        pixel_size: width and height of a pixel, and the unit.
+        orientation: as EXIF has it, of an image that was not turned; None for upright.
+        axes: of the file that the image is a plane of, as tifffile names them.
     """
 
     photometric: str = "minisblack"
     extrasamples: tuple[str, ...] = ()
+    icc: bytes = b""
+    resolution: tuple[float, float, str] | None = None
+    colormap: tuple[tuple[int, int, int], ...] | None = None
+    geotiff: tuple[tuple[int, tuple[float, ...] | str], ...] = ()
+    nodata: str | None = None
+    pixel_size: tuple[float, float, str] | None = None
+    orientation: int | None = None
+    axes: str | None = None
 
     @classmethod
     def usual(cls, channels: int) -> Metadata:
@@ -53,7 +69,10 @@ class Metadata(NamedTuple):
 
     def matching(self, channels: int) -> Metadata:
         """The same, for an image that was made of this one and has so many channels."""
-        return self if self.channels == channels else Metadata.usual(channels)
+        if self.channels == channels:
+            return self
+        usual = Metadata.usual(channels)
+        return self._replace(photometric=usual.photometric, extrasamples=usual.extrasamples, colormap=None)
 
     def in_words(self) -> str:
         """As TIFF calls it."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from patchcli.cropping.crop import crop
 from patchcli.errors import OutputError, PatchcliError, counted
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.jobs.crop_plan import check_cut, hints_of, planned
 from patchcli.jobs.task import Said
 from patchcli.storage.outputs import create
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.images.imagefile import ImageFile
+    from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import CropSettings
     from patchcli.jobs.task import BoxRow, CropTask, Tick
     from patchcli.storage.provenance import Records
@@ -57,7 +57,7 @@ def crops_in_words(task: CropTask, made: Sequence[BoxRow]) -> str:
 
 def cut_boxes(
     pixels: NDArray[Any],
-    image: ImageFile,
+    image: ImageSource,
     box: Box | Sequence[Box],
     size: Pair | None,
     settings: CropSettings,
@@ -80,10 +80,10 @@ def cut_boxes(
 
 
 def save(
-    target: str, cropped: NDArray[Any], image: ImageFile, settings: CropSettings, records: Records, *, replace: bool
+    target: str, cropped: NDArray[Any], image: ImageSource, settings: CropSettings, records: Records, *, replace: bool
 ) -> None:
     """Write a crop as an image, whose samples mean what those of its source do."""
-    name = imagefile.format_of(target, settings.image_format)
-    imagefile.check_holds(name, cropped.shape, cropped.dtype)
+    name = sink.format_of(target, settings.image_format)
+    sink.check_holds(name, cropped.shape, cropped.dtype)
     with create(target, overwrite=settings.overwrite or replace) as file:
-        imagefile.write(file, cropped, name, records.note(target), image.metadata)
+        sink.write(file, cropped, name, records.note(target), image.metadata)

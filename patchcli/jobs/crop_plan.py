@@ -14,7 +14,7 @@ from patchcli.cropping.resample import MID_BYTES
 from patchcli.cropping.taps import WIDE
 from patchcli.errors import PatchcliError, counted
 from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
-from patchcli.images import imagefile
+from patchcli.images import sink, source
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
-    from patchcli.images.imagefile import ImageFile
+    from patchcli.images.source import ImageSource
 
 STACK = ".npz"  # which takes all crops of a list
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
@@ -43,7 +43,7 @@ class CropPlan(NamedTuple):
     """What is cropped, its file open and its header read; and how each output comes to be."""
 
     settings: CropSettings
-    image: ImageFile
+    image: ImageSource
     records: Records
 
 
@@ -66,7 +66,7 @@ def planned(task: CropTask, settings: CropSettings) -> Iterator[CropPlan]:
         yield CropPlan(settings, opened.image, records)
 
 
-def check_cut(image: ImageFile, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
+def check_cut(image: ImageSource, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
     """Refuse a crop of more pixels, or bytes, than an image may have."""
     check_boxes(box)
     length = image.shape[0], image.shape[1]
@@ -77,7 +77,7 @@ def check_cut(image: ImageFile, box: Box, size: Pair | None, settings: CropSetti
 
 def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
     """Refuse a size ``(rows, columns)`` of more than so many pixels; 0 is no limit."""
-    imagefile.check_size(size, pixel_bytes, most, "crop would have")
+    source.check_size(size, pixel_bytes, most, "crop would have")
 
 
 def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
@@ -90,10 +90,10 @@ def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[
     )
 
 
-def hints_of(targets: Sequence[str], image: ImageFile, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
+def hints_of(targets: Sequence[str], image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
     """What is odd about an image, the boxes that were cropped of it, and the files that these become."""
-    names = {imagefile.format_of(target, settings.image_format) for target in targets if not is_stack(target)}
-    lost = (imagefile.hint_of_samples(name, image.metadata, (*image.shape, 1)[2]) for name in sorted(names))
+    names = {sink.format_of(target, settings.image_format) for target in targets if not is_stack(target)}
+    lost = (sink.hint_of_samples(name, image.metadata, (*image.shape, 1)[2]) for name in sorted(names))
     hints = [*image.hints, *(hint for hint in lost if hint)]
     length = image.shape[0], image.shape[1]
     outside = [box for box in (_in_pixels(row, length, settings) for row in rows) if _misses(box, length)]
@@ -128,17 +128,17 @@ def plan_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         return said_of(task, plan.image, settings, one)
 
 
-def plan_file(target: str, image: ImageFile, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
+def plan_file(target: str, image: ImageSource, shape: tuple[int, ...], scratch: int, settings: CropSettings) -> Planned:
     """The plan of a crop of this shape that takes so many bytes beside the image and itself."""
-    name = imagefile.format_of(target, settings.image_format)
-    imagefile.check_holds(name, shape, image.dtype)
+    name = sink.format_of(target, settings.image_format)
+    sink.check_holds(name, shape, image.dtype)
     nbytes = math.prod(shape) * image.dtype.itemsize
     most = max(image.memory, image.nbytes + nbytes + scratch + FORMATS[name].encoding(shape, image.dtype))
     what = f"crop of width={shape[1]} height={shape[0]}"
     return Planned(what, shape, nbytes, base(image.format, name) + most, (target,))
 
 
-def cropped(image: ImageFile, row: BoxRow, settings: CropSettings) -> tuple[tuple[int, ...], int]:
+def cropped(image: ImageSource, row: BoxRow, settings: CropSettings) -> tuple[tuple[int, ...], int]:
     """The shape of a crop, and a bound on the bytes that sampling takes."""
     length = image.shape[0], image.shape[1]
     check_cut(image, row.box, row.size, settings, normalized=row.normalized)
@@ -154,7 +154,7 @@ def cropped(image: ImageFile, row: BoxRow, settings: CropSettings) -> tuple[tupl
     return shape, int(2 * max(MID_BYTES, lines * wide * (image.dtype != work))) + weighed
 
 
-def said_of(task: CropTask, image: ImageFile, settings: CropSettings, plan: Callable[[BoxRow], Planned]) -> Said:
+def said_of(task: CropTask, image: ImageSource, settings: CropSettings, plan: Callable[[BoxRow], Planned]) -> Said:
     """The plans of all boxes of an image planned_together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
     faults, made = [], []

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import ImageFile
     from patchcli.images.metadata import Metadata
+    from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import CropSettings
 
 FORMAT, VERSION = "patchcli.crops", 1
@@ -86,7 +86,7 @@ class Collector:
             hints = hints_of(task.targets(), image, made, self._settings)
         return Said(crops_in_words(task, made), hints, faults=tuple(faults))
 
-    def _crop(self, pixels: NDArray[Any], image: ImageFile, rows: Sequence[BoxRow]) -> None:
+    def _crop(self, pixels: NDArray[Any], image: ImageSource, rows: Sequence[BoxRow]) -> None:
         settings, first = self._settings, rows[0]
         made = cut_boxes(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
         held = self._room(made)

@@ -24,7 +24,7 @@ from patchcli.storage.shards import shard_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from patchcli.images.imagefile import ImageFile
+    from patchcli.images.source import ImageSource
     from patchcli.jobs.reading import ImageInput
 
 LAST_MARK = 2**32 - 1
@@ -74,7 +74,7 @@ class ExtractPlan(NamedTuple):
         given = [*self.images, *([] if self.mask is None else [self.mask])]
         return tuple(hint for one in given for hint in one.hints)
 
-    def patch_bytes(self, image: ImageFile) -> int:
+    def patch_bytes(self, image: ImageSource) -> int:
         """Bytes of a patch of one of the images."""
         return math.prod((*self.grid.patch, *image.shape[2:])) * image.dtype.itemsize
 
@@ -106,7 +106,7 @@ def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPla
         yield ExtractPlan(settings, grid, [first, *others], task.targets(), mask, records)
 
 
-def grid_of(image: ImageFile, settings: ExtractSettings) -> Grid:
+def grid_of(image: ImageSource, settings: ExtractSettings) -> Grid:
     """The grid of an image, which margin and padding must not make too large."""
     length = image.shape[0], image.shape[1]
     grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from patchcli.cropping.levenberg_marquardt import Fit
     from patchcli.geometry.axis import Pair
-    from patchcli.images.imagefile import ImageFile
+    from patchcli.images.source import ImageSource
 
 # Bytes a pixel, and a value, while a box is fitted, and more a pixel while it is searched for, in gray; as measured.
 FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
@@ -32,8 +32,8 @@ FITTED, FITTED_EACH, SEARCHED = 14, 11, 70
 class FitPlan(NamedTuple):
     """An image and the template that is sought in it, their headers read; the size of the crop; how it comes to be."""
 
-    image: ImageFile
-    template: ImageFile
+    image: ImageSource
+    template: ImageSource
     size: Pair
     records: Records
 

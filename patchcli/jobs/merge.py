@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.jobs.merge_plan import check_cover, planned
 from patchcli.jobs.task import Said
 from patchcli.patches.merge import merge_from
@@ -35,10 +35,10 @@ def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
             cover = _cover_image(merged, plan.window)
             check_cover(task.cover, cover.shape, cover.dtype)
             with outputs.create(task.cover) as file:
-                imagefile.write(file, cover, imagefile.format_of(task.cover), plan.records.note(task.cover))
+                sink.write(file, cover, sink.format_of(task.cover), plan.records.note(task.cover))
         with outputs.create(task.target) as file:
             note = plan.records.note(task.target)
-            imagefile.write(file, merged.image, plan.image_format, note, plan.payload.meta.metadata)
+            sink.write(file, merged.image, plan.image_format, note, plan.payload.meta.metadata)
     return _said(merged, plan)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError, counted
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels
@@ -63,7 +63,7 @@ class MergePlan(NamedTuple):
     def hints(self) -> tuple[str, ...]:
         """What is odd about the stack, and what the image cannot hold."""
         channels = (*self.payload.shape[3:], 1)[0]
-        lost = imagefile.hint_of_samples(self.image_format, self.payload.meta.metadata, channels)
+        lost = sink.hint_of_samples(self.image_format, self.payload.meta.metadata, channels)
         return (*_hints_of(self.payload), *([lost] if lost else []), *self.records.hints())
 
 
@@ -85,7 +85,7 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
         payload = _payload_of(task, settings, opened)
         opened.enter_context(_missing_shards_named(payload))
         wanted = _wanted_of(payload, settings)
-        name = imagefile.format_of(task.target, settings.image_format)
+        name = sink.format_of(task.target, settings.image_format)
         placement = _laid_out(payload, wanted, name, settings)
         window = _window_of(settings.window, placement.grid)
         yield MergePlan(settings, payload, wanted, name, placement, window, rule_of(REDUCERS[settings.reduce], window), records)
@@ -114,7 +114,7 @@ def _wanted_of(payload: Payload, settings: MergeSettings) -> Wanted:
 def check_cover(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Refuse a cover that its format cannot hold."""
     with blamed(f"--cover {path} "):
-        imagefile.check_holds(imagefile.format_of(path), shape, dtype)
+        sink.check_holds(sink.format_of(path), shape, dtype)
 
 
 def _stack_file(
@@ -145,7 +145,7 @@ def _laid_out(payload: Payload, wanted: Wanted, image_format: str, settings: Mer
     placement = payload.placement.resized((payload.shape[1], payload.shape[2]))
     grid = placement.grid
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
-    imagefile.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
+    sink.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
     return placement
 
 
@@ -223,7 +223,7 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     if task.cover is not None:
         counts = np.dtype(np.float32) if plan.window is not None else np.min_scalar_type(cover.most)
         check_cover(task.cover, cover.shape, counts)
-        formats.append(imagefile.format_of(task.cover))
+        formats.append(sink.format_of(task.cover))
         shown = cover.size * counts.itemsize
         # all of the cover at once, as numbers, then as an image
         writing = max(writing, shown + max(NUMBER_BYTES * cover.size, FORMATS[formats[1]].encoding(cover.shape, counts)))

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.errors import PatchcliError
-from patchcli.images import imagefile
+from patchcli.images import source
 from patchcli.stacks.header import Source
 from patchcli.storage import files
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from patchcli.geometry.grid import Grid
-    from patchcli.images.imagefile import ImageFile
+    from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import Reading
 
 
 class ImageInput(NamedTuple):
     """An image that is open, where it is from, and what its hints begin with."""
 
-    image: ImageFile
+    image: ImageSource
     source: Source
     label: str = ""
 
@@ -36,7 +36,7 @@ def open_input_image(path: str, reading: Reading, label: str = "") -> Iterator[I
     """Open an image as asked; its header is read, and its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
         stamp = files.stamp(path, file)
-        image = imagefile.open_image(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
+        image = source.open_image(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
         if reading.gray:
             image = image.gray()
         if reading.channel is not None:
@@ -55,4 +55,4 @@ def blamed(label: str) -> Iterator[None]:
 
 def check_pixels(grid: Grid, pixel_bytes: int, max_pixels: int) -> None:
     """Refuse a canvas that a few numbers in a header or an option made larger than any image may be."""
-    imagefile.check_size(grid.padded, pixel_bytes, max_pixels, "needs a canvas of", ", with margin and padding")
+    source.check_size(grid.padded, pixel_bytes, max_pixels, "needs a canvas of", ", with margin and padding")

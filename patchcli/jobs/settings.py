@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from patchcli.images.imagefile import MAX_PIXELS
+from patchcli.images.source import MAX_PIXELS
 from patchcli.patches.select import Choice
 from patchcli.patches.windows import NAMES
 

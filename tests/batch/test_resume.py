@@ -15,7 +15,7 @@ import pytest
 
 from patchcli.batch.resume import read_record
 from patchcli.errors import PatchcliError
-from patchcli.images import imagefile
+from patchcli.images import sink
 from patchcli.storage.outputs import create
 from patchcli.storage.provenance import Record, difference
 from tests.helpers.runs import Run, gray, read_image, refused, tree, write_image
@@ -121,7 +121,7 @@ def test_images_say_how_they_were_made(patchcli: Run, tmp_path: Path, suffix: st
     call = ["crop", "a.png", "--box", 1, 2, 9, 8, "-o", f"c.{suffix}", "--resume", "--report", "-"]
     assert statuses(patchcli(*call).stdout) == ["done"]
     with (tmp_path / f"c.{suffix}").open("rb") as file:
-        note = Record.from_json(imagefile.note_of(file) or "")
+        note = Record.from_json(sink.note_of(file) or "")
     assert note is not None
     assert (note.command, note.settings) == ("crop", {"--box": [1, 2, 9, 8]})
     assert note.inputs["image"] == ["a.png", (tmp_path / "a.png").stat().st_size, (tmp_path / "a.png").stat().st_mtime_ns]

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from patchcli import read_stack
 from patchcli.errors import LONGEST, PatchcliError, shortened
-from patchcli.images import imagefile
+from patchcli.images import sink, source
 from patchcli.images.codec import as_orientation
-from patchcli.images.imagefile import open_image, output_name
 from patchcli.images.metadata import Metadata
+from patchcli.images.sink import output_name
+from patchcli.images.source import open_image
 from tests.helpers.pictures import chunk, decoded, picture
 from tests.helpers.runs import Run, gray, read_image, refused, write_image
 
@@ -75,7 +76,7 @@ def test_white_is_0_of_signed_numbers_and_floats_stays_what_it_is(tmp_path: Path
         got = decoded((tmp_path / "a.tif").read_bytes())
         assert np.array_equal(got.pixels(), stored)
         file = io.BytesIO()
-        imagefile.write(file, got.pixels(), "tiff", metadata=got.metadata)
+        sink.write(file, got.pixels(), "tiff", metadata=got.metadata)
         again = decoded(file.getvalue())
         assert np.array_equal(again.pixels(), stored)
         assert again.metadata.photometric == "miniswhite"
@@ -174,7 +175,7 @@ def test_orientation_has_any_type(name: str, kind: int, count: int, value: bytes
     exif = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI", 274, kind, count) + value.ljust(4, b"\0") + b"\0\0\0\0"
     file = io.BytesIO()
     if name == "png":
-        imagefile.write(file, image, "png")
+        sink.write(file, image, "png")
         data = file.getvalue()[:HEADER] + chunk(b"eXIf", exif) + file.getvalue()[HEADER:]
     elif name == "tiff":
         plain = as_tiff(image, extratags=[(274, 3, 1, 1, True)])
@@ -193,7 +194,7 @@ def test_orientation_has_any_type(name: str, kind: int, count: int, value: bytes
             r"has an orientation that cannot be understood \(.* where 1 to 8 are allowed\); it was taken as upright", hint
         )
     with io.BytesIO(data) as again:
-        assert imagefile.open_image(again).shape == got.pixels().shape
+        assert source.open_image(again).shape == got.pixels().shape
 
 
 def test_orientation_as_a_number() -> None:
@@ -205,7 +206,7 @@ def test_orientation_as_a_number() -> None:
 def test_damaged_exif_is_a_hint(patchcli: Run, tmp_path: Path) -> None:
     PIL.Image.fromarray(gray()).save(tmp_path / "a.jpg", exif=b"Exif\0\0not a tiff header")
     data = io.BytesIO()
-    imagefile.write(data, gray(), "png")
+    sink.write(data, gray(), "png")
     (tmp_path / "b.png").write_bytes(data.getvalue()[:HEADER] + chunk(b"eXIf", b"XX") + data.getvalue()[HEADER:])
     said = "has an orientation that cannot be understood (a tag or a block that cannot be read); it was taken as upright, "
     said += "--no-exif-rotate says so too"
@@ -239,7 +240,7 @@ def test_orientation_in_xmp(name: str) -> None:
 def with_chunks(*chunks: bytes) -> bytes:
     """A gray PNG with chunks before its pixels."""
     data = io.BytesIO()
-    imagefile.write(data, gray(), "png")
+    sink.write(data, gray(), "png")
     return data.getvalue()[:HEADER] + b"".join(chunks) + data.getvalue()[HEADER:]
 
 
@@ -277,11 +278,11 @@ def test_chunks_that_pixels_depend_on_have_a_right_checksum(kind: bytes) -> None
 def test_standard_error_is_given_back_to_all_threads() -> None:
     program = """
 import io, os, sys, threading
-from patchcli.images import imagefile
+from patchcli.images import sink, source
 data = open(sys.argv[1], "rb").read()
 def work():
     for _ in range(200):
-        imagefile.open_image(io.BytesIO(data)).pixels()
+        source.open_image(io.BytesIO(data)).pixels()
 threads = [threading.Thread(target=work) for _ in range(4)]
 [one.start() for one in threads]
 [one.join() for one in threads]
@@ -457,7 +458,7 @@ def test_jpeg_of_more_bits_and_lossless_jpeg(bits: int, code: str) -> None:
         got = decoded(data)
         assert np.array_equal(got.pixels(), image)
         with io.BytesIO(data) as file:
-            seen = imagefile.open_image(file)
+            seen = source.open_image(file)
         assert (seen.shape, seen.dtype) == (image.shape, image.dtype)
         with pytest.raises(PatchcliError, match=r"damaged|truncated|cannot be decoded|has 0 pixels"):
             decoded(data[: len(data) // 2])

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from patchcli.cli.main import cli
-from patchcli.images import imagefile
+from patchcli.images import source
 from patchcli.images.formats import FORMATS
 from tests.helpers.pictures import HELD, encoded, picture
 from tests.helpers.runs import SAMPLES, Run, gray, read_image, untouched, write_image
@@ -161,7 +161,7 @@ def test_crop_of_whole_pixels_is_the_slice(patchcli: Run, tmp_path: Path) -> Non
         f"{PATCHCLI} crop - --normalized-box -1 -1 1 1 --size 32x16 -o - --image-format tiff < {SAMPLES / 'leaf.png'}", tmp_path
     )
     assert piped.returncode == 0
-    assert imagefile.open_image(io.BytesIO(piped.stdout)).shape == (16, 32, 4)
+    assert source.open_image(io.BytesIO(piped.stdout)).shape == (16, 32, 4)
 
 
 def test_exif_rotation_can_be_switched_off(patchcli: Run, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchcli.images.formats import FORMATS, WRITABLE
-from patchcli.images.imagefile import ImageFile, open_image, write
+from patchcli.images.sink import write
+from patchcli.images.source import ImageSource, open_image
 
 HELD = [
     (name, code, channels)
@@ -38,7 +39,7 @@ def encoded(image: NDArray[Any], name: str) -> bytes:
     return file.getvalue()
 
 
-def decoded(data: bytes | bytearray, **options: Any) -> ImageFile:
+def decoded(data: bytes | bytearray, **options: Any) -> ImageSource:
     image = open_image(io.BytesIO(data), **options)
     pixels = image.pixels()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcli.images import imagefile
+from patchcli.images import sink, source
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -36,12 +36,12 @@ Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 def read_image(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
-        return imagefile.open_image(file).pixels()
+        return source.open_image(file).pixels()
 
 
 def write_image(path: Path, image: NDArray[Any]) -> Path:
     with path.open("wb") as file:
-        imagefile.write(file, image, imagefile.format_of(path.name))
+        sink.write(file, image, sink.format_of(path.name))
     return path
 
 

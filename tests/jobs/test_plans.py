@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from patchcli import read_stack
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
-from patchcli.images import imagefile
+from patchcli.images import source
 from patchcli.jobs import crop_plan, extract_plan, merge_plan
 from patchcli.jobs.crop import crop_one
 from patchcli.jobs.extract import extract_one
@@ -73,7 +73,7 @@ def test_a_header_tells_what_decoding_gives(name: str, code: str, channels: int,
 def same_as_read(path: Path, page: int = 0) -> None:
     for rotate in (True, False):
         with path.open("rb") as file:
-            seen = imagefile.open_image(file, page=page, rotate=rotate)
+            seen = source.open_image(file, page=page, rotate=rotate)
             image = seen.pixels()
         assert (seen.shape, seen.dtype, seen.nbytes) == (image.shape, image.dtype, image.nbytes)
         assert seen.metadata.channels == (*image.shape, 1)[2]

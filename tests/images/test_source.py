@@ -16,12 +16,13 @@ import pytest
 import tifffile
 
 from patchcli.errors import PatchcliError
-from patchcli.images import imagefile
+from patchcli.images import source
 from patchcli.images.codec import overheard
 from patchcli.images.convert import to_gray
 from patchcli.images.formats import FORMATS, READABLE, WRITABLE
-from patchcli.images.imagefile import check_holds, format_of, open_image
 from patchcli.images.metadata import Metadata
+from patchcli.images.sink import check_holds, format_of
+from patchcli.images.source import open_image
 from tests.helpers.pictures import HELD, chunk, decoded, encoded, picture
 from tests.helpers.runs import SAMPLES
 
@@ -297,7 +298,7 @@ def test_formats_are_consistent() -> None:
     assert set(READABLE) | set(WRITABLE) == set(FORMATS)
     suffixes = [suffix for known in FORMATS.values() for suffix in known.suffixes]
     assert len(suffixes) == len(set(suffixes))
-    assert imagefile.MAX_PIXELS == 2 * (1024 * 1024 * 1024 // 4 // 3)
+    assert source.MAX_PIXELS == 2 * (1024 * 1024 * 1024 // 4 // 3)
     assert iio.imread(encoded(picture("u1", 3), "webp")).shape == (13, 17, 3)
 
 
