@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens manual walks seams bench torture dist clean
+.PHONY: demo test check format samples goldens manual walks seams bench bench-large torture dist clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -43,6 +43,10 @@ goldens: .venv/demo.stamp
 
 bench: .venv/check.stamp .venv/peers.stamp
 	$(BIN)/python -m benchmarks
+
+# images of gigabytes, which take up to 14 GB of disk; ARGS='--only crop,info' measures some rows
+bench-large: .venv/check.stamp .venv/peers.stamp
+	$(BIN)/python -m benchmarks.large $(ARGS)
 
 torture: .venv/check.stamp
 	$(BIN)/python -m tools.torture

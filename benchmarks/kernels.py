@@ -12,6 +12,7 @@ import patchcli
 from benchmarks import peers
 from benchmarks.measure import Row, Table, compare
 from patchcli.patches.extract import cut_blocks, gather
+from patchcli.patches.padded import ArraySource, Padded
 from patchcli.threads import map_in_order, usable_threads
 
 SIZES = ((512, 8, 1), (2048, 8, 1), (100, 39, 1), (512, 16, 4), (4096, 256, 128))
@@ -29,11 +30,11 @@ def case(size: int, patch: int, stride: int, dtype: str) -> tuple[NDArray[Any], 
 
 def gather_into(image: NDArray[Any], grid: patchcli.Grid, out: NDArray[Any]) -> Callable[[], None]:
     """Cutting into memory that is there, as the copy does that it is compared with."""
-    plan = list(cut_blocks(grid, image.itemsize))
+    padded, plan = Padded(ArraySource(image), grid), list(cut_blocks(grid, image.itemsize))
     threads = usable_threads(out.nbytes)
 
     def work() -> None:
-        for _ in map_in_order(lambda one: gather(image, grid, one, out[one.first : one.first + one.count]), plan, threads):
+        for _ in map_in_order(lambda one: gather(padded, one, out[one.first : one.first + one.count]), plan, threads):
             pass
 
     return work

@@ -1,7 +1,7 @@
 """Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
 
 The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`, `crop`,
-`crop_gradient`, `fit_box`, `read_stack`, `write_stack`.
+`crop_gradient`, `fit_box`, `read_stack`, `write_stack`, `open_image`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from patchcli.cropping.levenberg_marquardt import Fit
     from patchcli.errors import PatchcliError
     from patchcli.geometry.grid import Grid
+    from patchcli.images.metadata import Metadata
+    from patchcli.jobs.image_file import ImageFile, open_image
     from patchcli.patches.extract import extract, view
     from patchcli.patches.merge import merge
     from patchcli.patches.select import choose_patches
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 _HOME = {
     "Fit": "cropping.levenberg_marquardt",
     "Grid": "geometry.grid",
+    "ImageFile": "jobs.image_file",
     "Meta": "stacks.header",
+    "Metadata": "images.metadata",
     "PatchcliError": "errors",
     "Source": "stacks.header",
     "Stack": "stacks.file",
@@ -36,6 +40,7 @@ _HOME = {
     "extract": "patches.extract",
     "fit_box": "cropping.fit",
     "merge": "patches.merge",
+    "open_image": "jobs.image_file",
     "read_stack": "stacks.file",
     "view": "patches.extract",
     "write_stack": "stacks.file",
@@ -44,7 +49,9 @@ _HOME = {
 __all__ = [
     "Fit",
     "Grid",
+    "ImageFile",
     "Meta",
+    "Metadata",
     "PatchcliError",
     "Source",
     "Stack",
@@ -55,6 +62,7 @@ __all__ = [
     "extract",
     "fit_box",
     "merge",
+    "open_image",
     "read_stack",
     "view",
     "write_stack",

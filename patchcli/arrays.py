@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,35 @@ def exact_scalar(value: float, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401  a 
     if not low <= value <= high or value != int(value):
         raise PatchcliError(f"value {value:g} does not fit dtype {dtype}; allowed are whole numbers from {low} to {high}")
     return dtype.type(int(value))
+
+
+def parse_number(text: str) -> float | None:
+    """A number that is written as Python or GDAL do, whole ones exact; None if it is none.
+
+    >>> parse_number("-9999"), parse_number("1e3"), parse_number("nan"), parse_number("none")
+    (-9999, 1000, nan, None)
+    """
+    for kind in (int, float):
+        with contextlib.suppress(ValueError, OverflowError):
+            number = kind(text)
+            return int(number) if math.isfinite(number) and number == int(number) else number
+    return None
+
+
+def nodata_in(dtype: np.dtype[Any], nodata: float | None) -> Any:  # noqa: ANN401  a scalar of a dtype known at run time
+    """The value that stands for no data as a dtype has it; None where no pixel can have it.
+
+    >>> nodata_in(np.dtype("i2"), -9999), nodata_in(np.dtype("u2"), -9999), nodata_in(np.dtype("f4"), 1e39)
+    (np.int16(-9999), None, None)
+    """
+    if nodata is None:
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            value = dtype.type(nodata)
+        return value if np.isfinite(value) or not math.isfinite(nodata) else None
+    low, high = limits(dtype)
+    return dtype.type(int(nodata)) if low <= nodata <= high and nodata == int(nodata) else None
 
 
 def convert(values: NDArray[Any], out: NDArray[Any]) -> int:

@@ -53,6 +53,18 @@ def shortage(error: BaseException) -> str | None:
     return None
 
 
+def fault_of(error: Exception) -> str:
+    """Why an input failed, in a sentence, whatever was raised: what an input causes, what the system says, a bug."""
+    if isinstance(error, PatchcliError):
+        return shortened(str(error))
+    if shortage(error):
+        return "needs more memory than there is"
+    if isinstance(error, OSError):  # of outputs it would be an OutputError
+        return f"cannot be read: {reason(error)}"
+    said = shortened(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": "))
+    return f"met a fault of patchcli itself ({said}); --debug shows where, please report it"
+
+
 class PatchcliError(ValueError):
     """An input, a stack or an argument that cannot be used. The command line answers with exit code 1."""
 

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
     from queue import Queue, SimpleQueue
 
@@ -207,15 +207,15 @@ def _put(made: Queue[object], thing: object, stop: threading.Event) -> bool:
     return False
 
 
-def ahead(items: Iterable[Item], nbytes: int, depth: int = 2) -> Iterator[Item]:
+def ahead(items: Iterable[Item], nbytes: int, depth: int = 2) -> Generator[Item]:
     """The items, made in a thread of their own, at most ``depth`` of them before they are asked for.
 
     Without a thread where all of them have fewer ``nbytes`` than are made while one starts.
     """
-    return _ahead(items, depth) if nbytes >= AHEAD_BYTES else iter(items)
+    return _ahead(items, depth) if nbytes >= AHEAD_BYTES else (item for item in items)
 
 
-def _ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
+def _ahead(items: Iterable[Item], depth: int) -> Generator[Item]:
     import queue
 
     made: queue.Queue[object] = queue.Queue(depth)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from patchcli.errors import OutputError, PatchcliError, reason, shortage, shortened
+from patchcli.errors import OutputError, fault_of
 from patchcli.jobs.task import Said, Task, Tick
 from patchcli.storage import finisher, paths
 from patchcli.threads import reuse_memory
@@ -108,14 +108,7 @@ def _failed(error: Exception) -> Outcome:
     import traceback
 
     trace = "".join(traceback.format_exception(error))
-    if isinstance(error, PatchcliError):
-        return Outcome(None, shortened(str(error)), stop=isinstance(error, OutputError), trace=trace)
-    if shortage(error):
-        return Outcome(None, "needs more memory than there is", trace=trace)
-    if isinstance(error, OSError):  # of outputs it would be an OutputError
-        return Outcome(None, f"cannot be read: {reason(error)}", trace=trace)
-    said = shortened(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": "))
-    return Outcome(None, f"met a fault of patchcli itself ({said}); --debug shows where, please report it", trace=trace)
+    return Outcome(None, fault_of(error), stop=isinstance(error, OutputError), trace=trace)
 
 
 def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> Outcome:
@@ -125,7 +118,7 @@ def attempt(work: Work, task: Task, tick: Tick = lambda _now, _total: None) -> O
             warnings.simplefilter("ignore")
         begun = time.monotonic()
         try:
-            outcome = Outcome(work.job(task, work.settings, tick))
+            outcome = Outcome(work.job(task, task.own(work.settings), tick))
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001  one input's trouble ends that input alone

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from patchcli.batch.options import BatchOptions
+    from patchcli.batch.progress import Voice
 
 
 MANY_SUFFIXES = 20  # suffixes that are told one by one
@@ -44,6 +45,19 @@ class Found(NamedTuple):
     def nothing(cls) -> Found:
         """Nothing yet."""
         return cls([], [], [], Counter(), set())
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        """Folders that failed, each with the reason: where there is nothing at all to do, an empty one is rather not mounted."""
+        return self.faults if self.paths else [*self.faults, *self.empty]
+
+    def tell(self, voice: Voice) -> None:
+        """Say which folders are empty beside others, and to those who asked, what was passed over."""
+        for folder, why in self.empty if voice.hint and self.paths else ():
+            assert voice.hint
+            voice.hint(f"{folder}: {why}")
+        if voice.verbose and voice.done and self.passed:
+            voice.done(self.passed_in_words())
 
     def passed_in_words(self) -> str:
         """What was passed over, most frequent suffix first."""

@@ -96,6 +96,7 @@ class Report:
         faults: list[str],
         hints: Sequence[str] = (),
         *,
+        page: int | None = None,
         skipped: bool = False,
         planned: Planned | None = None,
         seconds: float = 0.0,
@@ -107,6 +108,7 @@ class Report:
         self._kinds.update(kind_of(fault) for fault in faults)
         record: dict[str, object] = {
             "input": source,
+            **({} if page is None else {"page": page}),
             "output": target,
             "status": status,
             "errors": faults,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from patchcli.jobs.task import Task
 
 ZIP = b"PK"
+PAGE = "--page"  # the setting that differs between the pages of an input
 AT_ONCE = 8  # remote outputs that are looked at together
 WAY_OUT = "another place for the outputs, or --overwrite to make it anew"
 
@@ -64,7 +65,7 @@ def left_to_do(tasks: Sequence[Task], command: Command, *, overwrite: bool, tidy
         task, there = given
         if not any(there.values()):
             return task
-        records = Records(command.recipes(task, command.settings), in_images=True)
+        records = Records(command.recipes(task, task.own(command.settings)), in_images=True)
         done = {
             target
             for target, paths in there.items()
@@ -105,7 +106,7 @@ def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]
         above = folder
         while above != (above := os.path.dirname(above)):
             with contextlib.suppress(PatchcliError):
-                if _folder(expand(str(template), os.path.join(above, "x.png"), 0)) == folder:
+                if _folder(expand(str(template), os.path.join(above, "x.png"), 0, page=0)) == folder:
                     folders.add(folder)
     return folders
 
@@ -120,8 +121,12 @@ def made_alike(task: Task, command: Command) -> bool:
         record = read_record(task.source)
     except PatchcliError:
         return False
+    if record is None:
+        return False
+    own = {} if task.page is None else {PAGE: None}  # an output of any page of its input
+    before = record._replace(settings={**record.settings, **own})
     made = command.recipes(task, command.settings).values()
-    return record is not None and any(difference(record, Record(one.command, dict(one.settings), {})) is None for one in made)
+    return any(difference(before, Record(one.command, {**one.settings, **own}, {})) is None for one in made)
 
 
 def _is_up_to_date(paths: Sequence[str], record: Record | None, *, overwrite: bool) -> bool:

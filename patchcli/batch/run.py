@@ -86,13 +86,14 @@ def run_tasks(
                 return _stopped(report, voice, bar, early=True)
         hints = Hints()
         for task, outcome in _outcomes(tasks, work, options, bar):
-            name = name_of(task.source, "standard input")
+            name = task.name
             faults, said = _told(task, name, outcome, voice, bar), outcome.said
             report.add(
-                name,
+                name_of(task.source, "standard input"),
                 name_of(task.target),
                 faults,
                 said.hints if said else (),
+                page=task.page,
                 skipped=outcome.skipped,
                 planned=said.planned if said else None,
                 seconds=outcome.seconds,
@@ -179,7 +180,7 @@ def _here(work: Work, task: Task, options: BatchOptions, bar: Bar) -> Outcome:
     """Do a task in this process, unless there is nothing left to do."""
     if not task.done:
         return attempt(work, task, bar.tick)
-    said = Said("", result=f"{task.source} -> {task.target}: {UP_TO_DATE}") if options.dry_run else Said(UP_TO_DATE)
+    said = Said("", result=f"{task.name} -> {task.target}: {UP_TO_DATE}") if options.dry_run else Said(UP_TO_DATE)
     return Outcome(said, skipped=True)
 
 
@@ -281,12 +282,7 @@ def run_batch(
     hear: Callable[[Said], None] = lambda _said: None,
 ) -> int:
     """Do the work on each task; the exit code, folders that could not be searched included."""
-    missing = list(found.faults)
-    if not found.paths:  # nothing at all to do is rather a folder that is not mounted
-        missing += found.empty
-    elif voice.hint:
-        for folder, why in found.empty:
-            voice.hint(f"{folder}: {why}")
+    missing = list(found.missing)
     _check_executor(options)
     if options.resume:
         from patchcli.batch import resume  # loaded for nobody else
@@ -294,8 +290,7 @@ def run_batch(
         tasks, own = resume.without_own(options.output, found, tasks, command)
         missing += own
         tasks = resume.left_to_do(tasks, command, overwrite=options.overwrite, tidy=not options.dry_run)
-    if voice.verbose and voice.done and found.passed:
-        voice.done(found.passed_in_words())
+    found.tell(voice)
     jobs = (options.jobs or usable_cpus()) if _may_start_processes() else 1
     work = Work(command.plan if options.dry_run else command.run, command.settings)
     if jobs > 1 and voice.hint and not options.dry_run:

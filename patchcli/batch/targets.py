@@ -5,45 +5,76 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from patchcli.batch.inputs import OWN
 from patchcli.errors import UsageError
+from patchcli.jobs.reading import number_of_pages
 from patchcli.jobs.task import Task
 from patchcli.storage.files import STREAM, identity, is_special
 from patchcli.storage.listing import Folders
 from patchcli.storage.paths import WEB, absolute, is_remote, plain, scheme_of
+from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from patchcli.batch.inputs import Found
     from patchcli.batch.options import BatchOptions
+    from patchcli.jobs.settings import PageRange
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-FIELDS = ("stem", "name", "ext", "parent", "index")
+AT_ONCE_REMOTE = 8  # remote inputs whose headers are read together
 
 
-def expand(template: str, path: str, index: int) -> str:
+class InputPage(NamedTuple):
+    """An input, or a page of it, and its output.
+
+    Attributes:
+        source: the input.
+        number: the how-manieth input it is, from 0.
+        page: of the input; None where inputs have none.
+        own_page: the same, where the input was found to have several of those that are asked for, each a task of its own.
+        suffix: of names that are made from that of the input: the page, where several are asked for.
+        target: the output.
+    """
+
+    source: str
+    number: int
+    page: int | None = None
+    own_page: int | None = None
+    suffix: str = ""
+    target: str = ""
+
+    def below(self, path: str) -> str:
+        """The name of an output below another folder, but for its suffix: that of a file, followed by the page."""
+        return below(path) + self.suffix
+
+
+def expand(template: str, path: str, index: int, *, page: int | None = None) -> str:
     """Fill the fields of a template; ``{{`` and ``}}`` stand for braces.
 
     Args:
         template: text with fields ``{stem}`` (name without suffix), ``{name}``, ``{ext}`` (suffix without its dot),
-            ``{parent}`` (folder, ``.`` if none), ``{index}`` (number of the input, from 0).
+            ``{parent}`` (folder, ``.`` if none), ``{index}`` (number of the input, from 0), ``{page}`` (of the input, from 0, in
+            at least four digits, so that names sort).
         path: of the input.
         index: of the input.
+        page: of the input; None for inputs that have none.
 
     Raises:
         UsageError: a field that there is not, or a brace alone.
 
-    >>> expand("{parent}/masks/{stem}.{ext}", "a/b.png", 0)
-    'a/masks/b.png'
+    >>> expand("{parent}/masks/{stem}.{ext}", "a/b.png", 0), expand("{stem}-{page}.png", "b.tif", 0, page=12)
+    ('a/masks/b.png', 'b-0012.png')
     """
     path = plain(path)
     name = os.path.basename(path)
     stem, suffix = os.path.splitext(name)
     values = {"stem": stem, "name": name, "ext": suffix[1:], "parent": os.path.dirname(path) or ".", "index": str(index)}
+    if page is not None:
+        values["page"] = f"{page:04}"
 
     def fill(found: re.Match[str]) -> str:
         if found[0] in ("{{", "}}"):
@@ -52,7 +83,7 @@ def expand(template: str, path: str, index: int) -> str:
             raise UsageError(f"{template}: has a brace alone; write {found[0] * 2} for it, or a field such as {{stem}}")
         if found[1] not in values:
             raise UsageError(
-                f"{template}: has the field {found[0]}; allowed are {', '.join(f'{{{f}}}' for f in FIELDS)}, and {{{{ for a brace"
+                f"{template}: has the field {found[0]}; allowed are {', '.join(f'{{{f}}}' for f in values)}, and {{{{ for a brace"
             )
         return values[found[1]]
 
@@ -64,12 +95,23 @@ def has_fields(template: str) -> bool:
     return any(found[0] not in ("{{", "}}") for found in FIELD.finditer(template))
 
 
+def _needs_name(template: str) -> bool:
+    """Whether a template has fields that a name fills."""
+    return any(found[1] not in (None, "index", "page") for found in FIELD.finditer(template))
+
+
+def _has_page(template: str) -> bool:
+    """Whether a template gives different names for different pages."""
+    return any(found[1] == "page" for found in FIELD.finditer(template))
+
+
 def place_tasks(
     options: BatchOptions,
     found: Found,
-    make: Callable[[str, str, int], AnyTask],
+    make: Callable[[InputPage], AnyTask],
     *,
     rename: Callable[[str], str],
+    pages: PageRange | None = None,
     also_written: Sequence[str] = (),
     also_read: Sequence[str] = (),
 ) -> list[AnyTask]:
@@ -78,8 +120,9 @@ def place_tasks(
     Args:
         options: of the run.
         found: its inputs; those that are outputs of others, as a run before made them, are taken out of it.
-        make: the task of an input, its output, and the how-manieth it is.
-        rename: from an input's path, relative to ``output_dir``, to its output's.
+        make: the task of an input and its output.
+        rename: from an input's path, relative to ``output_dir``, to its output's; of several pages ``.p0003`` follows the path.
+        pages: of each input, an image each; None where inputs have none.
         also_written: further files that the run writes.
         also_read: further files that it reads.
 
@@ -88,13 +131,15 @@ def place_tasks(
     """
     output, folder = options.output, options.output_dir
     _check_output(options, found.paths, also_read)
+    if pages is not None and pages.several:
+        _check_several(output, found.paths)
+    pages_of = _pages_of_each(found.paths, pages)
 
     def place() -> list[AnyTask]:
+        places = [one._replace(number=number) for number, path in enumerate(found.paths) for one in pages_of[path]]
         if folder is not None:
-            made = [os.path.join(folder, rename(below(path))) for path in found.paths]
-        else:
-            made = [expand(str(output), path, index) for index, path in enumerate(found.paths)]
-        return [make(path, target, index) for index, (path, target) in enumerate(zip(found.paths, made, strict=True))]
+            return [make(one._replace(target=os.path.join(folder, rename(one.below(one.source))))) for one in places]
+        return [make(one._replace(target=expand(str(output), one.source, one.number, page=one.page))) for one in places]
 
     tasks = place()
     if leave_out_outputs(found, ((task.source, target) for task in tasks for target in task.targets())):
@@ -120,9 +165,43 @@ def _check_output(options: BatchOptions, inputs: Sequence[str], also_read: Seque
         )
     if [*inputs, *also_read].count(STREAM) > 1:
         raise UsageError("standard input (-) was given twice; give it once")
-    if STREAM in inputs and (folder is not None or named):
-        what = "fill a template with" if named else "keep below --output-dir"
-        raise UsageError(f"standard input has no name to {what}; give -o/--output")
+    if STREAM in inputs and folder is not None:
+        raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
+    if STREAM in inputs and output is not None and _needs_name(output):
+        raise UsageError(
+            "standard input has no name to fill a template with; give -o a name without {stem}, {name}, {ext}, {parent}"
+        )
+
+
+def _check_several(output: str | None, inputs: Sequence[str]) -> None:
+    """Refuse to make several pages of what is read once, or to give them one name."""
+    if STREAM in inputs:
+        raise UsageError(
+            "standard input (-) is read once, and --page asks for several pages; save it to a file, or give --page one number"
+        )
+    if output is not None and not _has_page(output):
+        raise UsageError(
+            f"--page asks for several pages, and -o is {output}, one name for all; put {{page}} into it, or use -d/--output-dir"
+        )
+
+
+def _pages_of_each(paths: Sequence[str], pages: PageRange | None) -> dict[str, list[InputPage]]:
+    """The pages that are taken of each input.
+
+    Of one that cannot be read it is the first that is asked for, with which it will fail when it is its turn.
+    """
+    if pages is None or not pages.several:
+        return {path: [InputPage(path, 0, None if pages is None else pages.first)] for path in paths}
+
+    def of(path: str) -> list[InputPage]:
+        try:
+            numbers = pages.of(number_of_pages(path, pages.first))
+        except Exception:  # noqa: BLE001  one input's trouble ends that input alone, later
+            return [InputPage(path, 0, pages.first, suffix=f".p{pages.first:04}")]
+        return [InputPage(path, 0, number, number, f".p{number:04}") for number in numbers]
+
+    once = dict.fromkeys(paths)
+    return dict(zip(once, map_in_order(of, once, AT_ONCE_REMOTE if any(map(is_remote, once)) else 1), strict=True))
 
 
 def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:

@@ -12,7 +12,7 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import place_tasks
+from patchcli.batch.targets import InputPage, place_tasks
 from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.cropping.coordinates import OUTSIDE
@@ -23,7 +23,7 @@ from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.sink import output_name
 from patchcli.jobs.crop import crop_one
 from patchcli.jobs.crop_plan import check_crop, is_stack, plan_one, recipes
-from patchcli.jobs.settings import CropSettings, FitSettings
+from patchcli.jobs.settings import UNMIXED, CropSettings, FitSettings
 from patchcli.jobs.task import BoxRow, CropTask, Task
 from patchcli.storage import files
 from patchcli.storage.outputs import create
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from patchcli.batch.inputs import Found
     from patchcli.geometry.box import Box
+    from patchcli.jobs.settings import PageRange
 
 BOXES, SAMPLING = "Boxes", "Sampling"
 # what else could go to standard output, which --fit prints its result to, and where it goes instead
@@ -75,9 +76,7 @@ BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("cro
     SAMPLING,
     "--resampling",
     type=click.Choice(tuple(RESAMPLING)),
-    default="bilinear",
-    show_default=True,
-    help="How pixels are sampled.",
+    help="How pixels are sampled; default: bilinear, nearest for indices.",
 )
 @option(
     SAMPLING,
@@ -96,6 +95,8 @@ BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("cro
 )
 @options.batch_options
 @options.image_format_option
+@options.creation_option
+@options.metadata_option
 @options.reading_options
 @click.pass_context
 def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -109,28 +110,33 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli crop photo.png --fit part.png -o found.png
     """
     batch = options.taken(BatchOptions, given)
-    reading = options.taken(options.ReadingOptions, given).reading()
+    asked_reading = options.taken(options.ReadingOptions, given)
+    reading, pages = asked_reading.reading(), asked_reading.pages
     asked = options.taken(CropOptions, given)
     stack = asked.boxes is not None and is_stack(batch.output)
     image_format = None if stack else options.image_format_of(asked.image_format, batch)
     settings = CropSettings(
-        resampling=asked.resampling,
+        resampling=_resampling(asked, reading.color),
         align_corners=asked.align_corners,
         outside=asked.outside,
         image_format=image_format,
+        creation=asked.co,
+        metadata=asked.metadata,
         reading=reading,
         tell_outside=ctx.get_parameter_source("outside") is click.core.ParameterSource.DEFAULT,
+        tell_mixing=asked.resampling is None and asked.fit is None,
         overwrite=batch.overwrite,
         resume=batch.resume,
     )
     if asked.boxes is not None:
-        _check_list(asked)
+        _check_list(asked, pages)
         from patchcli.cli.crop_boxes import run_boxes  # loaded for nobody else
 
         ctx.exit(run_boxes(asked.boxes, asked.size, settings, batch=batch, image_format=asked.image_format))
     found = options.find_inputs(ctx, batch, SUFFIXES)
     _check_box(asked, settings, batch)
-    ctx.exit(_run_fit(asked, settings, found, batch) if asked.fit is not None else _run_box(asked, settings, found, batch))
+    run = _run_box if asked.fit is None else _run_fit
+    ctx.exit(run(asked, settings, found, batch=batch, pages=pages))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +147,25 @@ class CropOptions:
     normalized_box: Box | None
     boxes: str | None
     size: tuple[int, int] | None
-    resampling: str
+    resampling: str | None
     align_corners: bool
     outside: str
     fit: str | None
     fit_report: str | None
     image_format: str | None
+    co: tuple[tuple[str, str], ...]
+    metadata: str
+
+
+def _resampling(asked: CropOptions, color: str | None) -> str:
+    """How pixels are sampled: indices are never mixed."""
+    if color != "indices":
+        return asked.resampling or CropSettings.resampling
+    if asked.fit is not None:
+        raise UsageError("--fit compares values, which --color indices have not; use only one of them")
+    if asked.resampling not in (None, UNMIXED):
+        raise UsageError(f"--resampling {asked.resampling} would mix indices; with --color indices use {UNMIXED}")
+    return UNMIXED
 
 
 def _name(path: str, settings: CropSettings) -> str:
@@ -156,22 +175,22 @@ def _name(path: str, settings: CropSettings) -> str:
     return output_name(path, None, noted=settings.resume)
 
 
-def _run_box(asked: CropOptions, settings: CropSettings, found: Found, batch: BatchOptions) -> int:
+def _run_box(asked: CropOptions, settings: CropSettings, found: Found, *, batch: BatchOptions, pages: PageRange | None) -> int:
     """Crop one box of each image; the exit code."""
     box = asked.box or asked.normalized_box
     assert box is not None
 
-    def make(source: str, target: str, _index: int) -> CropTask:
-        row = BoxRow(box, asked.box is None, asked.size, target)
-        return CropTask(source=source, target=target, boxes=(row,))
+    def make(place: InputPage) -> CropTask:
+        row = BoxRow(box, asked.box is None, asked.size, place.target)
+        return CropTask(source=place.source, target=place.target, page=place.own_page, boxes=(row,))
 
     voice = options.make_voice(batch)
-    tasks = place_tasks(batch, found, make, rename=lambda path: _name(path, settings))
-    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume)
+    tasks = place_tasks(batch, found, make, rename=lambda path: _name(path, settings), pages=pages)
+    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume, creation=settings.creation)
     return run_batch(found, tasks, Command(crop_one, plan_one, recipes, settings), options=batch, voice=voice)
 
 
-def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, batch: BatchOptions) -> int:
+def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, *, batch: BatchOptions, pages: PageRange | None) -> int:
     """Find the box of a template in each image and crop it; the exit code."""
     from patchcli.jobs import fit  # a quarter of the time that a plain crop takes to start
 
@@ -187,12 +206,13 @@ def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, batch: Batch
     tasks = place_tasks(
         batch,
         found,
-        lambda source, target, _index: Task(source=source, target=target),
+        lambda place: Task(source=place.source, target=place.target, page=place.own_page),
         rename=lambda path: _name(path, settings),
+        pages=pages,
         also_written=[] if report is None else [report],
         also_read=[settings.template],
     )
-    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume)
+    options.check_formats([task.target for task in tasks], settings.image_format, resume=batch.resume, creation=settings.creation)
     curve: list[str] = []
     command = Command(fit.fit_one, fit.plan_one, fit.recipes, settings)
     code = run_batch(found, tasks, command, options=batch, voice=voice, hear=lambda said: curve.extend(said.curve))
@@ -202,8 +222,10 @@ def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, batch: Batch
     return code
 
 
-def _check_list(asked: CropOptions) -> None:
+def _check_list(asked: CropOptions, pages: PageRange | None) -> None:
     """Refuse options that a list of boxes leaves without a meaning."""
+    if pages is not None and pages.several:
+        raise UsageError("--boxes crops boxes of one page; give --page one number, or --pages-as channels")
     for name in ("box", "normalized_box", "fit", "fit_report"):
         if getattr(asked, name) is not None:
             raise UsageError(f"use only one of --boxes and --{name.replace('_', '-')}")
@@ -228,18 +250,18 @@ def _check_box(asked: CropOptions, settings: CropSettings, batch: BatchOptions) 
         with _as_usage():
             check_crop(asked.size, 0, settings.reading.max_pixels)
     if asked.fit is not None:
-        _check_fit(asked, asked.fit, batch)
+        _check_fit(asked, settings, batch)
 
 
-def _check_fit(asked: CropOptions, template: str, batch: BatchOptions) -> None:
+def _check_fit(asked: CropOptions, settings: CropSettings, batch: BatchOptions) -> None:
     for value, (what, instead) in zip((batch.report, asked.fit_report, batch.output), BESIDE_FIT, strict=True):
         if value == files.STREAM:
             raise UsageError(f"--fit prints its result to standard output, so the {what} cannot go there; give {instead}")
-    if asked.resampling in STILL:
+    if settings.resampling in STILL:
         allowed = ", ".join(word for word in RESAMPLING if word not in STILL)
-        raise UsageError(f"--resampling is {asked.resampling}, which has no gradient; with --fit choose {allowed}")
-    if not (is_remote(template) or os.path.isfile(template)):
-        raise UsageError(f"{template}: is not a file; give --fit an image, the template")
+        raise UsageError(f"--resampling is {settings.resampling}, which has no gradient; with --fit choose {allowed}")
+    if not (is_remote(str(asked.fit)) or os.path.isfile(str(asked.fit))):
+        raise UsageError(f"{asked.fit}: is not a file; give --fit an image, the template")
 
 
 @contextlib.contextmanager

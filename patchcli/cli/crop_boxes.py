@@ -62,6 +62,8 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
     stack = is_stack(batch.output)
     if stack:
         _check_stack(batch, image_format)
+        if settings.creation:
+            raise UsageError("--co is for images, not for a stack")
     listed = _List(name, rows, found.paths, size, settings, batch, stack)
     by_source, bad = _by_source(listed)
     if leave_out_outputs(found, ((source, row.target) for source, of in by_source.items() for row in of)):
@@ -73,7 +75,8 @@ def run_boxes(boxes: str, size: Pair | None, settings: CropSettings, *, batch: B
     written: Sequence[Task] = [Task(source=tasks[0].source, target=tasks[0].target)] if stack else tasks
     refuse_losses(batch, written, also_read=[*by_source, boxes])
     if not stack:
-        options.check_formats([name for task in tasks for name in task.targets()], settings.image_format, resume=batch.resume)
+        names = [name for task in tasks for name in task.targets()]
+        options.check_formats(names, settings.image_format, resume=batch.resume, creation=settings.creation)
     voice = options.make_voice(batch)
     for one in bad:
         voice.error(f"{name}:{one.line}: {one.reason}")
@@ -179,12 +182,13 @@ def _of_row(listed: _List, row: Row, number: int) -> Iterator[tuple[str, BoxRow]
 def _target(listed: _List, row: Row, source: str, place: int) -> str:
     """Where the crop of a row goes: its own name, else that of ``-o``, else one made from its image's."""
     output, folder, image_format = listed.batch.output, listed.batch.output_dir, listed.settings.image_format
+    reading = listed.settings.reading
     if row.output is not None:
         if row.output.endswith("/"):
             raise PatchcliError(f"has output {row.output}, the name of a folder; give the name of a file")
         return os.path.join(folder, below(row.output)) if folder is not None else row.output
     if output is not None:
-        return expand(output, source, place)
+        return expand(output, source, place, page=None if reading.stacked else reading.page)
     if folder is None:
         raise PatchcliError("names no output; name one, or give -o TEMPLATE, -o FILE.npz or -d DIR")
     if source == STREAM:

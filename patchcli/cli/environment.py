@@ -22,6 +22,8 @@ RIVALS = (  # options that exclude each other
     {"output", "output_dir"},
     {"jobs", "executor"},
     {"quiet", "verbose"},
+    {"color", "channel"},
+    {"color", "gray"},
     {"gray", "channel"},
     {"box", "normalized_box"},
     {"box", "boxes"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,7 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import below, expand, has_fields, place_tasks
+from patchcli.batch.targets import InputPage, expand, has_fields, place_tasks
 from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.errors import PatchcliError, UsageError
@@ -22,7 +22,7 @@ from patchcli.jobs.extract import extract_one
 from patchcli.jobs.extract_plan import plan_one, recipes
 from patchcli.jobs.settings import ExtractSettings, Reading
 from patchcli.jobs.task import ExtractTask
-from patchcli.patches.extract import PAD_MODES
+from patchcli.patches.padded import PAD_MODES
 from patchcli.patches.select import MAX_SEED, Choice
 from patchcli.stacks.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.storage import files
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 OTHERS = (  # suffixes of what a stack is not
     *SUFFIXES,
-    *(".jp2", ".jxl", ".avif", ".heic", ".exr", ".hdr", ".tga", ".npy", ".h5", ".hdf5", ".tar", ".gz", ".zarr", ".mat", ".pt"),
+    *(".jp2", ".jxl", ".avif", ".heic", ".exr", ".hdr", ".tga", ".h5", ".hdf5", ".tar", ".gz", ".zarr", ".mat", ".pt"),
 )
 PATCHES, CHOOSING = "Patches", "Choosing patches"
 
@@ -90,6 +90,8 @@ PATCHES, CHOOSING = "Patches", "Choosing patches"
     help="Keep patches inside the part of an image where this one is not 0.",
 )
 @option(CHOOSING, "--min-cover", type=types.Share(), help="Part of a patch that must be inside the mask; default: 1/2.")
+@option(CHOOSING, "--min-valid", type=types.Share(), help="Drop patches of which less than this part is valid.")
+@option(CHOOSING, "--nodata", type=types.Number(), help="Value that stands for no data; default: what the file says.")
 @options.batch_options
 @option(
     options.OUTPUT,
@@ -108,6 +110,7 @@ PATCHES, CHOOSING = "Patches", "Choosing patches"
     help="Split the output into numbered files of at most N patches.",
 )
 @option(options.OUTPUT, "--compress", is_flag=True, help="Deflate the stack: smaller, and many times slower.")
+@options.metadata_option
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -118,19 +121,18 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli extract photos/*.jpg -s 64 --overlap 25% -d stacks
     patchcli extract photos/*.jpg -s 64 --companion 'masks/{stem}.png' -d stacks
 
-    A TEMPLATE is a name with {stem}, {name}, {ext}, {parent} or {index} of the input in it.
+    A TEMPLATE is a name with {stem}, {name}, {ext}, {parent}, {index} or {page} of the input in it.
     """
     batch = options.taken(BatchOptions, given)
-    reading = options.taken(options.ReadingOptions, given).reading()
+    reading = options.taken(options.ReadingOptions, given)
     asked = options.taken(ExtractOptions, given)
     found = options.find_inputs(ctx, batch, SUFFIXES)
-    settings = _settings(asked, reading, batch)
+    settings = _settings(asked, reading.reading(), batch)
     voice = options.make_voice(batch)
 
-    def make(source: str, target: str, index: int) -> ExtractTask:
-        return _task(ExtractTask(source=source, target=target), index, asked, batch)
-
-    tasks = place_tasks(batch, found, make, rename=lambda path: f"{path}.npz")
+    tasks = place_tasks(
+        batch, found, lambda place: _task(place, asked, batch), rename=lambda path: f"{path}.npz", pages=reading.pages
+    )
     _check_suffixes(tasks)
     if settings.shard_patches and not batch.overwrite and not batch.resume:
         _refuse_shards(tasks)
@@ -156,9 +158,12 @@ class ExtractOptions:
     min_std: float | None
     mask: str | None
     min_cover: Fraction | None
+    min_valid: Fraction | None
+    nodata: float | None
     companion: tuple[str, ...]
     shard_patches: int | None
     compress: bool
+    metadata: str
 
 
 def _check_suffixes(tasks: Sequence[ExtractTask]) -> None:
@@ -187,10 +192,11 @@ def _settings(asked: ExtractOptions, reading: Reading, batch: BatchOptions) -> E
         pad_value=asked.pad_value or 0,
         layout=asked.layout,
         pixel_order=asked.pixel_order or "C",
-        choice=Choice(asked.max_patches, asked.seed or 0, asked.min_std or 0, asked.min_cover),
+        choice=Choice(asked.max_patches, asked.seed or 0, asked.min_std or 0, asked.min_cover, asked.min_valid, asked.nodata),
         shard_patches=asked.shard_patches,
         compress=asked.compress,
         reading=reading,
+        metadata=asked.metadata,
         overwrite=batch.overwrite,
         resume=batch.resume,
     )
@@ -202,13 +208,20 @@ def _check_choice(asked: ExtractOptions, batch: BatchOptions) -> None:
         raise UsageError("--seed is for --max-patches, which was not given")
     if asked.min_cover is not None and asked.mask is None:
         raise UsageError("--min-cover is for --mask, which was not given")
+    if asked.nodata is not None and asked.min_std is None and asked.min_valid is None:
+        raise UsageError("--nodata is for --min-valid and --min-std, and neither was given")
     if asked.min_std is not None and not math.isfinite(asked.min_std):
         raise UsageError(f"--min-std is {asked.min_std}; give a finite number from 0")
     if "" in (asked.mask, *asked.companion):
         raise UsageError("an empty name was given to --mask or --companion; give names of files")
     if asked.layout == "grid" and asked.shard_patches is not None:
         raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
-    chosen = {"--max-patches": asked.max_patches, "--min-std": asked.min_std, "--mask": asked.mask}
+    chosen = {
+        "--max-patches": asked.max_patches,
+        "--min-std": asked.min_std,
+        "--min-valid": asked.min_valid,
+        "--mask": asked.mask,
+    }
     for name, value in chosen.items():
         if asked.layout == "grid" and value is not None:
             raise UsageError(f"--layout grid holds all patches of an image; {name} would keep some of them")
@@ -227,8 +240,9 @@ def _stride(patch: tuple[int, int], stride: tuple[int, int] | None, overlap: str
         raise UsageError(str(error)) from None
 
 
-def _task(task: ExtractTask, index: int, asked: ExtractOptions, batch: BatchOptions) -> ExtractTask:
+def _task(place: InputPage, asked: ExtractOptions, batch: BatchOptions) -> ExtractTask:
     """A task with its companions and its mask."""
+    task = ExtractTask(source=place.source, target=place.target, page=place.own_page)
     masks = [] if asked.mask is None else [asked.mask]
     named = [*asked.companion, *masks]
     if not named:
@@ -237,17 +251,16 @@ def _task(task: ExtractTask, index: int, asked: ExtractOptions, batch: BatchOpti
         raise UsageError("standard input has no name to fill a template with; give the name of a file")
     if files.STREAM in named:
         raise UsageError("--companion and --mask are names of files; standard input (-) is not one")
-    companions = [expand(template, task.source, index) for template in asked.companion]
+    companions = [expand(template, place.source, place.number, page=place.page) for template in asked.companion]
     if companions and task.target == files.STREAM:
         raise UsageError("--companion makes several stacks; give -o the name of a file")
     if batch.output_dir is not None:
-        names = [os.path.join(batch.output_dir, f"{below(path)}.npz") for path in companions]
+        names = [os.path.join(batch.output_dir, f"{place.below(path)}.npz") for path in companions]
     else:
         root, suffix = os.path.splitext(task.target)
         names = [f"{root}.companion{number or ''}{suffix}" for number in range(len(companions))]
-    mask = next((expand(template, task.source, index) for template in masks), None)
-    pairs = tuple(zip(companions, names, strict=True))
-    return ExtractTask(source=task.source, target=task.target, companions=pairs, mask=mask)
+    mask = next((expand(template, place.source, place.number, page=place.page) for template in masks), None)
+    return replace(task, companions=tuple(zip(companions, names, strict=True)), mask=mask)
 
 
 def _refuse_shards(tasks: Sequence[ExtractTask]) -> None:

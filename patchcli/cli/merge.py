@@ -9,7 +9,7 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import has_fields, place_tasks
+from patchcli.batch.targets import InputPage, has_fields, place_tasks
 from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.errors import UsageError
@@ -88,6 +88,8 @@ DTYPES = (
     help="Write how many patches lie on each pixel, as .npy or image; with --window their weight, 1 being a patch's most.",
 )
 @options.image_format_option
+@options.creation_option
+@options.metadata_option
 @options.max_pixels_option
 @click.pass_context
 def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -103,8 +105,16 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     batch = options.taken(BatchOptions, given)
     cover: str | None = given.pop("cover")
     image_format = options.image_format_of(given.pop("image_format"), batch)
-    known = {"image_format": image_format, "overwrite": batch.overwrite, "resume": batch.resume}
-    settings = options.taken(MergeSettings, given, **known)
+    settings = options.taken(
+        MergeSettings,
+        given,
+        creation=given.pop("co"),
+        image_format=image_format,
+        overwrite=batch.overwrite,
+        resume=batch.resume,
+        unasked_format=image_format is None and batch.output is None,
+        tell_mixing=ctx.get_parameter_source("reduce") is click.core.ParameterSource.DEFAULT,
+    )
     found = options.find_inputs(ctx, batch, STACKS)
     voice = options.make_voice(batch)
     if cover is not None and batch.output is None and len(found.paths) > 1:
@@ -117,8 +127,8 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     if shards and settings.like is not None:
         raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
 
-    def make(source: str, target: str, _index: int) -> MergeTask:
-        return MergeTask(source=source, target=target, shards=shards, cover=cover)
+    def make(place: InputPage) -> MergeTask:
+        return MergeTask(source=place.source, target=place.target, shards=shards, cover=cover)
 
     windows = [settings.window] if settings.window not in NAMES else []
     tasks = place_tasks(
@@ -129,7 +139,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         also_read=[*([] if settings.like is None else [settings.like]), *windows],
     )
     _check_cover(cover, settings)
-    options.check_formats([task.target for task in tasks], image_format, resume=batch.resume)
+    options.check_formats([task.target for task in tasks], image_format, resume=batch.resume, creation=settings.creation)
     ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
 
 

@@ -15,8 +15,8 @@ from patchcli.cli import types
 from patchcli.cli.help import option, together, version_option
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.images import formats, sink, source
-from patchcli.jobs.settings import Reading
-from patchcli.storage.files import STREAM
+from patchcli.jobs.settings import KEEP, METADATA, PageRange, Reading
+from patchcli.storage.files import STREAM, name_of
 from patchcli.storage.paths import REMOTE, World, within
 
 if TYPE_CHECKING:
@@ -38,6 +38,38 @@ def _follow(ctx: click.Context, _parameter: click.Parameter, remote: tuple[str, 
     ctx.with_resource(within(World(remote=remote)))
     return remote
 
+
+list_options = together(
+    option(
+        MANY,
+        "--files-from",
+        type=types.File(),
+        metavar="FILE",
+        help="Read more inputs, one name a line; - is standard input.",
+    ),
+    option(MANY, "-0", "--null", is_flag=True, help="Names in --files-from end in NUL, as find -print0 writes them."),
+)
+
+remote_option = option(
+    MANY,
+    "--remote",
+    type=click.Choice(REMOTE),
+    multiple=True,
+    callback=_follow,
+    help="Take names that begin with this and :// as remote; repeatable. Without it every name is local.",
+)
+
+message_options = together(
+    option(MESSAGES, "-q", "--quiet", is_flag=True, help="Print errors only."),
+    option(
+        MESSAGES,
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Print what was done, in what time, at how many MB/s, and what came from the environment.",
+    ),
+    option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
+)
 
 batch_options = together(
     click.argument("inputs", nargs=-1, type=types.File(), metavar="INPUTS..."),
@@ -75,14 +107,7 @@ batch_options = together(
         metavar="N",
         help="Worker processes; 0 = one per available CPU.",
     ),
-    option(
-        MANY,
-        "--files-from",
-        type=types.File(),
-        metavar="FILE",
-        help="Read more inputs, one name a line; - is standard input.",
-    ),
-    option(MANY, "-0", "--null", is_flag=True, help="Names in --files-from end in NUL, as find -print0 writes them."),
+    list_options,
     option(MANY, "--fail-fast", is_flag=True, help="Stop at the first input that fails; default: go on, and exit 1 at the end."),
     option(
         MANY,
@@ -91,24 +116,9 @@ batch_options = together(
         metavar="FILE",
         help="Write a line of JSON for each input as it is done, and a summary; - is standard output.",
     ),
-    option(
-        MANY,
-        "--remote",
-        type=click.Choice(REMOTE),
-        multiple=True,
-        callback=_follow,
-        help="Take names that begin with this and :// as remote; repeatable. Without it every name is local.",
-    ),
+    remote_option,
     option(MANY, "--executor", metavar="tcp://HOST:PORT", help="Run the jobs on the Dask cluster of this scheduler; tls:// too."),
-    option(MESSAGES, "-q", "--quiet", is_flag=True, help="Print errors only."),
-    option(
-        MESSAGES,
-        "-v",
-        "--verbose",
-        is_flag=True,
-        help="Print what was done, in what time, at how many MB/s, and what came from the environment.",
-    ),
-    option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
+    message_options,
     option(MESSAGES, "--progress/--no-progress", default=None, help="Show a progress bar; default: on a terminal."),
     version_option,
 )
@@ -124,16 +134,27 @@ max_pixels_option = option(
 )
 
 reading_options = together(
-    option(READING, "--gray", is_flag=True, help="Convert colour to gray (BT.601 luma); alpha is dropped."),
+    option(
+        READING,
+        "--color",
+        type=click.Choice(tuple(source.COLORS)),
+        help="Read as gray (BT.601 luma), as RGB without alpha, or the indices behind a palette; default: as stored.",
+    ),
+    option(READING, "--gray", is_flag=True, hidden=True, help="The same as --color gray."),
     option(READING, "--channel", type=click.IntRange(min=0), metavar="N", help="Read one channel, from 0, as a gray image."),
     option(
         READING,
         "--page",
-        type=click.IntRange(min=0),
-        default=0,
+        type=types.Pages(),
+        help="Page or frame of a file that holds several, from 0, or more of them, each an image of its own; default: 0.",
+    ),
+    option(
+        READING,
+        "--pages-as",
+        type=click.Choice(("images", "channels")),
+        default="images",
         show_default=True,
-        metavar="N",
-        help="Page or frame of a file that holds several.",
+        help="Whether several pages are images, or the channels of one.",
     ),
     option(
         READING,
@@ -143,6 +164,24 @@ reading_options = together(
         help="Rotate the image as its EXIF orientation says.",
     ),
     max_pixels_option,
+)
+
+metadata_option = option(
+    OUTPUT,
+    "--metadata",
+    type=click.Choice(METADATA),
+    default=KEEP,
+    show_default=True,
+    help="What becomes of ICC profile, georeference, nodata, resolution and colour table; none: dropped.",
+)
+
+creation_option = option(
+    OUTPUT,
+    "--co",
+    type=types.KeyValue(),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="How the image is written, as level=1 (png), quality=90 (jpeg, webp), tile=512, compression=zstd (tiff); repeatable.",
 )
 
 image_format_option = option(
@@ -157,17 +196,39 @@ image_format_option = option(
 class ReadingOptions:
     """The group `reading_options`."""
 
+    color: str | None
     gray: bool
     channel: int | None
-    page: int
+    page: PageRange | None
+    pages_as: str
     exif_rotate: bool
     max_pixels: int
 
+    @property
+    def pages(self) -> PageRange | None:
+        """The pages of which each is an image; None where they are the channels of one."""
+        return None if self.pages_as == "channels" else self.page or PageRange()
+
     def reading(self) -> Reading:
         """How images are read."""
-        if self.gray and self.channel is not None:
-            raise UsageError("use only one of --gray and --channel")
-        return Reading(page=self.page, gray=self.gray, channel=self.channel, rotate=self.exif_rotate, max_pixels=self.max_pixels)
+        color = "gray" if self.gray else self.color
+        if self.gray and self.color not in (None, color):
+            raise UsageError(f"use only one of --gray and --color {self.color}")
+        if color is not None and self.channel is not None:
+            raise UsageError(f"use only one of {'--gray' if self.gray else '--color'} and --channel")
+        page = self.page or PageRange()
+        stacked = page if self.pages is None else None
+        if stacked is not None and not stacked.several:
+            raise UsageError("--pages-as channels is for several pages; give --page A-B or --page all")
+        return Reading(
+            page=page.first,
+            stacked=stacked,
+            tell_pages=self.page is None,
+            color=color,
+            channel=self.channel,
+            rotate=self.exif_rotate,
+            max_pixels=self.max_pixels,
+        )
 
 
 def taken(kind: type[Options], given: dict[str, Any], **known: Any) -> Options:  # noqa: ANN401
@@ -185,15 +246,38 @@ def image_format_of(asked: str | None, batch: BatchOptions) -> str | None:
     return "png" if asked is None and batch.output == STREAM else asked
 
 
-def check_formats(paths: Sequence[str], image_format: str | None, *, resume: bool) -> None:
-    """Refuse, before any work, outputs whose suffix is no image format's, and formats that --resume cannot tell from others."""
+def check_formats(
+    paths: Sequence[str], image_format: str | None, *, resume: bool, creation: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Refuse, before any work, outputs whose suffix is no image format's, and what their formats do not have.
+
+    That is a place for what --resume tells one from another by, and the keys of --co, each of which is given once.
+    """
+    keys = [key for key, _ in creation]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UsageError(f"--co {twice} was given twice; give it once")
     try:
+        first: dict[str, str] = {}
         for path in paths:
-            sink.format_of(path, image_format)
+            first.setdefault(sink.format_of(path, image_format), path)
+        for name in sorted(first):
+            if fault := _creation_fault(name, creation):
+                able = [] if image_format else [known for known in formats.WRITABLE if not _creation_fault(known, creation)]
+                instead = f"; --image-format {able[0]} writes one that takes it" if able else ""
+                raise UsageError(f"{name_of(first[name], 'standard output')}: {fault}{instead}")
         if resume:
             sink.check_notes(paths, image_format)
     except PatchcliError as error:
         raise UsageError(str(error)) from None
+
+
+def _creation_fault(name: str, creation: Sequence[tuple[str, str]]) -> str:
+    """What is wrong with --co for files of a format; empty where nothing is."""
+    try:
+        sink.check_creation([name], creation)
+    except PatchcliError as error:
+        return str(error)
+    return ""
 
 
 def make_voice(batch: BatchOptions) -> Voice:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from patchcli.arrays import parse_number
+from patchcli.jobs.settings import PageRange
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PART = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
+PAGES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
 
 
@@ -87,6 +91,44 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
+class Pages(click.ParamType[PageRange]):
+    """``N``, ``A-B`` or ``all``: pages of a file, from 0."""
+
+    name = "N|A-B|all"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        """As it is typed, in small letters."""
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PageRange:  # noqa: ANN401
+        """Parse one page or several."""
+        if isinstance(value, PageRange):
+            return value
+        text = str(value)
+        if text == "all":
+            return PageRange(0, None)
+        matched = PAGES.fullmatch(text)
+        first, last = map(int, (matched[1], matched[2] or matched[1])) if matched else (1, 0)
+        if first > last:
+            self.fail(f"{text!r} is not a page or several; write N, A-B or all, counted from 0, as in 0-4", param, ctx)
+        return PageRange(first, last, ranged="-" in text)
+
+
+class KeyValue(click.ParamType[tuple[str, str]]):
+    """``KEY=VALUE``, a key in small letters."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:  # noqa: ANN401
+        """Take a key and its value apart; which there are is said where the format is known."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, said = str(value).partition("=")
+        if not (key and equals and said):
+            self.fail(f"{value!r} is not a key and its value; write KEY=VALUE, as in quality=90", param, ctx)
+        return key.lower(), said.lower()
+
+
 class Point(click.ParamType[tuple[int, int]]):
     """``X,Y`` in whole pixels from 0; (row, column) in Python."""
 
@@ -134,6 +176,19 @@ class Share(click.ParamType["Fraction"]):
         if part is None:
             self.fail(f"{value!r} is not a part of a whole; write 0 to 1, as in 0.25, 25% or 1/4", param, ctx)
         return part
+
+
+class Number(click.ParamType[float]):
+    """A number, whole ones of any size exact, ``nan`` and ``inf`` too."""
+
+    name = "VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Parse a number."""
+        number = parse_number(str(value))
+        if number is None:
+            self.fail(f"{value!r} is not a number; write one, as in -9999, 0.5 or nan", param, ctx)
+        return number
 
 
 def parse_part(text: str) -> Fraction | None:

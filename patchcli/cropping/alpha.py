@@ -1,6 +1,6 @@
 """Colours weighed by alpha, so that those of clear pixels do not show in the mean of several.
 
-Kernels: arrays in, arrays out. Letters: images ``(S, H, W, C)``, crops ``(B, h, w, C)``; ``alpha`` is the number of a channel.
+Kernels: arrays in, arrays out. Letters: images ``(H, W, C)``, crops ``(h, w, C)``; ``alpha`` is the number of a channel.
 """
 
 from __future__ import annotations
@@ -14,29 +14,24 @@ from patchcli.arrays import convert, limits, work_dtype
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from patchcli.cropping.taps import Taps
-
 OPAQUE = 255
 
 
-def premultiplied(images: NDArray[Any], alpha: int, rows: Taps, columns: Taps) -> NDArray[Any]:
-    """Images whose colours are multiplied by alpha, as a part of its largest value; only where taps read them.
+def premultiplied(pixels: NDArray[Any], alpha: int) -> NDArray[Any]:
+    """An image whose colours are multiplied by alpha, as a part of its largest value; a new array.
 
     uint8 stays uint8, each product rounded as Pillow does it: ``(t + t/256)/256``, ``t = colour*alpha + 128``. Others become
     floats, alpha as it is.
     """
-    down, across = (slice(int(taps.pixel.min()), int(taps.pixel.max()) + 1) for taps in (rows, columns))
-    here = images[:, down, across]
-    coverage = here[..., alpha : alpha + 1]
-    if images.dtype == np.uint8:
-        product = here.astype(np.uint16) * coverage + np.uint16(128)
-        weighed = (product + (product >> 8)) >> 8
+    coverage = pixels[..., alpha : alpha + 1]
+    if pixels.dtype == np.uint8:
+        product = np.multiply(pixels, coverage, dtype=np.uint16, order="C") + np.uint16(128)
+        weighed: NDArray[Any] = ((product + (product >> 8)) >> 8).astype(np.uint8)
     else:
-        weighed = here.astype(work_dtype(images.dtype)) * (coverage / _full(images.dtype))
-    weighed[..., alpha] = here[..., alpha]
-    out = np.empty(images.shape, np.uint8 if images.dtype == np.uint8 else weighed.dtype)
-    out[:, down, across] = weighed
-    return out
+        with np.errstate(invalid="ignore", over="ignore"):
+            weighed = pixels.astype(work_dtype(pixels.dtype), order="C") * (coverage / _full(pixels.dtype))
+    weighed[..., alpha] = pixels[..., alpha]
+    return weighed
 
 
 def unpremultiplied(crops: NDArray[Any], alpha: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -51,7 +46,8 @@ def unpremultiplied(crops: NDArray[Any], alpha: int, dtype: np.dtype[Any]) -> ND
         colours = np.minimum(crops.astype(np.uint16) * np.uint16(OPAQUE) // divisor, OPAQUE)
     else:
         clear = coverage <= 0
-        colours = np.where(clear, 0, crops * (_full(dtype) / np.where(clear, 1, coverage)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            colours = np.where(clear, 0, crops * (_full(dtype) / np.where(clear, 1, coverage)))
     colours[..., alpha] = crops[..., alpha]
     out = np.empty(crops.shape, dtype)
     convert(colours, out)

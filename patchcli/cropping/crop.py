@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchcli.arrays import work_dtype
 from patchcli.cropping.alpha import premultiplied, unpremultiplied
 from patchcli.cropping.coordinates import OUTSIDE, Span
-from patchcli.cropping.plan import Plan, Sampling, plan_of, taps_of
-from patchcli.cropping.resample import resample
+from patchcli.cropping.plan import Plan, Sampling, as_images, plan_of, taps_of
+from patchcli.cropping.resample import Read, Sampler, resample
 from patchcli.cropping.taps import WIDE, Taps
 from patchcli.errors import PatchcliError
 
@@ -67,31 +68,84 @@ def crop(
     (2, 8, 8, 3)
     """
     sampling = Sampling(normalized, resampling, align_corners, outside)
-    plan = plan_of(image, box, size, sampling)
+    images = as_images(image)
+    plan = plan_of(np.shape(image), box, size, sampling)
     if plan.whole.all():
-        return _copies(plan, sampling).reshape(plan.shape)
-    if alpha is not None and not (isinstance(alpha, (int, np.integer)) and 0 <= alpha < plan.images.shape[3]):
-        raise PatchcliError(f"alpha is {alpha!r:.40}; allowed are None and numbers of channels, 0 to {plan.images.shape[3] - 1}")
+        return _copies(images, plan, sampling).reshape(plan.shape)
+    if alpha is not None and not (isinstance(alpha, (int, np.integer)) and 0 <= alpha < images.shape[3]):
+        raise PatchcliError(f"alpha is {alpha!r:.40}; allowed are None and numbers of channels, 0 to {images.shape[3] - 1}")
     if resampling in WIDE:  # boxes of different sizes have different numbers of taps
-        made = [_widely(_some(plan, one), sampling, alpha) for one in np.eye(len(plan.which), dtype=np.bool_)]
-        out = made[0] if len(made) == 1 else np.concatenate(made)
-    else:
-        out = resample(plan.images, plan.which, taps_of(plan.rows, sampling), taps_of(plan.columns, sampling))
+        each = (_some(plan, one) for one in np.eye(len(plan.which), dtype=np.bool_))
+        made = [LineCrop(one, images.dtype, sampling, alpha).of(images[one.which[0]]) for one in each]
+        return (made[0] if len(made) == 1 else np.stack(made)).reshape(plan.shape)
+    out = resample(images, plan.which, taps_of(plan.rows, sampling), taps_of(plan.columns, sampling))
     if plan.whole.any():
-        out[plan.whole] = _copies(_some(plan, plan.whole), sampling)
+        out[plan.whole] = _copies(images, _some(plan, plan.whole), sampling)
     return out.reshape(plan.shape)
 
 
-def _widely(plan: Plan, sampling: Sampling, alpha: int | None) -> NDArray[Any]:
-    """One crop by a filter that is as wide as its step, ``(1, h, w, C)``."""
-    rows, columns = taps_of(plan.rows, sampling), taps_of(plan.columns, sampling)
-    saturate = sampling.resampling == "lanczos" and plan.images.dtype == np.uint8
-    if alpha is None:
-        return resample(plan.images, plan.which, rows, columns, saturate=saturate)
-    which = int(plan.which[0])
-    images = premultiplied(plan.images[which : which + 1], alpha, rows, columns)
-    crops = resample(images, np.zeros_like(plan.which), rows, columns, saturate=saturate)
-    return unpremultiplied(crops, alpha, plan.images.dtype)
+class LineCrop:
+    """The crop of one box of an image that is known by its shape, made some lines at a time from the pixels that they read.
+
+    Lines are those of `crop`, bit for bit, whatever part of the image they are made from.
+
+    Args:
+        plan: of one box.
+        dtype: of the image.
+        sampling: how the box is sampled.
+        alpha: as in `crop`.
+
+    Attributes:
+        shape: of the crop, ``(h, w[, C])``.
+        step: lines that are made together: parts of the crop begin at a multiple of it.
+        deep: rows of the image that are read at once, at most; more only where NaN or infinity lie in them.
+        copied: whether its pixels are those of the image.
+    """
+
+    def __init__(self, plan: Plan, dtype: np.dtype[Any], sampling: Sampling, alpha: int | None) -> None:
+        wide = sampling.resampling in WIDE and not plan.whole[0]
+        rows, columns = (
+            (_whole_taps(span, sampling.outside) if plan.whole[0] else taps_of(span, sampling)).of(0)
+            for span in (plan.rows, plan.columns)
+        )
+        self.shape, self._alpha = plan.shape, alpha if wide else None
+        self._dtype, self.copied = dtype, bool(plan.whole[0])
+        sampled = dtype if self._alpha is None or dtype == np.uint8 else work_dtype(dtype)
+        saturate = wide and sampling.resampling == "lanczos" and dtype == np.uint8
+        self._sampler = Sampler(plan.image[1:], sampled, rows, columns, saturate=saturate)
+        self.step, self.deep = self._sampler.step, self._sampler.deep
+
+    def window(self, start: int, stop: int) -> tuple[Pair, Pair]:
+        """The rows and columns of the image that lines ``start`` to ``stop`` are made from."""
+        return self._sampler.window(start, stop)
+
+    def of(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The whole crop ``(h, w, C)`` of an image ``(H, W, C)``, C-contiguous, that is all there."""
+        if self._alpha is None:
+            return self._sampler.of(image)
+        return self.lines(lambda rows, columns: image[slice(*rows), slice(*columns)], 0, self.shape[0])
+
+    def lines(self, read: Read, start: int, stop: int) -> NDArray[Any]:
+        """Lines ``start``, a multiple of ``step``, to ``stop``, which is one too, or h: ``(stop - start, w[, C])``.
+
+        Args:
+            read: gives rows and columns of the image, ``(h', w'[, C])``, all of the lines' `window`.
+            start: first line.
+            stop: the line behind the last.
+
+        Returns:
+            A new array, or what was read where that is the crop.
+        """
+
+        def seen(rows: Pair, columns: Pair) -> NDArray[Any]:
+            pixels = read(rows, columns)
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
+            return pixels if self._alpha is None else premultiplied(pixels, self._alpha)
+
+        made = self._sampler.lines(seen, start, stop)
+        if self._alpha is not None:
+            made = unpremultiplied(made, self._alpha, self._dtype)
+        return made.reshape(-1, *self.shape[1:])
 
 
 def _some(plan: Plan, which: NDArray[np.bool_]) -> Plan:
@@ -100,13 +154,14 @@ def _some(plan: Plan, which: NDArray[np.bool_]) -> Plan:
         span._replace(low=span.low[which], high=span.high[which], start=span.start[which], extent=span.extent[which])
         for span in (plan.rows, plan.columns)
     )
-    return plan._replace(which=plan.which[which], rows=rows, columns=columns)
+    shape = rows.size, columns.size, plan.image[3]
+    return plan._replace(which=plan.which[which], rows=rows, columns=columns, whole=plan.whole[which], shape=shape)
 
 
-def _copies(plan: Plan, sampling: Sampling) -> NDArray[Any]:
+def _copies(images: NDArray[Any], plan: Plan, sampling: Sampling) -> NDArray[Any]:
     """Boxes of whole pixels at their own size, pixel by pixel."""
     rows, columns = (_whole_taps(span, sampling.outside) for span in (plan.rows, plan.columns))
-    return resample(plan.images, plan.which, rows, columns)
+    return resample(images, plan.which, rows, columns)
 
 
 def _whole_taps(span: Span, outside: str) -> Taps:

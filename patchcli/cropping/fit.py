@@ -69,12 +69,12 @@ def fit_box(
     """
     sampling = Sampling(False, resampling, align_corners, outside)  # noqa: FBT003
     pixels, wanted = _as_pair(image, template)
-    plan_of(pixels, (0, 0, 1, 1), 1, sampling)  # refuses unknown words
+    plan_of(pixels.shape, (0, 0, 1, 1), 1, sampling)  # refuses unknown words
     if resampling in STILL:
         raise PatchcliError(f"resampling is {resampling!r}, which has no gradient; for a fit use bilinear, bicubic or lanczos")
     if box is None:
         return _searched(pixels, wanted, sampling)
-    plan = plan_of(pixels, box, 1, sampling._replace(normalized=normalized))
+    plan = plan_of(pixels.shape, box, 1, sampling._replace(normalized=normalized))
     if len(plan.which) > 1:
         raise PatchcliError(f"box is {box!s:.80}; for a fit give one box")
     start = plan.columns.start[0], plan.rows.start[0], plan.columns.extent[0], plan.rows.extent[0]

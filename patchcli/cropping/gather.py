@@ -86,7 +86,7 @@ def gather_taps(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any
     down = rows.weight.astype(work)
     wild = image.dtype.kind == "f"
 
-    def add(span: slice, weigh: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    def add(span: slice | NDArray[np.int64], weigh: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         def line(tap: int) -> NDArray[Any]:
             start = rows.pixel[span, tap, None] * width
             values = (pixels.take(start + places).view(image.dtype).reshape(-1, across.shape[1]) for places in columns.pixel.T)
@@ -98,11 +98,17 @@ def gather_taps(image: NDArray[Any], rows: Taps, columns: Taps, out: NDArray[Any
         with np.errstate(invalid="ignore", over="ignore"):
             total = add(span, _weighted)
             if wild and not all_finite(total):
-                total = add(span, _counted)
+                spoiled = spoiled_lines(total)
+                total[spoiled] = add(span.start + spoiled, _counted)
         settle(total.reshape(out[span].shape), out[span])
 
     step = max(1, PART_VALUES // across.shape[1])
     in_parts(part, _slices(len(down), step), 8 * out.nbytes * down.shape[1] * len(across))
+
+
+def spoiled_lines(lines: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers of the lines ``(r, ...)`` that hold NaN or infinity: each by itself, so that no line depends on others."""
+    return np.flatnonzero(~np.isfinite(lines.reshape(len(lines), -1)).all(axis=1))
 
 
 def _added(terms: Iterator[NDArray[Any]]) -> NDArray[Any]:
@@ -176,16 +182,20 @@ def lines(
         with np.errstate(invalid="ignore", over="ignore"):
             added = _add_lines(windows, places, down[one.crops, one.span], images.dtype, shape)
             made = _take_columns(added, columns, one, channels).reshape(*shape[:2], *out.shape[2:])
-        if images.dtype.kind == "f" and not all_finite(made):  # a line is multiplied by 0 where it does not count
-            for crop in one.crops.tolist():
-                gather_taps(images[which[crop]], rows.of(crop).part(one.span), columns.of(crop), out[crop, one.span])
-        elif len(made) == 1:
+        wild = images.dtype.kind == "f" and not all_finite(made)
+        spoiled = [spoiled_lines(each) for each in made] if wild else []  # a line is multiplied by 0 where it does not count
+        if len(made) == 1:
             settle(made[0], out[one.crops[0], one.span])
         else:
             settled = made if made.dtype == out.dtype else np.empty(made.shape, out.dtype)
             if settled is not made:
                 settle(made, settled)
             out[one.crops] = settled
+        for crop, some in zip(one.crops.tolist(), spoiled, strict=False):
+            if len(some):
+                again = np.empty((len(some), *out.shape[2:]), out.dtype)
+                gather_taps(images[which[crop]], rows.of(crop).part(one.span.start + some), columns.of(crop), again)
+                out[crop, one.span.start + some] = again
 
     reuse_memory()
     in_parts(part, _parts(rows, columns, width, channels, crops), 8 * out.nbytes)

@@ -12,7 +12,7 @@ import numpy as np
 
 from patchcli.arrays import as_array
 from patchcli.cropping.matmul import Columns, Rows, bands_of
-from patchcli.cropping.plan import Plan, Sampling, plan_of, taps_of
+from patchcli.cropping.plan import Plan, Sampling, as_images, plan_of, taps_of
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import check_boxes
 
@@ -70,13 +70,13 @@ def crop_gradient(
     """
     sampling = Sampling(normalized, resampling, align_corners, outside)
     given = _gradient_of(gradient)
-    batch = as_array(image, "image").ndim == 4 or check_boxes(box).ndim == 2  # noqa: PLR2004
+    images = as_images(image)
+    batch = np.ndim(image) == 4 or check_boxes(box).ndim == 2  # noqa: PLR2004
     if given.ndim < 2 + batch:
         raise PatchcliError(f"gradient has shape {given.shape}; allowed is that of the crop, ([B, ]h, w[, C])")
-    plan = plan_of(image, box, (given.shape[batch], given.shape[batch + 1]), sampling)
+    plan = plan_of(np.shape(image), box, (given.shape[batch], given.shape[batch + 1]), sampling)
     if given.shape != plan.shape:
         raise PatchcliError(f"gradient has shape {given.shape} but the crop {plan.shape}; allowed are equal shapes")
-    images = plan.images
     check_range(images, "image")
     to_image = np.zeros(images.shape)
     to_box = np.zeros((len(plan.which), 4))
@@ -120,7 +120,7 @@ def axes_of(plan: Plan, sampling: Sampling) -> Iterator[Axes]:
     """The two axes of each crop of a plan, with their motions."""
     rows, columns = taps_of(plan.rows, sampling, moving=True), taps_of(plan.columns, sampling, moving=True)
     for number in range(len(plan.which)):
-        yield Axes(rows.of(number), columns.of(number), plan.images.shape[3])
+        yield Axes(rows.of(number), columns.of(number), plan.image[3])
 
 
 class Axes:

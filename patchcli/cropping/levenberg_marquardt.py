@@ -133,8 +133,8 @@ class _State(NamedTuple):
 
 def _look(level: Level, box: NDArray[np.float64]) -> tuple[_State, Plan]:
     """Crop a box and take gain and offset out."""
-    plan = plan_of(level.image, box * level.ratio, level.template.shape[:2], level.sampling)
-    values = next(axes_of(plan, level.sampling)).values(plan.images[0]).reshape(-1)
+    plan = plan_of(level.image.shape, box * level.ratio, level.template.shape[:2], level.sampling)
+    values = next(axes_of(plan, level.sampling)).values(level.image).reshape(-1)
     wanted = level.template.reshape(-1)
     centred, mean = values - values.mean(), wanted.mean()
     energy = float(centred @ centred)
@@ -148,7 +148,7 @@ def _slopes(level: Level, state: _State, plan: Plan) -> NDArray[np.float64]:
     """How the residual follows the box, beyond what gain and offset can make up for: ``(h*w*C, 4)``."""
     axes = next(axes_of(plan, level.sampling))
     corners = np.zeros((4, state.values.size))
-    for ends, moved, low, high in axes.derivatives(plan.images[0]):
+    for ends, moved, low, high in axes.derivatives(level.image):
         corners[ends[0]] += (moved * low).reshape(-1)
         corners[ends[1]] += (moved * high).reshape(-1)
     slopes = state.gain * (by_pixels(plan).T @ corners) * level.ratio[:, None]

@@ -130,12 +130,20 @@ class Rows:
     def __init__(self, bands: Bands) -> None:
         self.bands = bands
 
-    def apply(self, lines: NDArray[Any], start: int, stop: int, top: int, out: NDArray[Any]) -> None:
-        """Lines ``(R, N)``, the first of them line ``top`` of the image, to output lines ``start`` to ``stop``, ``(r, N)``."""
+    def apply(self, lines: NDArray[Any], start: int, stop: int, top: int, out: NDArray[Any], *, add: bool = False) -> None:
+        """Lines ``(R, N)``, the first of them line ``top`` of the image, to output lines ``start`` to ``stop``, ``(r, N)``.
+
+        With ``add`` they may be some of the lines that these are made from, and what they make is added to ``out``.
+        """
         bands = self.bands
         for number, first, last in bands.spans(start, stop):
-            low = bands.low[number] - top
-            np.matmul(bands.matrices[number][: last - first], lines[low : low + bands.reach], out[first - start : last - start])
+            matrix, low, into = bands.matrices[number][: last - first], bands.low[number], out[first - start : last - start]
+            if not add:
+                np.matmul(matrix, lines[low - top : low - top + bands.reach], into)
+                continue
+            begin, end = max(low, top), min(low + bands.reach, top + len(lines))
+            if begin < end:
+                into += matrix[:, begin - low : end - low] @ lines[begin - top : end - top]
 
     def spread(self, lines: NDArray[Any], out: NDArray[Any]) -> None:
         """The adjoint: lines ``(h, N)`` added to ``out`` ``(H, N)``."""

@@ -42,10 +42,10 @@ class Sampling(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be sampled where.
+    """What is to be sampled where, of images that are known by their shape.
 
     Attributes:
-        images: ``(S, H, W, C)``, C-contiguous.
+        image: ``(S, H, W, C)``, the shape of the images.
         which: the image of each crop, ``(B,)``.
         rows: spans along the rows.
         columns: spans along the columns.
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         shape: of the result, ``([B, ]h, w[, C])``.
     """
 
-    images: NDArray[Any]
+    image: tuple[int, int, int, int]
     which: NDArray[np.int64]
     rows: Span
     columns: Span
@@ -61,37 +61,38 @@ class Plan(NamedTuple):
     shape: tuple[int, ...]
 
 
-def plan_of(image: ArrayLike, box: ArrayLike, size: int | Pair | None, sampling: Sampling) -> Plan:
-    """Check what is to be cropped, and lay it out; the rules of `crop`."""
+def plan_of(image: tuple[int, ...], box: ArrayLike, size: int | Pair | None, sampling: Sampling) -> Plan:
+    """Check what is to be cropped, and lay it out; the rules of `crop`, of which ``image`` is the shape alone."""
     for name, word, table in (("resampling", sampling.resampling, RESAMPLING), ("outside", sampling.outside, OUTSIDE)):
         if not isinstance(word, str) or word not in table:
             raise PatchcliError(f"{name} is {word!r}; allowed are {', '.join(table)}")
     for name, flag in (("normalized", sampling.normalized), ("align_corners", sampling.align_corners)):
         if not isinstance(flag, (bool, np.bool_)):
             raise PatchcliError(f"{name} is {flag!r:.40}; allowed are True and False")
-    images, gray = _as_images(image)
+    gray = len(image) == 2  # noqa: PLR2004
+    number, height, width, channels = (1, *image, 1) if gray else (1, *image)[-4:]
     given = check_boxes(box)
     boxes = np.atleast_2d(given)
-    batch = len(images) > 1 or np.ndim(image) == 4 or given.ndim == 2  # noqa: PLR2004
-    if len(images) > 1 and len(boxes) not in (1, len(images)):
-        raise PatchcliError(f"there are {len(images)} images and {len(boxes)} boxes; allowed are one box, or one for each image")
-    which = np.arange(len(images)) if len(images) > 1 else np.zeros(len(boxes), np.int64)
+    batch = len(image) == 4 or given.ndim == 2  # noqa: PLR2004
+    if number > 1 and len(boxes) not in (1, number):
+        raise PatchcliError(f"there are {number} images and {len(boxes)} boxes; allowed are one box, or one for each image")
+    which = np.arange(number) if number > 1 else np.zeros(len(boxes), np.int64)
     boxes = np.broadcast_to(boxes, (len(which), 4))
-    rows, columns = spans_of(boxes, images.shape[1:3], size, sampling)
+    rows, columns = spans_of(boxes, (height, width), size, sampling)
     shape = rows.size, columns.size
     whole = np.zeros(len(which), np.bool_)
     if not sampling.normalized:
         own = (np.abs(rows.extent) == shape[0]) & (np.abs(columns.extent) == shape[1])
         whole = own & (rows.start == np.floor(rows.start)) & (columns.start == np.floor(columns.start))
-    result = (*shape,) if gray else (*shape, images.shape[3])
-    return Plan(images, which, rows, columns, whole, (len(which), *result) if batch else result)
+    result = (*shape,) if gray else (*shape, channels)
+    seen = number, height, width, channels
+    return Plan(seen, which, rows, columns, whole, (len(which), *result) if batch else result)
 
 
-def _as_images(image: ArrayLike) -> tuple[NDArray[Any], bool]:
-    """One image or several as ``(S, H, W, C)``, C-contiguous, and whether there was no axis of channels."""
+def as_images(image: ArrayLike) -> NDArray[Any]:
+    """One image or several as ``(S, H, W, C)``, C-contiguous; a view where it can be."""
     array = as_image(as_array(image, "image"), several=True)
-    gray = array.ndim == 2  # noqa: PLR2004
-    return array[None, ..., None] if gray else array.reshape(-1, *array.shape[-3:]), gray
+    return array[None, ..., None] if array.ndim == 2 else array.reshape(-1, *array.shape[-3:])  # noqa: PLR2004
 
 
 def spans_of(

@@ -70,7 +70,11 @@ class Taps(NamedTuple):
         """The taps of one box, ``(n, k)``."""
         return Taps(self.pixel[box], self.weight[box], tuple(Motion(*(part[box] for part in one)) for one in self.motions))
 
-    def part(self, span: slice) -> Taps:
+    def alone(self) -> Taps:
+        """The taps of one box as those of a batch of one, without their motions."""
+        return Taps(self.pixel[None], self.weight[None])
+
+    def part(self, span: slice | NDArray[np.int64]) -> Taps:
         """The taps of some output positions of one box, without their motions."""
         return Taps(self.pixel[span], self.weight[span])
 

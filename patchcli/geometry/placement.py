@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.geometry.cover import Cover, cover_at
+from patchcli.geometry.cover import BoxCover, Cover
 from patchcli.geometry.grid import Grid
 
 if TYPE_CHECKING:
@@ -94,12 +94,27 @@ class Placement:
         return self.origins(first, last) + self.grid.margin
 
     @cached_property
-    def cover(self) -> Cover:
+    def order(self) -> NDArray[np.int64] | None:
+        """Numbers of the patches in row-major order of origins, those of one origin in their own; None for just as they come."""
+        if self.scattered is None:
+            return None
+        order = np.lexsort((self.scattered[:, 1], self.scattered[:, 0]))  # stable
+        return None if (order[1:] > order[:-1]).all() else order
+
+    @cached_property
+    def ordered(self) -> NDArray[np.int64]:
+        """The starts in the padded image in that order, int64 ``(N, 2)``."""
+        starts = self.starts()
+        return starts if self.order is None else starts[self.order]
+
+    @cached_property
+    def cover(self) -> Cover | BoxCover:
         """How many patches lie on each image pixel: a product of two axes for a whole grid."""
         grid = self.grid
         if self.scattered is None:
             return Cover(grid.rows.cover()[:, None], grid.columns.cover()[None])
-        return Cover(cover_at(self.scattered, grid.patch, grid.image), np.ones((1, 1), np.int64))
+        tops, lefts = np.ascontiguousarray(self.ordered.T) - grid.margin
+        return BoxCover(tops, lefts, grid.patch, grid.image)
 
     def resized(self, patch: Pair) -> Placement:
         """The same placement where patches, image and all else are larger or smaller by a factor k or 1/k on both axes.

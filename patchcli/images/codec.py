@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import os
 import re
 import threading
@@ -17,13 +18,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError, shortage
+from patchcli.images.metadata import Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
-
-    from patchcli.images.metadata import Metadata
 
 FromTo = tuple[int, int]  # first of some rows or columns, and the one behind the last
 
@@ -32,6 +32,8 @@ UNREADABLE = "a tag or a block that cannot be read"  # in place of an orientatio
 EXIF_READER = "TiffImagePlugin"  # of Pillow, whose warnings are not of pixels
 BIG = 43  # in place of 42 at the beginning of a BigTIFF file
 MAX_TAGS = 1 << 12  # of a directory
+NEW_SUBFILE, OLD_SUBFILE, OLD_REDUCED, SHORT_TYPE = 254, 255, 2, 3  # tags, a value of the second, and a type of tags
+KEPT_BYTES = 1 << 25  # of decoded strips and tiles of which a window took a part; of one row of them where that is more
 HEARD = 1 << 16  # bytes of what libraries print that are kept
 OWN_WORDS = re.compile(r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size")  # of a library, of itself
 # PNG chunks that no pixel depends on
@@ -45,6 +47,20 @@ UNHEARD = re.compile(rf"(libpng|PNG) warning: (Interlace handling|known incorrec
 LIBRARY = re.compile(rb"(lib[a-z]+|PNG|TIFF\w*|JPEG\w*)( \w+)?: ")  # how lines of C libraries begin
 
 
+class Indices(NamedTuple):
+    """The numbers that stand in a file for colours, or for a gray of few bits.
+
+    Attributes:
+        decode: gives them, ``(H, W)``, as the file has them; called once at most, in place of the image's own.
+        dtype: of the numbers.
+        colormap: red, green and blue of each, 16 bits each; None of gray.
+    """
+
+    decode: Callable[[], NDArray[Any]]
+    dtype: np.dtype[Any]
+    colormap: tuple[tuple[int, int, int], ...] | None
+
+
 class Header(NamedTuple):
     """What more a header tells of an image.
 
@@ -53,18 +69,25 @@ class Header(NamedTuple):
         dtype: of the pixels, in native byte order.
         orientation: what the file says of it, which can be anything.
         scratch: about how many bytes decoding holds at its peak, beside the image that comes out.
-        pages: how many the file has.
+        pages: counts those that the file has, which may mean to walk through it; the file is at another place afterwards.
         read: decodes rows and columns, ``(h, w[, C])``, and only what meets them; None where all must be decoded for any.
         lines: rows that are decoded together by ``read``.
+        columns: columns that are; 0 for all.
+        compression: of the pixels, as the format calls it; empty where it has but one.
+        indices: reads the colour table, and gives another way to decode; None where samples are what the file has: values, or
+            indices, if ``metadata`` has their ``colormap``.
     """
 
     channels: int
     dtype: np.dtype[Any]
     orientation: object
     scratch: int
-    pages: int = 1
+    pages: Callable[[], int] = lambda: 1
     read: Callable[[FromTo, FromTo], NDArray[Any]] | None = None
     lines: int = 1
+    columns: int = 0
+    compression: str = ""
+    indices: Callable[[], Indices] | None = None
 
 
 class Opened(NamedTuple):
@@ -84,6 +107,83 @@ class Opened(NamedTuple):
     decode: Callable[[], NDArray[Any]]
     pixel_bytes: int = 8
     metadata: Metadata | None = None
+
+
+class Encoding(NamedTuple):
+    """What is to be written.
+
+    Attributes:
+        shape: ``(H, W)`` or ``(H, W, C)``.
+        dtype: of the pixels.
+        note: ASCII text to be kept in the file, where the format has a place for it.
+        metadata: what the samples mean, if they mean something else than is usual for so many.
+        creation: how the file is made: the keys and values of ``--co``.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    note: str = ""
+    metadata: Metadata | None = None
+    creation: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """How many samples a pixel has."""
+        return (*self.shape, 1)[2]
+
+    @property
+    def meaning(self) -> Metadata:
+        """What so many samples mean."""
+        return Metadata.usual(self.channels) if self.metadata is None else self.metadata.matching(self.channels)
+
+    def asked(self, key: str) -> str | None:
+        """The value of a key of ``--co``; None where it was not given, the last where several were."""
+        return dict(self.creation).get(key)
+
+
+def whole_image(lines: Iterable[NDArray[Any]], made: Encoding) -> NDArray[Any]:
+    """All lines of an image as one array, C-contiguous and in native byte order; that array itself where they come in one."""
+    native = made.dtype.newbyteorder("=")
+    image: NDArray[Any] | None = None
+    at = 0
+    for some in lines:
+        if some.shape == made.shape:
+            return np.ascontiguousarray(some, native)
+        image = np.empty(made.shape, native) if image is None else image
+        image[at : at + len(some)] = some
+        at += len(some)
+    assert image is not None
+    assert at == len(image)
+    return image
+
+
+def lines_in_parts(lines: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    """The same lines, so many at a time, fewer at the end; views of what comes, but where it ends within a part."""
+    kept: list[NDArray[Any]] = []
+    for some in lines:
+        at = 0
+        while at < len(some):
+            wanted = rows - sum(map(len, kept))
+            kept.append(some[at : at + wanted])
+            at += wanted
+            if sum(map(len, kept)) == rows:
+                yield kept[0] if len(kept) == 1 else np.concatenate(kept)
+                kept = []
+        kept = [part.copy() for part in kept]  # what comes may be used again by who made it
+    if kept:
+        yield kept[0] if len(kept) == 1 else np.concatenate(kept)
+
+
+def rows_at_once(made: Encoding, nbytes: int = 1 << 20) -> int:
+    """How many rows of an image have about so many bytes."""
+    return max(1, nbytes * made.shape[0] // max(1, math.prod(made.shape) * made.dtype.itemsize))
+
+
+def orientation_block(orientation: int) -> bytes:
+    """An EXIF block, which is a TIFF file of one tag, that says how an image is to be turned."""
+    return (
+        b"II*\0\x08\0\0\0\x01\0" + ORIENTATION.to_bytes(2, "little") + b"\3\0\1\0\0\0" + bytes((orientation, 0, 0, 0)) + bytes(4)
+    )
 
 
 def check_single(page: int) -> None:
@@ -111,7 +211,7 @@ def exif_orientation(exif: bytes) -> object:
             block = PIL.Image.Exif()
             block.load(b"Exif\0\0" + tiff)
             said: object = block.get(ORIENTATION)
-        tags = next(tiff_directories(io.BytesIO(tiff)), {})
+        tags = next(tiff_directories(io.BytesIO(tiff)), Directory())
         if said is None and ORIENTATION in tags:  # which Pillow leaves out if it has an unknown type, or lies elsewhere
             return UNREADABLE
     except Exception:  # noqa: BLE001  a damaged block raises anything
@@ -119,10 +219,25 @@ def exif_orientation(exif: bytes) -> object:
     return said
 
 
-def tiff_directories(file: BinaryIO, start: int = 0) -> Iterator[dict[int, int]]:
-    """Number and count of each tag of the directories of a TIFF or BigTIFF file, of those, too, that cannot be read.
+class Directory(dict[int, int]):
+    """Number and count of each tag of a directory of a TIFF file.
 
-    The first directory is that at ``start``, 0 for the file's own first. Directories can form a circle: take no more than needed.
+    Attributes:
+        offset: where it lies.
+        subfile: what its NewSubfileType says, in bits: 1 for a smaller copy of another page, 4 for a mask of one.
+        following: where the next one lies; 0 behind the last.
+    """
+
+    offset = subfile = following = 0
+
+
+def tiff_directories(file: BinaryIO, start: int = 0, seen: set[int] | None = None) -> Iterator[Directory]:
+    """The directories of a TIFF or BigTIFF file, those, too, that cannot be read; each once, where they form a circle.
+
+    Args:
+        file: to read from, wherever it is.
+        start: where the first of them lies, 0 for the file's own first.
+        seen: where those lie that came before, which gets these; they end at one of them.
     """
     file.seek(0)
     head = file.read(16)
@@ -130,13 +245,22 @@ def tiff_directories(file: BinaryIO, start: int = 0) -> Iterator[dict[int, int]]
     big = int.from_bytes(head[2:4], order) == BIG
     entry, counted, wide = (20, 8, 8) if big else (12, 2, 4)
     place = start or int.from_bytes(head[wide : 2 * wide], order)
-    while place:
+    seen = set() if seen is None else seen
+    while place and place not in seen:
         file.seek(place)
         number = min(int.from_bytes(file.read(counted), order), MAX_TAGS)
         data = file.read(number * entry)
-        place = int.from_bytes(file.read(wide), order)
-        entries = (data[at : at + entry] for at in range(0, len(data) - entry + 1, entry))
-        yield {int.from_bytes(one[:2], order): int.from_bytes(one[4 : 4 + wide], order) for one in entries}
+        entries = [data[at : at + entry] for at in range(0, len(data) - entry + 1, entry)]
+        one = Directory((int.from_bytes(each[:2], order), int.from_bytes(each[4 : 4 + wide], order)) for each in entries)
+        one.offset, one.following = place, int.from_bytes(file.read(wide), order)
+        seen.add(place)
+        place = one.following
+        for each in entries:
+            kind = int.from_bytes(each[:2], order)
+            if kind in (NEW_SUBFILE, OLD_SUBFILE):
+                value = int.from_bytes(each[4 + wide :][: 2 if int.from_bytes(each[2:4], order) == SHORT_TYPE else 4], order)
+                one.subfile |= value if kind == NEW_SUBFILE else value == OLD_REDUCED
+        yield one
 
 
 def as_orientation(said: object) -> int | None:

@@ -6,18 +6,19 @@ A depth is kept or refused, never halved.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from patchcli.images import jpeg, netpbm, npy, pillow, png, tiff
+from patchcli.images import jpeg, netpbm, npy, pillow, png, tiff, tiff_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from patchcli.images.codec import Opened
-    from patchcli.images.metadata import Metadata
+    from patchcli.images.codec import Encoding, Opened
 
 SNIFF = 32  # bytes from the beginning of a file, by which its format is told
 
@@ -29,12 +30,15 @@ class Format(NamedTuple):
         suffixes: of the files that are written; the first is added to names without one of them.
         matches: whether a file begins so.
         open: reads the header of a page; None: never read.
-        write: takes an image, a note to be kept in the file, empty for none, and what the samples mean; None: never written.
+        write: takes the lines of an image, and what is to be written; None: never written.
         holds: numbers of channels by dtype.
         read_only: suffixes of files that are read, never written: of other programs' files of this format.
         lossless: pixels come back as they were.
         note: reads the note; None where it holds none.
         explains: says of its samples what they mean, and not only how many there are.
+        keeps: the fields of `Metadata` that it has a place for, beside those of the samples.
+        indices: dtypes of which it keeps a colour table.
+        creation: the keys of ``--co``, and their values: whole numbers or words.
         by_lines: is written line by line, so that the image is never held; others are encoded whole.
         quiet: reading a header calls no library, which might print.
         library: bytes that its library takes more than that of PNG, as measured.
@@ -46,12 +50,15 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
     open: Callable[[BinaryIO, int], Opened] | None
-    write: Callable[[BinaryIO, NDArray[Any], str, Metadata], None] | None
+    write: Callable[[BinaryIO, Iterable[NDArray[Any]], Encoding], None] | None
     holds: dict[str, range]
     read_only: tuple[str, ...] = ()
     lossless: bool = True
     note: Callable[[BinaryIO], str | None] | None = None
     explains: bool = False
+    keeps: tuple[str, ...] = ()
+    indices: tuple[str, ...] = ()
+    creation: Mapping[str, range | tuple[str, ...]] = MappingProxyType({})
     by_lines: bool = False
     quiet: bool = False
     library: int = 0
@@ -59,11 +66,17 @@ class Format(NamedTuple):
     encoder_times: float = 0
     encoder_most: float = math.inf
 
-    def encoding(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-        """Bytes that are held beside an image ``(H, W[, C])`` while it is written."""
+    def encoding(self, shape: tuple[int, ...], dtype: np.dtype[Any], creation: tuple[tuple[str, str], ...] = ()) -> int:
+        """Bytes that are held beside an image ``(H, W[, C])`` while it is written, as ``--co`` says."""
         pixel = min(self.encoder_pixel, 1) if len(shape) == 2 else self.encoder_pixel  # noqa: PLR2004
         held = pixel * shape[0] * shape[1] + self.encoder_times * math.prod(shape) * dtype.itemsize
-        return int(min(held, self.encoder_most))
+        tiles = 2 * int(dict(creation).get("tile", 0)) * math.prod(shape[1:]) * dtype.itemsize  # a row of them
+        return int(min(held, self.encoder_most)) + tiles
+
+
+PILLOW_BYTES = 9_000_000
+LINES_HELD = 1 << 22  # of what is written line by line
+QUALITIES = range(1, 101)
 
 
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:
@@ -84,14 +97,15 @@ def _netpbm(suffix: str, starts: tuple[bytes, ...], holds: dict[str, range]) -> 
         netpbm.write_netpbm,
         holds,
         note=netpbm.note_of_netpbm,
-        encoder_times=3,
+        by_lines=True,
+        encoder_times=1,
+        encoder_most=LINES_HELD,
     )
 
 
 REAL = ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 ONE, THREE, ONE_OR_THREE, ANY = range(1, 2), range(3, 4), range(1, 4, 2), range(1, 1 << 16)
 TO_FOUR = range(1, 5)
-PILLOW_BYTES = 9_000_000
 FORMATS: dict[str, Format] = {
     "png": Format(
         (".png", ".apng"),
@@ -100,6 +114,9 @@ FORMATS: dict[str, Format] = {
         png.write_png,
         {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR},
         note=png.note_of_png,
+        keeps=("icc", "resolution", "orientation"),
+        indices=("u1",),
+        creation={"level": range(10)},
         quiet=True,
         encoder_times=1.3,
     ),
@@ -107,13 +124,18 @@ FORMATS: dict[str, Format] = {
         (".tif", ".tiff"),
         _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         tiff.open_tiff,
-        tiff.write_tiff,
+        tiff_write.write_tiff,
         {"b1": ONE, **dict.fromkeys(REAL[1:], ANY)},
         read_only=(".btf", ".tf8", ".svs", ".lsm"),
         note=tiff.note_of_tiff,
         explains=True,
+        keeps=("icc", "resolution", "geotiff", "nodata", "orientation"),
+        indices=("u1", "u2"),
+        creation={"compression": tiff_write.COMPRESSIONS, "tile": range(16, 1 << 14, 16)},
+        by_lines=True,
         library=2_500_000,
-        encoder_times=2,
+        encoder_times=1,
+        encoder_most=4 * LINES_HELD,
     ),
     "jpeg": Format(
         (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -123,6 +145,8 @@ FORMATS: dict[str, Format] = {
         {"u1": ONE_OR_THREE},
         lossless=False,
         note=jpeg.note_of_jpeg,
+        keeps=("icc", "resolution", "orientation"),
+        creation={"quality": QUALITIES},
         library=PILLOW_BYTES,
         encoder_pixel=4,
         encoder_times=0.5,
@@ -134,6 +158,8 @@ FORMATS: dict[str, Format] = {
         pillow.write_webp,
         {"u1": range(3, 5)},
         note=pillow.note_of_webp,
+        keeps=("icc", "orientation"),
+        creation={"quality": QUALITIES},
         library=PILLOW_BYTES,
         encoder_pixel=40,
         encoder_times=1,
@@ -144,6 +170,8 @@ FORMATS: dict[str, Format] = {
         pillow.open_pillow,
         pillow.write_bmp,
         {"b1": ONE, "u1": ONE_OR_THREE},
+        keeps=("resolution",),
+        indices=("u1",),
         library=PILLOW_BYTES,
         encoder_pixel=4,
         encoder_times=2,
@@ -165,12 +193,14 @@ FORMATS: dict[str, Format] = {
     "npy": Format(
         (".npy",),
         _starts(b"\x93NUMPY"),
-        None,
+        npy.open_npy,
         npy.write_npy,
         dict.fromkeys(REAL, ANY),
         explains=True,
+        by_lines=True,
+        quiet=True,
         encoder_times=1,
-        encoder_most=1 << 24,  # an array is written in parts of this size
+        encoder_most=LINES_HELD,
     ),
 }
 READABLE = tuple(name for name, known in FORMATS.items() if known.open)
@@ -191,7 +221,6 @@ def _of_brand(*brands: bytes) -> Callable[[bytes], bool]:
 # What else a file may be, by how it begins: for messages
 NO_IMAGES: dict[str, Callable[[bytes], bool]] = {
     "empty": lambda head: not head,
-    "a numpy array (.npy)": _starts(b"\x93NUMPY"),
     "a patch stack or another zip archive": _starts(b"PK\3\4", b"PK\5\6"),
     "a HEIC image": _of_brand(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
     "an AVIF image": _of_brand(b"avif", b"avis"),

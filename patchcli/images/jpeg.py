@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import Header, Opened, check_single, exif_orientation, has_jpeg_end, sized
-from patchcli.images.pillow import by_pillow, open_pillow
+from patchcli.images.codec import (
+    Header,
+    Opened,
+    check_single,
+    exif_orientation,
+    has_jpeg_end,
+    orientation_block,
+    sized,
+    whole_image,
+)
+from patchcli.images.pillow import by_pillow, dots_per_inch, open_pillow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from patchcli.images.metadata import Metadata
+    from patchcli.images.codec import Encoding
 
 # Markers of ITU-T T.81, B.1.1.3, and T.87: how an image is coded
 FRAMES = {
@@ -39,6 +48,7 @@ BY_PILLOW = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # which Pillow decodes, with 8 bits
 LOSSLESS, LS = 0xC3, 0xF7
 WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))  # markers without a length
 APPLICATION, APP1, COMMENT = range(0xE0, 0xF0), 0xE1, 0xFE
+QUALITY = 95  # of 100
 SCAN_OR_END = (b"\xda", b"\xd9", b"")
 
 
@@ -117,11 +127,17 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
             place += size
 
 
-def write_jpeg(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
+def write_jpeg(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> None:
     """Write a JPEG image, its colours not subsampled; a note is a comment behind the application segments (B.2.4.5)."""
-    data = by_pillow(image, "jpeg", quality=95, subsampling=0)
-    if note:
-        held, body = io.BytesIO(data), note.encode("ascii")
+    meant, beside = made.meaning, dots_per_inch(made.meaning)
+    if meant.icc:
+        beside["icc_profile"] = meant.icc
+    if meant.orientation is not None:
+        beside["exif"] = b"Exif\0\0" + orientation_block(meant.orientation)
+    quality = int(made.asked("quality") or QUALITY)
+    data = by_pillow(whole_image(lines, made), "jpeg", quality=quality, subsampling=0, **beside)
+    if made.note:
+        held, body = io.BytesIO(data), made.note.encode("ascii")
         next(kind for kind, _ in _segments(held) if kind not in APPLICATION)
         place = held.tell() - 4
         data = data[:place] + bytes((0xFF, COMMENT)) + (len(body) + 2).to_bytes(2) + body + data[place:]

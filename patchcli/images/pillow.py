@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import ORIENTATION, Header, Opened, exif_orientation, sized
+from patchcli.images.codec import ORIENTATION, Header, Indices, Opened, exif_orientation, sized, whole_image
+from patchcli.images.metadata import Metadata, as_icc, as_pair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import PIL.Image
     from numpy.typing import NDArray
 
-    from patchcli.images.metadata import Metadata
+    from patchcli.images.codec import Encoding
 
 PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes in Pillow's memory; 4 in other modes
 WEBP_PIXEL = 11  # bytes that the WebP decoder holds, as measured
 MODES = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "P": 3, "RGB": 3, "RGBA": 4}  # of Pillow, and the channels they give
 DESCRIPTION = 270  # EXIF tag
+MOST_DPI = range(1, 1 << 16)
+SCREEN_DPI = (3780 / 39.3701, 3780 / 39.3701)  # of BMP, where nobody said anything, as Pillow reads it
+EXIF_DPI = (72, 72)  # of Pillow, where EXIF says nothing
 
 
 def open_pillow(file: BinaryIO, page: int) -> Opened:
@@ -38,16 +44,38 @@ def open_pillow(file: BinaryIO, page: int) -> Opened:
         return 1
 
     def decode() -> NDArray[Any]:
-        return np.asarray(image.convert("RGBA" if clear else "RGB") if image.mode == "P" else image)
+        pixels = np.asarray(image.convert("RGBA" if clear else "RGB") if image.mode == "P" else image)
+        return pixels.view(np.uint8) > 0 if image.mode == "1" else pixels  # whose bytes are 0 and 255
 
     def header() -> Header:
         channels = 4 if clear else MODES[image.mode]
         dtype = np.dtype({"1": np.bool_, "I;16": np.uint16, "I;16B": np.uint16}.get(image.mode, np.uint8))
-        held = PIXEL.get(image.mode, 4) + 4 * (image.mode == "P") + channels * dtype.itemsize
+        held = (image.mode == "1") + PIXEL.get(image.mode, 4) + 4 * (image.mode == "P") + channels * dtype.itemsize
         webp = WEBP_PIXEL * height * width + sized(file) if image.format == "WEBP" else 0
-        return Header(channels, dtype, orientation(), held * height * width + webp)
+        indices = (
+            (lambda: Indices(lambda: np.asarray(image), np.dtype(np.uint8), _colormap(image))) if image.mode == "P" else None
+        )
+        return Header(channels, dtype, orientation(), held * height * width + webp, lambda: _count_frames(file), indices=indices)
 
-    return Opened(height, width, header, decode)
+    return Opened(height, width, header, decode, metadata=_metadata(image.info, 4 if clear else MODES[image.mode]))
+
+
+def _metadata(info: dict[Any, Any], channels: int) -> Metadata | None:
+    """What Pillow found in a file beside the pixels; None for nothing."""
+    icc, dpi = as_icc(info.get("icc_profile")), info.get("dpi")
+    guessed = dpi == SCREEN_DPI or (dpi == EXIF_DPI and "exif" in info and not info.get("jfif_unit"))
+    resolution = as_pair((*dpi, "inch")) if isinstance(dpi, tuple) and len(dpi) == 2 and not guessed else None  # noqa: PLR2004
+    if icc is None and resolution is None:
+        return None
+    return Metadata.usual(channels)._replace(icc=icc or b"", resolution=resolution).sensible()
+
+
+def _colormap(image: PIL.Image.Image) -> tuple[tuple[int, int, int], ...]:
+    """The colours of a palette, 16 bits each, of an image that was not decoded."""
+    assert image.palette is not None
+    order, data = image.palette.getdata()  # in RGB, BGR or BGRX
+    red, green, blue = (data[order.index(colour) :: len(order)] for colour in "RGB")
+    return tuple((257 * r, 257 * g, 257 * b) for r, g, b in zip(red, green, blue, strict=True))
 
 
 def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:
@@ -69,6 +97,14 @@ def _at_page(file: BinaryIO, page: int) -> PIL.Image.Image:
     return image
 
 
+def _count_frames(file: BinaryIO) -> int:
+    """How many frames a file has; through another image than that whose pixels are decoded, for it walks from one to the next."""
+    import PIL.Image
+
+    file.seek(0)
+    return int(getattr(PIL.Image.open(file), "n_frames", 1))
+
+
 def by_pillow(image: NDArray[Any], kind: str, **options: Any) -> bytes:  # noqa: ANN401
     """An image as a file of this kind."""
     import imageio.v3 as iio
@@ -76,19 +112,48 @@ def by_pillow(image: NDArray[Any], kind: str, **options: Any) -> bytes:  # noqa:
     return bytes(iio.imwrite("<bytes>", image, extension=f".{kind}", plugin="pillow", is_batch=False, **options))
 
 
-def write_bmp(file: BinaryIO, image: NDArray[Any], _note: str, _metadata: Metadata) -> None:
+def colours_used(image: NDArray[Any], made: Encoding) -> tuple[tuple[int, ...], ...]:
+    """The colour table of an image of 8-bit indices, 8 bits a colour, black for those beyond it; empty where it has none."""
+    table = made.meaning.colormap or ()
+    if image.ndim != 2 or image.dtype != np.uint8 or not table:  # noqa: PLR2004
+        return ()
+    beyond = ((0, 0, 0),) * (int(image.max(initial=0)) + 1 - len(table))
+    return tuple(tuple(value >> 8 for value in colour) for colour in (*table[:256], *beyond))
+
+
+def dots_per_inch(meant: Metadata) -> dict[str, Any]:
+    """The resolution as Pillow takes it, if there is one, and of a size that files have a place for."""
+    density = meant.density("inch")
+    return {} if density is None or not all(round(one) in MOST_DPI for one in density) else {"dpi": density}
+
+
+def write_bmp(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> None:
     """Write a BMP image."""
-    file.write(by_pillow(image, "bmp"))
+    image = whole_image(lines, made)
+    colours = colours_used(image, made)
+    if colours:
+        import PIL.Image
+
+        indexed = PIL.Image.fromarray(image).convert("L")
+        indexed.putpalette(bytes(value for colour in colours for value in colour))
+        indexed.save(file, "BMP", **dots_per_inch(made.meaning))
+    else:
+        file.write(by_pillow(image, "bmp", **dots_per_inch(made.meaning)))
 
 
-def write_webp(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
-    """Write a WebP image, lossless, colours of clear pixels kept."""
+def write_webp(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> None:
+    """Write a WebP image: lossless, colours of clear pixels kept, unless a quality is asked for."""
     import PIL.Image
 
-    exif = PIL.Image.Exif()
-    if note:
-        exif[DESCRIPTION] = note
-    file.write(by_pillow(image, "webp", lossless=True, exact=True, exif=exif.tobytes() if note else b""))
+    exif, meant, quality = PIL.Image.Exif(), made.meaning, made.asked("quality")
+    if made.note:
+        exif[DESCRIPTION] = made.note
+    if meant.orientation is not None:
+        exif[ORIENTATION] = meant.orientation
+    coding: dict[str, Any] = {"lossless": True, "exact": True} if quality is None else {"quality": int(quality)}
+    if meant.icc:
+        coding["icc_profile"] = meant.icc
+    file.write(by_pillow(whole_image(lines, made), "webp", exif=exif.tobytes() if len(exif) else b"", **coding))
 
 
 def note_of_webp(file: BinaryIO) -> str | None:

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import HARMLESS, Header, Opened, check_single, exif_orientation, sized
-from patchcli.images.pillow import by_pillow
+from patchcli.images.codec import (
+    HARMLESS,
+    Header,
+    Indices,
+    Opened,
+    check_single,
+    exif_orientation,
+    orientation_block,
+    sized,
+    whole_image,
+)
+from patchcli.images.metadata import MAX_ICC, Metadata, as_icc
+from patchcli.images.pillow import by_pillow, colours_used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from patchcli.images.metadata import Metadata
+    from patchcli.images.codec import Encoding
 
 DEPTH, COLOUR = 24, 25  # bytes of a file that hold them
 CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
-PALETTE = 3  # colour type
+GRAY, INDEXED = 0, 3  # colour types
 CLEAR = {0: range(2, 3), 2: range(6, 7)}  # bytes of a tRNS chunk by colour type
 START = 8 + 25  # bytes of signature and IHDR
 NOTE = b"patchcli"  # keyword of the chunk that holds it
+LEVEL = 6  # of compression
+RATIO = 1000  # of the shorter side of a pixel where only the ratio of its sides is known
 CHUNK_FRAME = 12  # bytes of a chunk without data
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 
@@ -31,25 +45,41 @@ CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 def open_png(file: BinaryIO, page: int) -> Opened:
     """Read the header of a PNG image."""
     check_single(page)
-    head = file.read(COLOUR + 1)
+    head = file.read(START)
     width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    one_bit = head[DEPTH:] == b"\1\0"
+    one_bit = head[DEPTH : COLOUR + 1] == b"\1\0"
+    clear, orientation, known = _beside_pixels(file, head[DEPTH], head[COLOUR])
+    channels = CHANNELS[head[COLOUR]] + clear
 
     def decode() -> NDArray[Any]:
-        import imagecodecs
-
         file.seek(0)
-        pixels = np.asarray(imagecodecs.png_decode(file.read()))
+        pixels = _decoded(file.read())
         return pixels > 0 if one_bit and pixels.ndim == 2 else pixels  # noqa: PLR2004
 
     def header() -> Header:
-        clear, orientation = _beside_pixels(file, head[DEPTH], head[COLOUR])
-        channels = CHANNELS[head[COLOUR]] + clear
         bits = one_bit and channels == 1
         dtype = np.dtype(bool if bits else np.uint16 if head[DEPTH] == 16 else np.uint8)  # noqa: PLR2004
-        return Header(channels, dtype, orientation, sized(file) + height * width * bits)
+        indices = (lambda: _indices(file, head)) if head[COLOUR] in (GRAY, INDEXED) else None
+        return Header(channels, dtype, orientation, sized(file) + height * width * bits, indices=indices)
 
-    return Opened(height, width, header, decode)
+    metadata = Metadata.usual(channels)._replace(**known).sensible() if known else None
+    return Opened(height, width, header, decode, metadata=metadata)
+
+
+def _decoded(data: bytes | bytearray) -> NDArray[Any]:
+    """The pixels of a PNG file."""
+    import imagecodecs
+
+    try:
+        return np.asarray(imagecodecs.png_decode(data))
+    except Exception:
+        # imagecodecs 2026.3.6 loses a reference to None where pixels are damaged: without this, 10,000 such images abort a
+        # process of Python 3.11, where None is counted. One too many, as after another failure, does no harm.
+        with contextlib.suppress(ImportError):
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(None))
+        raise
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -63,19 +93,25 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         place += size + CHUNK_FRAME
 
 
-def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, object]:
-    """Whether one colour is clear (tRNS), and the orientation (eXIf, 1 where there is none): https://www.w3.org/TR/png-3/.
+def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, object, dict[str, Any]]:
+    """Whether one colour is clear (tRNS), the orientation (eXIf, 1 where there is none), and what else pixels mean.
+
+    https://www.w3.org/TR/png-3/
 
     libpng leaves out a tRNS chunk that is too long, too short or out of place, and goes on. So it does with what has a wrong
     checksum; but where pixels depend on that, or may do so because the chunk is not known, it is damage.
     """
-    clear, sizes = False, CLEAR.get(colour, range(0))
+    clear, sizes, known = False, CLEAR.get(colour, range(0)), dict[str, Any]()
+    wanted = dict(KNOWN)  # the first of each counts
     orientation: object = 1
     for kind, place, size in _chunks(file):
-        if kind == b"PLTE" and colour == PALETTE:
+        if kind == b"PLTE" and colour == INDEXED:
             sizes = range(1, min(size // 3, 1 << depth) + 1)
         elif kind == b"IDAT":
             sizes = range(0)
+        elif size < MAX_ICC and (reader := wanted.pop(kind, None)):
+            file.seek(place)
+            reader(known, file.read(size))
         if kind in CRITICAL or kind in HARMLESS:
             continue
         file.seek(place - 4)
@@ -86,19 +122,105 @@ def _beside_pixels(file: BinaryIO, depth: int, colour: int) -> tuple[bool, objec
         if kind == b"eXIf":
             said = exif_orientation(body[4:])
             orientation = 1 if said is None else said
-    return clear, orientation
+    return clear, orientation, known
 
 
-def write_png(file: BinaryIO, image: NDArray[Any], note: str, _metadata: Metadata) -> None:
+def _profile(known: dict[str, Any], body: bytes) -> None:
+    """The ICC profile in an iCCP chunk: its name, how it is compressed, and its bytes; one that is damaged is left out."""
+    packed = body[body.find(b"\0") + 2 :]
+    unpacking = zlib.decompressobj()
+    try:
+        icc = as_icc(unpacking.decompress(packed, MAX_ICC))
+    except zlib.error:
+        return
+    if icc is not None and unpacking.eof:
+        known["icc"] = icc
+
+
+def _density(known: dict[str, Any], body: bytes) -> None:
+    """Pixels on a meter, or only their ratio, in a pHYs chunk."""
+    x, y = int.from_bytes(body[:4]), int.from_bytes(body[4:8])
+    if len(body) == 9 and x and y and (body[8] == 1 or x != y):  # noqa: PLR2004
+        known["resolution"] = (x / 100, y / 100, "centimeter") if body[8] == 1 else (float(x), float(y), "none")
+
+
+KNOWN: dict[bytes, Callable[[dict[str, Any], bytes], None]] = {b"iCCP": _profile, b"pHYs": _density}
+
+
+def _indices(file: BinaryIO, head: bytes) -> Indices:
+    """The numbers of a palette, or of gray, which libpng would replace by colours, or scale to 8 bits.
+
+    The same data as those of a gray image of as many bits, which the header is made to say: all chunks but the pixels are left
+    out.
+    """
+    depth = head[DEPTH]
+    if zlib.crc32(head[12:-4]).to_bytes(4) != head[-4:]:
+        raise PatchcliError("is damaged: its chunk b'IHDR' has a wrong checksum")
+
+    def decode() -> NDArray[Any]:
+        start = next((place - 8 for kind, place, _ in _chunks(file) if kind == b"IDAT"), sized(file))
+        data = bytearray(START + sized(file) - start)
+        data[:START] = head
+        data[COLOUR] = GRAY
+        data[START - 4 : START] = zlib.crc32(data[12 : START - 4]).to_bytes(4)
+        file.seek(start)
+        file.readinto(memoryview(data)[START:])  # type: ignore[attr-defined]
+        pixels = _decoded(data)
+        return pixels if depth >= 8 else np.floor_divide(pixels, 255 // ((1 << depth) - 1), out=pixels)  # noqa: PLR2004
+
+    dtype = np.dtype(np.uint16 if depth == 16 else np.uint8)  # noqa: PLR2004
+    return Indices(decode, dtype, _palette(file, depth) if head[COLOUR] == INDEXED else None)
+
+
+def _palette(file: BinaryIO, depth: int) -> tuple[tuple[int, int, int], ...]:
+    """The colours of a palette, 16 bits each."""
+    for kind, place, size in _chunks(file):
+        if kind == b"PLTE" and size in range(3, 769, 3):
+            file.seek(place - 4)
+            body, crc = file.read(4 + size), file.read(4)
+            if zlib.crc32(body).to_bytes(4) != crc:
+                raise PatchcliError("is damaged: its chunk b'PLTE' has a wrong checksum")
+            values = [257 * value for value in body[4 : 4 + (3 << depth)]]
+            return tuple(zip(values[::3], values[1::3], values[2::3], strict=True))
+        if kind == b"IDAT":
+            break
+    raise PatchcliError("is damaged: it has no colours (chunk b'PLTE') before its pixels")
+
+
+def write_png(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> None:
     """Write a PNG image; a note is a tEXt chunk behind the header (https://www.w3.org/TR/png-3/#11tEXt)."""
     import imagecodecs
 
+    image, level = whole_image(lines, made), int(made.asked("level") or LEVEL)
     one_bit = image.dtype.kind == "b"
-    data = by_pillow(image, "png") if one_bit else bytes(imagecodecs.png_encode(image, level=6))
-    if note:
-        body = b"tEXt" + NOTE + b"\0" + note.encode("ascii")
-        data = data[:START] + (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4) + data[START:]
-    file.write(data)
+    data = by_pillow(image, "png", compress_level=level) if one_bit else bytes(imagecodecs.png_encode(image, level=level))
+    head, meant = data[:START], made.meaning
+    colours = colours_used(image, made)
+    if colours:  # bytes are the same for gray of 8 bits and for indices, but for the colour type
+        head = head[:8] + _chunk(b"IHDR", head[16:COLOUR] + bytes((INDEXED,)) + head[COLOUR + 1 : START - 4])
+    chunks = [_chunk(b"tEXt", NOTE + b"\0" + made.note.encode("ascii"))] if made.note else []
+    if meant.icc:
+        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(meant.icc)))
+    if colours:
+        chunks.append(_chunk(b"PLTE", bytes(value for colour in colours for value in colour)))
+    chunks += _physical(meant)
+    if meant.orientation is not None:
+        chunks.append(_chunk(b"eXIf", orientation_block(meant.orientation)))
+    file.write(b"".join((head, *chunks, data[START:])) if chunks else data)
+
+
+def _physical(meant: Metadata) -> list[bytes]:
+    """The pHYs chunk, where anything is known for it."""
+    density, resolution, unit = meant.density("m"), meant.resolution, 1
+    if density is None and resolution is not None:  # a ratio
+        density, unit = (resolution[0] / min(resolution[:2]) * RATIO, resolution[1] / min(resolution[:2]) * RATIO), 0
+    if density is None or not all(0 < round(one) < 1 << 31 for one in density):
+        return []
+    return [_chunk(b"pHYs", b"".join(round(one).to_bytes(4) for one in density) + bytes((unit,)))]
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
 
 
 def note_of_png(file: BinaryIO) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from patchcli.errors import PatchcliError
+from patchcli.images.codec import Encoding as Encoding  # noqa: PLC0414  which callers have from here
 from patchcli.images.codec import guarded, overheard
 from patchcli.images.formats import FORMATS, SNIFF, WRITABLE
 from patchcli.images.metadata import Metadata
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+
+PAGE_NAME = re.compile(r"(.*)\.p\d{4,}", re.DOTALL)  # of a page among several
+# what is worth a hint where it is lost, in words
+LOSSES = {
+    "icc": "ICC profile",
+    "colormap": "colour table",
+    "geotiff": "georeference",
+    "nodata": "nodata value",
+    "orientation": "orientation",
+}
 
 
 def format_of(path: str, name: str | None = None) -> str:
@@ -34,10 +47,10 @@ def format_of(path: str, name: str | None = None) -> str:
     raise PatchcliError(f"{path}: suffix is {suffix!r}; for images use {allowed}")
 
 
-def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out: str = "") -> None:
+def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out: str = "", *, unasked: bool = False) -> None:
     """Check that a format keeps images of this shape ``(H, W[, C])`` and dtype exactly (JPEG: but for its loss).
 
-    ``way_out`` ends the sentence.
+    ``way_out`` ends the sentence; ``unasked``: nobody asked for this format, so that the sentence says how to.
 
     Raises:
         PatchcliError: it would not; the sentence says which formats would.
@@ -47,28 +60,34 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
     able = [known for known in WRITABLE if channels in FORMATS[known].holds.get(code, ())]
     if name in able:
         return
+    how = f" (as in --image-format {able[0]})" if unasked and able else ""
     raise PatchcliError(
         f"{name.upper()} cannot hold {dtype} with {channels} channel{'s' * (channels > 1)}; "
-        f"allowed are {', '.join(able)}{way_out if any(channels in held for held in FORMATS[name].holds.values()) else ''}"
+        f"allowed are {', '.join(able)}{how}{way_out if any(channels in held for held in FORMATS[name].holds.values()) else ''}"
     )
 
 
-class Encoding(NamedTuple):
-    """What is to be written.
+def check_creation(names: Iterable[str], creation: Iterable[tuple[str, str]]) -> None:
+    """Check keys and values of ``--co`` for files of these formats.
 
-    Attributes:
-        shape: ``(H, W)`` or ``(H, W, C)``.
-        dtype: of the pixels.
-        note: ASCII text to be kept in the file, where the format has a place for it.
-        metadata: what the samples mean, if they mean something else than is usual for so many.
-        creation: how the file is made: the keys and values of ``--co``.
+    Raises:
+        PatchcliError: a key that one of the formats does not have, or a value that the key does not take.
     """
+    for name in sorted(set(names)):
+        keys = FORMATS[name].creation
+        for key, value in creation:
+            if key not in keys:
+                known = f"; it has {', '.join(keys)}" if keys else ""
+                raise PatchcliError(f"{name.upper()} has no --co key {key!r:.40}{known}")
+            allowed = keys[key]
+            if value not in (map(str, allowed) if isinstance(allowed, range) else allowed):
+                raise PatchcliError(f"{name.upper()} takes --co {key}={_values_in_words(allowed)}, not {value!r:.40}")
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    note: str = ""
-    metadata: Metadata | None = None
-    creation: tuple[tuple[str, str], ...] = ()
+
+def _values_in_words(allowed: range | tuple[str, ...]) -> str:
+    if not isinstance(allowed, range):
+        return "|".join(allowed)
+    return f"{allowed[0]}..{allowed[-1]}" + (f" in steps of {allowed.step}" if allowed.step > 1 else "")
 
 
 def write_lines(file: BinaryIO, lines: Iterable[NDArray[Any]], name: str, made: Encoding) -> None:
@@ -76,38 +95,44 @@ def write_lines(file: BinaryIO, lines: Iterable[NDArray[Any]], name: str, made: 
 
     Args:
         file: an open binary file that can seek.
-        lines: of the shape and dtype of ``made``, together.
+        lines: of the shape and dtype of ``made``, together; none is kept when the next is asked for, if the format is written
+            by lines.
         name: a format of `WRITABLE`, which `check_holds` said can hold it.
-        made: what is to be written.
-    """
-    image = np.empty(made.shape, made.dtype)
-    at = 0
-    for some in lines:
-        image[at : at + len(some)] = some
-        at += len(some)
-    assert at == len(image)
-    write(file, image, name, made.note, made.metadata)
-
-
-def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "", metadata: Metadata | None = None) -> None:
-    """Encode an image ``(H, W[, C])`` in a format of `WRITABLE`, which `check_holds` said can hold it.
-
-    ``note`` is ASCII text to be kept in the file, where the format has a place for it; ``metadata`` says what the samples
-    mean, if they mean something else than is usual for so many.
+        made: what is to be written; its ``creation`` is what `check_creation` allowed.
     """
     writer = FORMATS[name].write
     assert writer is not None
-    meant = (metadata or Metadata()).matching((*image.shape, 1)[2])
-    writer(file, np.ascontiguousarray(image, image.dtype.newbyteorder("=")), note, meant)
+    writer(file, lines, made)
 
 
-def hint_of_samples(name: str, metadata: Metadata | None, channels: int) -> str | None:
-    """What to say where a format will have samples taken for something else than they are."""
+def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "", metadata: Metadata | None = None) -> None:
+    """Encode a whole image ``(H, W[, C])``; see `write_lines`."""
+    write_lines(file, [image], name, Encoding(image.shape, image.dtype, note, metadata))
+
+
+def hints_of_loss(name: str, metadata: Metadata | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """What to say, a line each, where a format cannot hold what decides how pixels are understood."""
+    channels, known = (*shape, 1)[2], FORMATS[name]
     usual = Metadata.usual(channels)
     meant = usual if metadata is None else metadata.matching(channels)
-    if FORMATS[name].explains or usual == meant:
-        return None
-    return f"its samples are {meant.in_words()}, and {name.upper()} shows them as {usual.in_words()}; TIFF keeps what they are"
+    hints = []
+    if not known.explains and usual[:2] != meant[:2]:
+        hints.append(
+            f"its samples are {meant.in_words()}, and {name.upper()} shows them as {usual.in_words()}; TIFF keeps what they are"
+        )
+    code, kept = f"{dtype.kind}{dtype.itemsize}", known.keeps
+    if metadata is not None and metadata.colormap and channels > 1:
+        hints.append(f"its colour table is lost, for it has {channels} channels; indices are one")
+    elif meant.colormap and code not in FORMATS["tiff"].indices:
+        hints.append(f"its colour table is lost, for its dtype is {dtype}; uint8 and uint16 keep it")
+        kept = (*kept, "colormap")
+    elif code in known.indices:
+        kept = (*kept, "colormap")
+    lost = [words for field, words in LOSSES.items() if getattr(meant, field) and field not in kept]
+    if lost:
+        what = f"{', '.join(lost[:-1])} and {lost[-1]}" if len(lost) > 1 else lost[0]
+        hints.append(f"{name.upper()} cannot hold its {what}; write TIFF to keep {'them' if len(lost) > 1 else 'it'}")
+    return tuple(hints)
 
 
 def output_name(path: str, image_format: str | None, *, lossless: bool = False, noted: bool = False) -> str:
@@ -116,9 +141,15 @@ def output_name(path: str, image_format: str | None, *, lossless: bool = False, 
     Another suffix follows where it does not, or where the format loses something (``lossless``) or holds no note (``noted``):
     that of ``image_format`` if given, else of the format that the file's own programs write, else of PNG.
 
+    The name of a page (``.p0003`` behind that of its file) has the suffix that its file's would have.
+
     >>> output_name("a.png", None), output_name("a.gif", None), output_name("a.svs", None), output_name("a.jpg", "webp")
     ('a.png', 'a.gif.png', 'a.svs.tif', 'a.jpg.webp')
+    >>> output_name("a.tif.p0003", None), output_name("a.gif.p0003", None)
+    ('a.tif.p0003.tif', 'a.gif.p0003.png')
     """
+    if (page := PAGE_NAME.fullmatch(path)) is not None:
+        return path + os.path.splitext(output_name(page[1], image_format, lossless=lossless, noted=noted))[1]
     suffix = os.path.splitext(path)[1].lower()
     able = [name for name in WRITABLE if (FORMATS[name].lossless or not lossless) and (FORMATS[name].note or not noted)]
     wanted = [image_format] if image_format else able

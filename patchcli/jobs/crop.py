@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchcli.cropping.crop import crop
 from patchcli.errors import OutputError, PatchcliError, counted
 from patchcli.images import sink
-from patchcli.jobs.crop_plan import check_cut, hints_of, planned
+from patchcli.jobs.crop_plan import check_cut, hints_of, meaning_of, planned
+from patchcli.jobs.crop_windows import from_the_top, in_windows, lines_of, window_of
 from patchcli.jobs.task import Said
 from patchcli.storage.outputs import create
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
+    from patchcli.images.metadata import Metadata
     from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import CropSettings
     from patchcli.jobs.task import BoxRow, CropTask, Tick
@@ -27,27 +30,49 @@ if TYPE_CHECKING:
 
 
 def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
-    """Crop each box of one image, which is decoded once; a sentence on what was done. A box of a list fails alone."""
-    faults, made, nbytes = [], [], 0
-    done = ""
+    """Crop each box of one image; a sentence on what was done. A box of a list fails alone."""
+    faults: dict[int, str] = {}
+    nbytes, done = 0, ""
     with planned(task, settings) as plan:
-        pixels = plan.image.pixels()
-        for row in task.boxes:
+        windows = in_windows(plan.image, task.boxes, settings)
+        pixels = None if windows else plan.image.pixels()
+        for row in from_the_top(task.boxes, plan.image, settings) if windows else task.boxes:
             try:
-                cropped = cut_boxes(pixels, plan.image, row.box, row.size, settings, normalized=row.normalized)
-                save(row.target, cropped, plan.image, settings, plan.records, replace=task.replace)
+                made = cropped(pixels, plan.image, row, settings)
+                meaning = meaning_of(plan.image, row, (made.shape[0], made.shape[1]), settings)
+                save(row.target, made, meaning, settings, plan.records, replace=task.replace)
             except OutputError:
                 raise
             except PatchcliError as error:
                 if not row.label:
                     raise
-                faults.append(f"{row.label}: {error}")
+                faults[row.place] = f"{row.label}: {error}"
                 continue
-            made.append(row)
-            nbytes += cropped.nbytes
-            done = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}"
-        hints = (*hints_of(task.targets(), plan.image, made, settings), *plan.records.hints())
-    return Said(crops_in_words(task, made) if task.boxes[0].label else done, hints, faults=tuple(faults), nbytes=nbytes)
+            nbytes += math.prod(made.shape) * plan.image.dtype.itemsize
+            done = f"crop of width={made.shape[1]} height={made.shape[0]}"
+        rows = [row for row in task.boxes if row.place not in faults]
+        hints = (*hints_of(task.targets(), plan.image, rows, settings), *plan.records.hints())
+    said = crops_in_words(task, rows) if task.boxes[0].label else done
+    return Said(said, hints, faults=tuple(faults[place] for place in sorted(faults)), nbytes=nbytes)
+
+
+class Cropped(NamedTuple):
+    """A crop ``(h, w[, C])`` of this shape and dtype, which comes some lines ``(n, w[, C])`` at a time."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    lines: Iterable[NDArray[Any]]
+
+
+def cropped(pixels: NDArray[Any] | None, image: ImageSource, row: BoxRow, settings: CropSettings) -> Cropped:
+    """The crop of a box: of the decoded image, or, where there is none, from windows of it."""
+    if pixels is None:
+        check_cut(image, row.box, row.size, settings, normalized=row.normalized)
+        window = window_of(image, row, settings)
+        lines = lines_of(image, window)
+        return Cropped(window.shape, image.dtype, lines if window.lines < window.shape[0] else list(lines))
+    made = cut_boxes(pixels, image, row.box, row.size, settings, normalized=row.normalized)
+    return Cropped(made.shape, made.dtype, [made])
 
 
 def crops_in_words(task: CropTask, made: Sequence[BoxRow]) -> str:
@@ -79,11 +104,10 @@ def cut_boxes(
     )
 
 
-def save(
-    target: str, cropped: NDArray[Any], image: ImageSource, settings: CropSettings, records: Records, *, replace: bool
-) -> None:
-    """Write a crop as an image, whose samples mean what those of its source do."""
+def save(target: str, made: Cropped, metadata: Metadata, settings: CropSettings, records: Records, *, replace: bool) -> None:
+    """Write a crop, which means this, as an image."""
     name = sink.format_of(target, settings.image_format)
-    sink.check_holds(name, cropped.shape, cropped.dtype)
-    with create(target, overwrite=settings.overwrite or replace) as file:
-        sink.write(file, cropped, name, records.note(target), image.metadata)
+    sink.check_holds(name, made.shape, made.dtype)
+    encoding = sink.Encoding(made.shape, made.dtype, records.note(target), settings.kept(metadata), settings.creation)
+    with create(target, overwrite=settings.overwrite or replace, whole=True) as file:
+        sink.write_lines(file, made.lines, name, encoding)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.geometry.box import pixel_box
 from patchcli.geometry.grid import Grid
-from patchcli.jobs.crop import crops_in_words, cut_boxes
-from patchcli.jobs.crop_plan import check_alike, cropped, hints_of, said_of
+from patchcli.jobs.crop import cropped, crops_in_words, cut_boxes
+from patchcli.jobs.crop_plan import check_alike, held_for, hints_of, said_of
+from patchcli.jobs.crop_windows import from_the_top, in_pixels, in_windows
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
@@ -38,7 +38,7 @@ PIECE = 1 << 22  # bytes written at once
 
 
 class Collector:
-    """Crops of equal size on their way to one file: kept on disk, in the order of the list.
+    """Crops of equal size on their way to one file, in the order of the list: kept in memory, or on disk where they are many.
 
     Args:
         count: rows of the list.
@@ -65,44 +65,59 @@ class Collector:
 
     def take(self, task: CropTask, _settings: CropSettings, _tick: Tick) -> Said:
         """Crop all boxes of one image."""
-        faults: list[str] = []
-        made: list[BoxRow] = []
-        with open_input_image(task.source, self._settings.reading) as (image, source, _):
-            pixels = image.pixels()
+        faults: dict[int, str] = {}
+        settings = self._settings
+        with open_input_image(task.source, settings.reading) as (image, source, _):
+            windows = in_windows(image, task.boxes, settings)
+            pixels = None if windows else image.pixels()
             self._sources.append(source)
-            self._metadata.append(image.metadata)
-            self._shape = pixels.shape[0], pixels.shape[1]
-            for some in _alike(task.boxes, pixels):
-                try:
-                    self._crop(pixels, image, some)
-                    made += some
-                except PatchcliError:
-                    for row in some:
-                        try:
-                            self._crop(pixels, image, [row])
-                            made.append(row)
-                        except PatchcliError as error:
-                            faults.append(f"{row.label}: {error}")
-            hints = hints_of(task.targets(), image, made, self._settings)
-        return Said(crops_in_words(task, made), hints, faults=tuple(faults))
+            self._metadata.append(settings.kept(image.metadata))
+            self._shape = image.shape[0], image.shape[1]
+            for some in (
+                _alike(task.boxes, image) if pixels is not None else ([row] for row in _in_turn(task.boxes, image, settings))
+            ):
+                faults |= self._crop_each(pixels, image, some)
+            rows = [row for row in task.boxes if row.place not in faults]
+            hints = hints_of(task.targets(), image, rows, settings)
+        return Said(crops_in_words(task, rows), hints, faults=tuple(faults[place] for place in sorted(faults)))
 
-    def _crop(self, pixels: NDArray[Any], image: ImageSource, rows: Sequence[BoxRow]) -> None:
+    def _crop_each(self, pixels: NDArray[Any] | None, image: ImageSource, rows: Sequence[BoxRow]) -> dict[int, str]:
+        """Crop boxes together, or, where that fails, each by itself; what is wrong with some of them, by their places."""
+        try:
+            self._crop(pixels, image, rows)
+        except PatchcliError as error:
+            if len(rows) == 1:
+                return {rows[0].place: f"{rows[0].label}: {error}"}
+            return {place: said for row in rows for place, said in self._crop_each(pixels, image, [row]).items()}
+        return {}
+
+    def _crop(self, pixels: NDArray[Any] | None, image: ImageSource, rows: Sequence[BoxRow]) -> None:
+        """Crop boxes of one size together, of the decoded image, or one of a window of it."""
         settings, first = self._settings, rows[0]
-        made = cut_boxes(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
-        held = self._room(made)
-        for row, one in zip(rows, made, strict=True):
-            held[row.place] = one
-            box = pixel_box(row.box, self._shape, align_corners=settings.align_corners) if row.normalized else row.box
-            self._boxes[row.place], self._lines[row.place] = box, row.line
+        if pixels is None:
+            cut = cropped(None, image, first, settings)
+            at, held = 0, self._room(cut.shape, image.dtype)
+            for some in cut.lines:
+                held[first.place, at : at + len(some)] = some
+                at += len(some)
+        else:
+            made = cut_boxes(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
+            self._room(made.shape[1:], made.dtype)[[row.place for row in rows]] = made
+        for row in rows:
+            self._boxes[row.place], self._lines[row.place] = in_pixels(row, self._shape, settings), row.line
             self._image[row.place] = len(self._sources) - 1
 
-    def _room(self, made: NDArray[Any]) -> NDArray[Any]:
-        """The place for crops like these, which must be like those before them."""
+    def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The place for crops of a shape and dtype, which must be those of the crops before them."""
         if self._held is None:
-            shape = (len(self._image), *made.shape[1:])
-            self._file.truncate(max(1, int(np.prod(shape)) * made.itemsize))
-            self._held = np.memmap(self._file, made.dtype, "r+", shape=shape)
-        check_alike((made.shape[1:], made.dtype), (self._held.shape[1:], self._held.dtype))
+            every = (len(self._image), *shape)
+            nbytes = math.prod(every) * dtype.itemsize
+            if nbytes > TOGETHER_BYTES:
+                self._file.truncate(nbytes)
+                self._held = np.memmap(self._file, dtype, "r+", shape=every)
+            else:
+                self._held = np.empty(every, dtype)
+        check_alike((shape, dtype), (self._held.shape[1:], self._held.dtype))
         return self._held
 
     @property
@@ -164,13 +179,20 @@ class Collector:
             yield held[done[at : at + step]]
 
 
-def _alike(rows: Sequence[BoxRow], image: NDArray[Any]) -> Iterator[Sequence[BoxRow]]:
+def _in_turn(rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings) -> Sequence[BoxRow]:
+    """Rows from the top of their image to its bottom; as they are where crops differ in size, for the first then counts."""
+    length = image.shape[0], image.shape[1]
+    sizes = {row.size or tuple(map(abs, in_pixels(row, length, settings)[2:])) for row in rows}
+    return from_the_top(rows, image, settings) if len(sizes) == 1 else rows
+
+
+def _alike(rows: Sequence[BoxRow], image: ImageSource) -> Iterator[Sequence[BoxRow]]:
     """Neighbouring rows whose boxes are given alike and whose crops have one size, as many as fit in memory together."""
     at = 0
     while at < len(rows):
         first, end = rows[at], at + 1
         if first.size is not None:
-            each = first.size[0] * first.size[1] * image[0, 0].nbytes
+            each = math.prod((*first.size, *image.shape[2:])) * image.dtype.itemsize
             while (
                 end < len(rows)
                 and (rows[end].size, rows[end].normalized) == (first.size, first.normalized)
@@ -191,14 +213,15 @@ class StackPlan:
     def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         """Say what crops would be made of one image."""
         with open_input_image(task.source, settings.reading) as (image, _, _):
+            windows = in_windows(image, task.boxes, settings)
 
             def one(row: BoxRow) -> Planned:
-                shape, scratch = cropped(image, row, settings)
+                shape, read, beside, _ = held_for(image, row, settings, windows=windows)
                 self._first = self._first or (shape, image.dtype)
                 check_alike((shape, image.dtype), self._first)
                 nbytes = math.prod(shape) * image.dtype.itemsize
                 self._held += nbytes
-                memory = base(image.format) + max(image.memory, image.nbytes + 2 * nbytes + scratch) + self._held
+                memory = base(image.format) + max(read, beside + 2 * nbytes) + self._held
                 return Planned("", shape, nbytes, memory, (task.target,), packed=False)
 
             return said_of(task, image, settings, one)

@@ -13,7 +13,8 @@ from patchcli.images import convert
 from patchcli.jobs.extract_plan import mark_of, planned
 from patchcli.jobs.reading import blamed
 from patchcli.jobs.task import Said
-from patchcli.patches.extract import cut, cut_at, pad
+from patchcli.patches.extract import cut, cut_at
+from patchcli.patches.padded import ArraySource, Padded
 from patchcli.patches.planes import planes, planes_at
 from patchcli.patches.select import choose
 from patchcli.stacks.file import write_pieces
@@ -24,13 +25,16 @@ from patchcli.storage.shards import shard_name
 from patchcli.threads import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from patchcli.geometry.axis import Pair
     from patchcli.jobs.extract_plan import ExtractPlan
+    from patchcli.jobs.reading import ImageInput
     from patchcli.jobs.settings import ExtractSettings
     from patchcli.jobs.task import ExtractTask, Tick
+    from patchcli.patches.padded import PixelSource
     from patchcli.stacks.header import Meta
 
 
@@ -39,7 +43,7 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
     with planned(task, settings) as plan:
         grid, sharded = plan.grid, settings.sharded
         padded = _padded(plan, 0)
-        index = choose(padded, grid, settings.choice, None if plan.mask is None else _inside(task, plan))
+        index = choose(padded, plan.choice, None if plan.mask is None else _inside(plan, plan.mask))
         count = grid.count if index is None else len(index)
         most = settings.shard_patches or count
         parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
@@ -47,8 +51,8 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
         with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
             for number, target in enumerate(plan.targets):
                 if number:
-                    with blamed(f"its companion {task.companions[number - 1][0]} "):
-                        padded = _padded(plan, number)
+                    del padded  # before another is decoded
+                    padded = _padded(plan, number)
                 for shard, part in enumerate(parts):
                     meta = plan.meta(number, (shard, len(parts), mark) if sharded else None)
                     name = shard_name(target, shard, len(parts)) if sharded else target
@@ -65,17 +69,52 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
         return Said(notes + (f" in {counted(len(parts), 'shard')}" if sharded else ""), hints, nbytes=nbytes)
 
 
-def _padded(plan: ExtractPlan, number: int) -> NDArray[Any]:
-    """The image, or a companion, decoded and padded."""
-    return pad(plan.images[number].image.pixels(), plan.grid, plan.settings.pad_mode, plan.settings.pad_value)
+class _Bands:
+    """An image that is read in bands, its errors under its name; ``change`` makes other pixels of those that are read."""
+
+    in_bands = True
+
+    def __init__(self, given: ImageInput, change: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> None:
+        self._given, self._change = given, change
+        image = given.image
+        self.shape, self.dtype, self.lines = image.shape, image.dtype, image.lines
+        if change is not None:
+            made = change(np.empty((1, 1, *image.shape[2:]), image.dtype))
+            self.shape, self.dtype = (*image.shape[:2], *made.shape[2:]), made.dtype
+
+    def read(self, rows: Pair, columns: Pair) -> NDArray[Any]:
+        """The pixels of some rows and columns."""
+        with blamed(self._given.label):
+            pixels = self._given.image.read(rows, columns)
+        return pixels if self._change is None else self._change(pixels)
 
 
-def _inside(task: ExtractTask, plan: ExtractPlan) -> NDArray[Any]:
+def _padded(plan: ExtractPlan, number: int) -> Padded:
+    """The image, or a companion, padded: as it is read, or decoded whole where that cannot be, or all of it is needed at once."""
+    given, settings = plan.images[number], plan.settings
+    source: PixelSource
+    if plan.is_banded(given):
+        source = _Bands(given)
+    else:
+        with blamed(given.label):
+            source = ArraySource(given.image.pixels())
+    return Padded(source, plan.grid, settings.pad_mode, settings.pad_value)
+
+
+def _inside(plan: ExtractPlan, mask: ImageInput) -> Padded:
     """Where the padded image is inside its mask: where any colour is not 0; what a constant pads lies outside."""
-    assert plan.mask is not None
-    with blamed(f"its mask {task.mask} "):
-        colours = convert.without_alpha(plan.mask.image.pixels(), plan.mask.image.metadata)
-    return pad(np.any(colours.reshape(*plan.grid.image, -1), axis=2), plan.grid, plan.settings.pad_mode)
+
+    def inside(pixels: NDArray[Any]) -> NDArray[Any]:
+        colours = convert.without_alpha(pixels, mask.image.metadata)
+        return np.asarray(np.any(colours.reshape(*pixels.shape[:2], -1), axis=2))
+
+    source: PixelSource
+    if mask.image.in_bands:
+        source = _Bands(mask, inside)
+    else:
+        with blamed(mask.label):
+            source = ArraySource(inside(mask.image.pixels()))
+    return Padded(source, plan.grid, plan.settings.pad_mode)
 
 
 def _remove_others(task: ExtractTask, count: int) -> None:
@@ -88,16 +127,18 @@ def _remove_others(task: ExtractTask, count: int) -> None:
                 delete(path)
 
 
-def _payload(padded: NDArray[Any], meta: Meta, part: Part) -> Iterator[NDArray[Any]]:
+def _payload(padded: Padded, meta: Meta, part: Part) -> Iterator[NDArray[Any]]:
     """The payload of some patches of a padded image, piece by piece, each a new array."""
-    grid, whole = meta.grid, part.count == meta.grid.count
-    if meta.layout == "columns" and not whole:
-        yield from planes_at(padded, part.origins() + grid.margin, (*grid.patch, *padded.shape[2:]), meta.pixel_order)
-    elif meta.layout == "columns":
-        yield from planes(padded, grid, meta.pixel_order)
+    grid, whole, index = meta.grid, part.count == meta.grid.count, part.index
+    if meta.layout == "columns":
+        pixels = padded.region((0, grid.padded[0]), (0, grid.padded[1])).pixels
+        patch = (*grid.patch, *pixels.shape[2:])
+        starts = None if whole else part.origins() + grid.margin
+        yield from (
+            planes(pixels, grid, meta.pixel_order) if starts is None else planes_at(pixels, starts, patch, meta.pixel_order)
+        )
     else:
-        index = part.index
-        pieces = cut(padded, grid, part.first, part.last) if index is None else cut_at(padded, grid, index)
+        pieces = cut(padded, part.first, part.last) if index is None else cut_at(padded, index)
         for piece in pieces:
             yield unroll(piece, meta.pixel_order) if meta.layout == "rows" else piece
 

@@ -7,14 +7,16 @@ import math
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from patchcli.arrays import exact_scalar
+from patchcli.arrays import exact_scalar, nodata_in, parse_number
 from patchcli.errors import PatchcliError, counted
 from patchcli.geometry.grid import Grid, Part
+from patchcli.images.source import check_size
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels, open_input_image
-from patchcli.jobs.settings import ExtractSettings, Reading
+from patchcli.jobs.settings import ExtractSettings
 from patchcli.jobs.task import ExtractTask, Planned, Said, Tick, as_said
 from patchcli.patches.extract import CUT_BYTES
+from patchcli.patches.padded import LINES_BYTES
 from patchcli.stacks.file import ORIGINS_AT_ONCE, stack_file_size
 from patchcli.stacks.header import Meta
 from patchcli.storage import files
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 
     from patchcli.images.source import ImageSource
     from patchcli.jobs.reading import ImageInput
+    from patchcli.patches.select import Choice
 
 LAST_MARK = 2**32 - 1
 DRAWN = 40  # bytes of a patch among those that a draw is from: numbers, keys and copies of both
-MASKED = 18  # bytes a pixel of a mask while it is summed
+COUNTED = 4  # bytes of a column for each patch row whose pixels are counted
 
 
 class ExtractPlan(NamedTuple):
@@ -65,14 +68,34 @@ class ExtractPlan(NamedTuple):
             chosen.pixel_order,
             shard,
             self.records.of(self.targets[number]),
-            image.metadata,
+            chosen.kept(image.metadata),
         )
+
+    @property
+    def choice(self) -> Choice:
+        """Which patches are kept; the file's own nodata counts where none was given."""
+        given, nodata = self.settings.choice, self.images[0].image.metadata.nodata
+        return given if given.nodata is not None or nodata is None else given._replace(nodata=parse_number(nodata))
+
+    def is_banded(self, given: ImageInput) -> bool:
+        """Whether an image is read in bands."""
+        return _in_bands(given.image, self.settings)
 
     @property
     def hints(self) -> tuple[str, ...]:
         """What is odd about the files."""
         given = [*self.images, *([] if self.mask is None else [self.mask])]
-        return tuple(hint for one in given for hint in one.hints)
+        large = [(one.label, one.image.metadata.too_large()) for one in self.images if self.settings.keeps_metadata]
+        gone = (f"{label}has metadata too large for a stack; left out: {', '.join(names)}" for label, names in large if names)
+        lost = (hint for one in self.images if self.settings.keeps_metadata for hint in one.image.lost)
+        hints = (hint for one in given for hint in one.hints)
+        return *hints, *self._hints_of_nodata(), *dict.fromkeys(lost), *gone
+
+    def _hints_of_nodata(self) -> Iterator[str]:
+        """What to say of a value for no data that no pixel can have."""
+        nodata, dtype = self.settings.choice.nodata, self.images[0].image.dtype
+        if nodata is not None and nodata_in(dtype, nodata) is None:
+            yield f"--nodata {nodata} is not a value of {dtype}, so no pixel counts as nodata"
 
     def patch_bytes(self, image: ImageSource) -> int:
         """Bytes of a patch of one of the images."""
@@ -106,23 +129,35 @@ def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPla
         yield ExtractPlan(settings, grid, [first, *others], task.targets(), mask, records)
 
 
+def _in_bands(image: ImageSource, settings: ExtractSettings) -> bool:
+    """Whether an image is read in bands: one pixel of all patches, as ``columns`` has them, needs all of it at once."""
+    return image.in_bands and settings.layout != "columns"
+
+
 def grid_of(image: ImageSource, settings: ExtractSettings) -> Grid:
     """The grid of an image, which margin and padding must not make too large."""
     length = image.shape[0], image.shape[1]
     grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
-    check_pixels(grid, math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
+    pixel, most = math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels
+    if _in_bands(image, settings):  # of which some lines are there at a time
+        lines = min(grid.patch[0] + image.lines, grid.padded[0]), grid.padded[1]
+        check_size(lines, pixel, most, "needs lines of", ", of a patch and a band")
+    else:
+        image.check_whole()
+        check_pixels(grid, pixel, most)
     return grid
 
 
 @contextlib.contextmanager
 def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iterator[ImageInput]:
-    """An image that lies over another pixel by pixel; gray, channel and page are the other's own."""
+    """An image that lies over another pixel by pixel; of its pages, if it has several, the same."""
     label = f"its {what} {path} "
-    reading = Reading(rotate=settings.reading.rotate, max_pixels=settings.reading.max_pixels)
     with contextlib.ExitStack() as opened:
         with blamed(label):
-            beside = opened.enter_context(open_input_image(path, reading, label))
+            beside = opened.enter_context(open_input_image(path, settings.reading.beside(), label))
             image = beside.image
+            if what == "companion" and settings.layout == "columns":
+                image.check_whole()
             if image.shape[:2] != grid.image:
                 raise PatchcliError(
                     f"has width={image.shape[1]} height={image.shape[0]}; expected width={grid.image[1]} height={grid.image[0]}, "
@@ -175,7 +210,7 @@ def _count(plan: ExtractPlan) -> tuple[int, bool]:
     choice, count = plan.settings.choice, plan.grid.count
     if choice.most is not None:
         count = min(choice.most if isinstance(choice.most, int) else max(1, int(count * choice.most)), count)
-    return count, not choice.min_std and plan.mask is None
+    return count, not choice.min_std and choice.min_valid is None and plan.mask is None
 
 
 def _file_bytes(plan: ExtractPlan, number: int, counts: list[int], mark: int) -> int:
@@ -192,19 +227,32 @@ def _file_bytes(plan: ExtractPlan, number: int, counts: list[int], mark: int) ->
     return total
 
 
+def _reading(plan: ExtractPlan, given: ImageInput) -> int:
+    """What reading an image takes: decoded whole, or old lines beside new ones, and what is decoded for them."""
+    image, (height, width) = given.image, plan.grid.padded
+    line = width * math.prod(image.shape[2:]) * image.dtype.itemsize
+    together = max(plan.grid.patch[0], LINES_BYTES // line)
+    if plan.is_banded(given):
+        return 2 * line * min(together + image.lines, height) + image.band_memory(together)
+    padding = line * (height if plan.settings.layout == "columns" else min(together, height))
+    return image.memory + padding * (plan.grid.padded != plan.grid.image)
+
+
 def _memory(plan: ExtractPlan, count: int) -> int:
-    """A bound on what is in use at once: an image beside what it was padded to, patches chosen, pieces cut and written."""
-    choice, pixels = plan.settings.choice, math.prod(plan.grid.padded)
-    images = [one.image for one in plan.images]
-    decoding = max(image.memory for image in (*images, *([plan.mask.image] if plan.mask else [])))
-    copies = 2 if len(images) > 1 else int(plan.grid.padded != plan.grid.image)  # a companion comes while another is there
-    padding = copies * max(pixels * math.prod(image.shape[2:]) * image.dtype.itemsize for image in images)
-    choosing = (MASKED * pixels if plan.mask else 0) + (DRAWN * plan.grid.count if choice.most is not None else 0)
+    """A bound on what is in use at once: pixels, whole or some lines of them, and patches that are chosen, or cut and written."""
+    grid, choice, images = plan.grid, plan.settings.choice, [one.image for one in plan.images]
+    masks = [] if plan.mask is None else [plan.mask.image]
+    reading = max(_reading(plan, one) for one in plan.images) + sum(_reading(plan, one) for one in [plan.mask] if one)
     patch = max(map(plan.patch_bytes, images))
+    chosen = choice.most is not None or bool(choice.min_std or choice.min_valid is not None or masks)
+    choosing = (DRAWN if choice.most is not None else 2 * NUMBER_BYTES) * grid.count * chosen
+    if masks or choice.min_valid is not None:
+        choosing += COUNTED * grid.padded[1] * (2 + grid.patch[0] // grid.stride[0])
     if choice.min_std:
-        choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, patch) // images[0].dtype.itemsize + 2 * NUMBER_BYTES * plan.grid.count
+        choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, patch) // images[0].dtype.itemsize
     piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, patch)
-    cutting = min(PIECES * piece, count * patch) + 2 * NUMBER_BYTES * min(count, max(ORIGINS_AT_ONCE, plan.grid.columns.count))
-    if count < plan.grid.count:
+    cutting = min(PIECES * piece, count * patch) + 2 * NUMBER_BYTES * min(count, max(ORIGINS_AT_ONCE, grid.columns.count))
+    if count < grid.count:
+        reading += max(image.kept for image in images)  # few of the patches: windows, not lines
         cutting += (4 * NUMBER_BYTES if plan.settings.layout == "columns" else NUMBER_BYTES) * count
-    return base(*(image.format for image in images)) + decoding + padding + max(choosing, cutting)
+    return base(*(image.format for image in (*images, *masks))) + reading + max(choosing, cutting)

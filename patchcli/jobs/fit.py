@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.cropping.fit import check_template, fit_box, not_found
 from patchcli.geometry.box import normalized_box
-from patchcli.jobs.crop import cut_boxes, save
-from patchcli.jobs.crop_plan import hints_of, plan_file
+from patchcli.jobs.crop import Cropped, cut_boxes, save
+from patchcli.jobs.crop_plan import Held, hints_of, meaning_of, plan_file
 from patchcli.jobs.reading import blamed, open_input_image
 from patchcli.jobs.settings import CropSettings, FitSettings, size_in_words
 from patchcli.jobs.task import BoxRow, Said, Task, Tick, as_said
@@ -52,7 +52,9 @@ def planned(task: Task, settings: FitSettings) -> Iterator[FitPlan]:
     with contextlib.ExitStack() as opened:
         image = opened.enter_context(open_input_image(task.source, settings.reading)).image
         with blamed(label := f"its template {settings.template} "):
-            template = opened.enter_context(open_input_image(settings.template, replace(settings.reading, page=0), label)).image
+            template = opened.enter_context(
+                open_input_image(settings.template, replace(settings.reading, page=0, stacked=None), label)
+            ).image
         check_template(*((*one.shape, 1)[:3] for one in (image, template)))
         yield FitPlan(image, template, settings.size or (template.shape[0], template.shape[1]), records)
 
@@ -61,9 +63,11 @@ def plan_one(task: Task, settings: FitSettings, _tick: Tick) -> Said:
     """Say what crop would be made; its box is not searched for."""
     with planned(task, settings) as plan:
         image = plan.image
+        image.check_whole()
         height, width, channels = (*image.shape, 1)[:3]
         each = FITTED + FITTED_EACH * channels + (SEARCHED if settings.box is None else 0)
-        made = plan_file(task.target, image, (*plan.size, *image.shape[2:]), each * height * width, settings)
+        beside = image.nbytes + each * height * width
+        made = plan_file(task.target, image, Held((*plan.size, *image.shape[2:]), image.memory, beside, plan.size[0]), settings)
         rows = [] if settings.box is None else [BoxRow(settings.box, settings.normalized, plan.size, task.target)]
         hints = hints_of(task.targets(), image, rows, settings)
         return as_said(task, made._replace(what=f"{made.what}, its box to be found"), hints)
@@ -84,25 +88,26 @@ def fit_one(task: Task, settings: FitSettings, _tick: Tick) -> Said:
             align_corners=settings.align_corners,
             outside="zeros" if settings.outside == "error" else settings.outside,
         )
-        source = files.name_of(task.source, "standard input")
-        curve = tuple(json.dumps({"input": source, **step._asdict()}) for step in found.curve)
+        of = {"input": files.name_of(task.source, "standard input"), **({} if task.page is None else {"page": task.page})}
+        curve = tuple(json.dumps({**of, **step._asdict()}) for step in found.curve)
         if not found.converged:
-            return Said("", result=_result(source, None, found, plan, settings), faults=(not_found(found),), curve=curve)
+            return Said("", result=_result(of, None, found, plan, settings), faults=(not_found(found),), curve=curve)
         cropped = cut_boxes(pixels, plan.image, found.box, plan.size, settings, normalized=False)
-        save(task.target, cropped, plan.image, settings, plan.records, replace=task.replace)
+        meaning = meaning_of(plan.image, BoxRow(found.box, False, None, ""), cropped.shape[:2], settings)  # noqa: FBT003
+        save(task.target, Cropped(cropped.shape, cropped.dtype, [cropped]), meaning, settings, plan.records, replace=task.replace)
         said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
-        result = _result(source, files.name_of(task.target), found, plan, settings)
+        result = _result(of, files.name_of(task.target), found, plan, settings)
         hints = (*hints_of(task.targets(), plan.image, [], settings), *plan.records.hints())
         return Said(said, hints, result=result, curve=curve, nbytes=cropped.nbytes)
 
 
-def _result(source: str, target: str | None, found: Fit, plan: FitPlan, settings: FitSettings) -> str:
+def _result(of: dict[str, object], target: str | None, found: Fit, plan: FitPlan, settings: FitSettings) -> str:
     """What a fit found, as a line of JSON."""
     length = plan.image.shape[0], plan.image.shape[1]
     corners = normalized_box(found.box, length, align_corners=settings.align_corners)
     return json.dumps(
         {
-            "input": source,
+            **of,
             "output": target,
             "box": {"pixels": list(found.box), "normalized": [float(corner) for corner in corners]},
             "error": found.error,

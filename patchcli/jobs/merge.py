@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from patchcli.geometry.cover import COUNTS_TOGETHER
 from patchcli.images import sink
-from patchcli.jobs.merge_plan import check_cover, planned
+from patchcli.images.sink import Encoding
+from patchcli.jobs.merge_plan import check_cover, cover_dtype, planned
 from patchcli.jobs.task import Said
-from patchcli.patches.merge import merge_from
+from patchcli.patches.merge import merge_from, merged_weights
 from patchcli.storage.outputs import Outputs
+from patchcli.threads import ahead
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from patchcli.jobs.merge_plan import MergePlan
     from patchcli.jobs.settings import MergeSettings
     from patchcli.jobs.task import MergeTask, Tick
     from patchcli.patches.normalize import Merged
-    from patchcli.patches.windows import Window
 
 SIGNED = -0.5  # fractions of a full range that lie below are of -1 to 1
 
 
 def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
-    with planned(task, settings) as plan:
+    with Outputs(overwrite=settings.overwrite or task.replace) as outputs, planned(task, settings) as plan:
         # One thread folds: the one that reads and checks keeps a second core busy.
         merged = merge_from(plan.payload, plan.placement, plan.rule, wanted=plan.wanted, tick=tick)
-    with Outputs(overwrite=settings.overwrite or task.replace) as outputs:
         if task.cover is not None:
-            cover = _cover_image(merged, plan.window)
-            check_cover(task.cover, cover.shape, cover.dtype)
-            with outputs.create(task.cover) as file:
-                sink.write(file, cover, sink.format_of(task.cover), plan.records.note(task.cover))
-        with outputs.create(task.target) as file:
-            note = plan.records.note(task.target)
-            sink.write(file, merged.image, plan.image_format, note, plan.payload.meta.metadata)
+            cover = cover_dtype(merged.cover, plan.window)
+            check_cover(task.cover, merged.cover.shape, cover)
+            place = None if plan.metadata is None else plan.metadata.only_place()
+            made = Encoding(merged.cover.shape, cover, plan.records.note(task.cover), place)
+            _write(outputs, task.cover, plan.formats[1], _cover_lines(merged, plan, cover), made)
+        made = Encoding(merged.shape, merged.dtype, plan.records.note(task.target), plan.metadata, settings.creation)
+        _write(outputs, task.target, plan.formats[0], merged.lines(), made)
     return _said(merged, plan)
+
+
+def _write(outputs: Outputs, path: str, image_format: str, lines: Iterator[NDArray[Any]], made: Encoding) -> None:
+    """Encode lines while the next are made.
+
+    Nothing of them goes down a pipe before the last is there: up to then the stack may turn out to be damaged.
+    """
+    nbytes = math.prod(made.shape) * made.dtype.itemsize
+    with outputs.create(path, whole=True) as file, contextlib.closing(ahead(lines, nbytes)) as coming:
+        sink.write_lines(file, coming, image_format, made)
 
 
 def _said(merged: Merged, plan: MergePlan) -> Said:
     """What was done, and what is probably not as it was meant."""
-    height, width = merged.image.shape[:2]
+    height, width = merged.shape[:2]
     notes, payload, dtype = f"image of width={width} height={height}", plan.payload, plan.wanted.dtype
     shard = payload.meta.shard
     if shard is not None:
@@ -65,10 +78,13 @@ def _hint_of_range(low: float, high: float, dtype: np.dtype[Any]) -> str:
     return f"{said}--unit-range takes 0 to 1 for its full range, --dtype float32 keeps them"
 
 
-def _cover_image(merged: Merged, window: Window | None) -> NDArray[Any]:
-    """How many patches lie on each pixel, in the narrowest unsigned dtype; or their weights as float32, of a patch at most 1."""
-    if window is not None and merged.divisor is not None:
-        weights: NDArray[Any] = (merged.divisor.dense() / window.full.max()).astype(np.float32)
-        return weights
-    cover = merged.cover.dense()
-    return cover.astype(np.min_scalar_type(int(cover.max(initial=0))))
+def _cover_lines(merged: Merged, plan: MergePlan, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """How many patches lie on each pixel, or their weights, of a patch at most 1."""
+    if plan.window is not None:
+        most, weights = plan.window.full.max(), merged_weights(plan.placement, plan.window, trim=plan.wanted.trim)
+        yield from ((lines / most).astype(dtype) for lines in weights.lines())
+        return
+    height, width = merged.cover.shape
+    step = max(1, COUNTS_TOGETHER // width)
+    for top in range(0, height, step):
+        yield merged.cover.lines(slice(top, min(top + step, height))).astype(dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from patchcli.arrays import nodata_in, parse_number
 from patchcli.errors import PatchcliError, counted
 from patchcli.images import sink
 from patchcli.images.formats import FORMATS
@@ -15,13 +16,16 @@ from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels
 from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask, Planned, Said, Tick, as_said
+from patchcli.npy_header import NPY_MAGIC
 from patchcli.patches.extract import FOLD_BYTES
+from patchcli.patches.merge import in_bands
 from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
-from patchcli.patches.normalize import Divider, Wanted
+from patchcli.patches.merge_streaming import CHUNK_BYTES, SUMS_BYTES
+from patchcli.patches.normalize import DIVIDED_BYTES, Divider, Wanted
 from patchcli.patches.reducers import REDUCERS, Rule, rule_of
 from patchcli.patches.windows import NAMES, Window, as_window
 from patchcli.stacks.file import StackReader
-from patchcli.stacks.npz import MAGIC, NpzReader
+from patchcli.stacks.npz import NpzReader
 from patchcli.stacks.reader import Payload, StackFile
 from patchcli.storage import files
 from patchcli.storage.paths import is_remote
@@ -30,9 +34,15 @@ from patchcli.storage.provenance import Recipe, Records, differing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from patchcli.geometry.cover import BoxCover, Cover
     from patchcli.geometry.grid import Grid
     from patchcli.geometry.placement import Placement
+    from patchcli.images.metadata import Metadata
 
+LINES_AHEAD = 4  # times the bytes of lines that are made at once: those that wait, and are written
+PLACE_NUMBERS = (
+    9  # numbers for each patch that lies anywhere: its origin, in its place and in order, its place there, for two covers
+)
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
 
 
@@ -43,7 +53,7 @@ class MergePlan(NamedTuple):
         settings: how it is merged.
         payload: the patches.
         wanted: the image that is asked for.
-        image_format: of its file.
+        formats: of its file, and of that of its cover.
         placement: where the patches lie, as large as they came.
         window: by which they are weighed; None for equal weights.
         rule: by which values of one pixel become one.
@@ -53,7 +63,7 @@ class MergePlan(NamedTuple):
     settings: MergeSettings
     payload: Payload
     wanted: Wanted
-    image_format: str
+    formats: list[str]
     placement: Placement
     window: Window | None
     rule: Rule | Ranking
@@ -62,9 +72,42 @@ class MergePlan(NamedTuple):
     @property
     def hints(self) -> tuple[str, ...]:
         """What is odd about the stack, and what the image cannot hold."""
-        channels = (*self.payload.shape[3:], 1)[0]
-        lost = sink.hint_of_samples(self.image_format, self.payload.meta.metadata, channels)
-        return (*_hints_of(self.payload), *([lost] if lost else []), *self.records.hints())
+        shape = (*self.placement.grid.image, *self.payload.shape[3:])
+        lost = (
+            sink.hints_of_loss(self.formats[0], self.metadata, shape, self.wanted.dtype) if self.settings.keeps_metadata else ()
+        )
+        return (*_hints_of(self.payload), *self._hints_of_mixing(), *lost, *self._lost_nodata(), *self.records.hints())
+
+    def _hints_of_mixing(self) -> Iterator[str]:
+        """What to say where values are numbers of classes, and the rule makes others of them."""
+        meta, reduce = self.payload.meta, self.settings.reduce
+        if not (self.settings.tell_mixing and REDUCERS[reduce].mixes and self.placement.cover.most > 1):
+            return
+        of_table = meta.metadata is not None and meta.metadata.colormap is not None
+        if of_table or (meta.record is not None and meta.record.settings.get("--color") == "indices"):
+            *keeping, last = (name for name, reducer in REDUCERS.items() if not reducer.mixes)
+            what = "indices of a colour table" if of_table else "indices (--color indices)"
+            yield f"its values are {what}, which {reduce} mixes; --reduce {', '.join(keeping)} or {last} keeps them"
+
+    def _lost_nodata(self) -> tuple[str, ...]:
+        """Where the stack's dtype can hold the value that stands for no data, and that of the image cannot."""
+        nodata, was, now = None if self.metadata is None else self.metadata.nodata, self.payload.meta.dtype, self.wanted.dtype
+        number = parse_number(nodata or "")
+        if not self.settings.keeps_metadata or nodata_in(was, number) is None or nodata_in(now, number) is not None:
+            return ()
+        return (f"its nodata value {nodata} is no value of {now}; --dtype {was} keeps it",)
+
+    @property
+    def metadata(self) -> Metadata | None:
+        """What the image means, which is trimmed or has another size than that of the stack, as its patches have."""
+        metadata, now, was = self.payload.meta.metadata, self.placement.grid.image, self.payload.meta.grid.image
+        if metadata is None:
+            return None
+        kept = self.settings.kept(metadata).scaled(now[1] / was[1], now[0] / was[0])
+        if not self.wanted.trim:
+            return kept
+        rows, columns = self.placement.cover.box()
+        return kept.moved(columns.start, rows.start)
 
 
 def recipes(task: MergeTask, settings: MergeSettings) -> dict[str, Recipe]:
@@ -85,10 +128,11 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
         payload = _payload_of(task, settings, opened)
         opened.enter_context(_missing_shards_named(payload))
         wanted = _wanted_of(payload, settings)
-        name = sink.format_of(task.target, settings.image_format)
-        placement = _laid_out(payload, wanted, name, settings)
+        formats = [sink.format_of(task.target, settings.image_format), *map(sink.format_of, task.targets()[1:])]
+        placement = _laid_out(payload, wanted, formats, settings)
         window = _window_of(settings.window, placement.grid)
-        yield MergePlan(settings, payload, wanted, name, placement, window, rule_of(REDUCERS[settings.reduce], window), records)
+        rule = rule_of(REDUCERS[settings.reduce], window)
+        yield MergePlan(settings, payload, wanted, formats, placement, window, rule, records)
 
 
 def _payload_of(task: MergeTask, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
@@ -138,15 +182,25 @@ def _stack_file(
     return StackFile(files.name_of(path, "standard input"), read)
 
 
-def _laid_out(payload: Payload, wanted: Wanted, image_format: str, settings: MergeSettings) -> Placement:
+def _laid_out(payload: Payload, wanted: Wanted, formats: list[str], settings: MergeSettings) -> Placement:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
-    check_pixels(payload.meta.grid, 0, settings.max_pixels)
+    most = settings.max_pixels if _held(payload, formats, settings) else 0
+    check_pixels(payload.meta.grid, 0, most)
     _check_covered(payload, wanted)
     placement = payload.placement.resized((payload.shape[1], payload.shape[2]))
     grid = placement.grid
-    check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, settings.max_pixels)
-    sink.check_holds(image_format, (*grid.image, *payload.shape[3:]), wanted.dtype, ", or another --dtype")
+    check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, most)
+    shape, unasked = (*grid.image, *payload.shape[3:]), settings.unasked_format
+    sink.check_holds(formats[0], shape, wanted.dtype, ", or another --dtype", unasked=unasked)
     return placement
+
+
+def _held(payload: Payload, formats: list[str], settings: MergeSettings) -> bool:
+    """Whether all of an image, or of its sums, is held at once; or of its sides, where they are longer than all its patches."""
+    covered = math.prod(payload.shape[:3])
+    sides = sum(payload.meta.grid.padded) > max(FREE_PIXELS, covered)
+    in_lines = all(FORMATS[name].by_lines for name in formats)
+    return sides or not in_lines or not in_bands(payload, payload.placement, rule_of(REDUCERS[settings.reduce]))
 
 
 def _check_covered(payload: Payload, wanted: Wanted) -> None:
@@ -176,7 +230,7 @@ def _window_of(window: str, grid: Grid) -> Window | None:
     if window in NAMES:
         return as_window(window, grid.patch)
     with blamed(f"--window {window} "), files.open_input(window) as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
             raise PatchcliError("is not an array file; give a .npy")
         return as_window(NpzReader(file).open("").load(), grid.patch)
 
@@ -212,55 +266,64 @@ def plan_one(task: MergeTask, settings: MergeSettings, _tick: Tick) -> Said:
         return as_said(task, estimate(task, plan), plan.hints)
 
 
+def cover_dtype(cover: Cover | BoxCover, window: Window | None) -> np.dtype[Any]:
+    """Of the image that shows a cover: the narrowest unsigned one, or float32 for weights."""
+    return np.min_scalar_type(cover.most) if window is None else np.dtype(np.float32)
+
+
 def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     """What a plan makes; what adds up to more than 64 bits is refused."""
     payload, wanted, channels = plan.payload, plan.wanted, plan.payload.shape[3:]
     divider = Divider(plan.placement, None, dtype=payload.dtype, channels=channels, wanted=wanted)
-    cover = divider.cover
-    shape = *cover.shape, *channels
-    total = nbytes = math.prod(shape) * wanted.dtype.itemsize
-    formats, writing = [plan.image_format], FORMATS[plan.image_format].encoding(shape, wanted.dtype)
+    images, cover = [(divider.shape, wanted.dtype)], divider.cover
     if task.cover is not None:
-        counts = np.dtype(np.float32) if plan.window is not None else np.min_scalar_type(cover.most)
-        check_cover(task.cover, cover.shape, counts)
-        formats.append(sink.format_of(task.cover))
-        shown = cover.size * counts.itemsize
-        # all of the cover at once, as numbers, then as an image
-        writing = max(writing, shown + max(NUMBER_BYTES * cover.size, FORMATS[formats[1]].encoding(cover.shape, counts)))
-        total += shown
-    pieces = _pieces(plan)  # of which the C library keeps about half to the end
-    folding = pieces + _folding(plan, divider)
-    memory = base(*formats) + nbytes + max(folding, pieces // 2 + writing)
-    height, width = shape[:2]
-    what = f"image of width={width} height={height} from {counted(payload.shape[0], 'patch')}"
-    return Planned(what, shape, total, memory, tuple(task.targets()), payload.shape[0], cover.uncovered)
+        images.append((cover.shape, cover_dtype(cover, plan.window)))
+        check_cover(task.cover, *images[1])
+    total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in images)
+    # the cover is written before the image is begun
+    made = zip(plan.formats, images, (plan.settings.creation, ()), strict=False)
+    writing = max(_held_by(name, *image, creation) for name, image, creation in made)
+    memory = base(*plan.formats) + _pieces(plan) + _folding(plan, divider) + writing
+    height, width = divider.shape[:2]
+    held = "" if in_bands(payload, plan.placement, plan.rule) else ", its sums held whole"
+    what = f"image of width={width} height={height} from {counted(payload.shape[0], 'patch')}{held}"
+    return Planned(what, divider.shape, total, memory, tuple(task.targets()), payload.shape[0], cover.uncovered)
+
+
+def _held_by(image_format: str, shape: tuple[int, ...], dtype: np.dtype[Any], creation: tuple[tuple[str, str], ...]) -> int:
+    """Bytes that are held while an image is written, beside the lines that come and go."""
+    known = FORMATS[image_format]
+    return known.encoding(shape, dtype, creation) + (0 if known.by_lines else math.prod(shape) * dtype.itemsize)
 
 
 def _pieces(plan: MergePlan) -> int:
     """A bound on the bytes of the pieces that are read ahead and folded."""
     payload = plan.payload
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
-    return min(PIECES * max(FOLD_BYTES, patch * plan.placement.grid.columns.count), 2 * payload.shape[0] * patch)
+    if payload.meta.layout == "columns":
+        return PIECES * payload.shape[0] * payload.dtype.itemsize
+    return min(PIECES * max(FOLD_BYTES, patch), 2 * payload.shape[0] * patch)
 
 
 def _folding(plan: MergePlan, divider: Divider) -> int:
-    """A bound on what is in use beside the image and the pieces while patches become one: sums, covers."""
+    """A bound on what is in use beside the pieces while patches become lines: places, patches or sums of a band, lines."""
     payload, placement, rule = plan.payload, plan.placement, plan.rule
-    grid, scattered = placement.grid, not placement.whole
+    grid = placement.grid
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
-    pixels, channels = math.prod(grid.padded), math.prod(payload.shape[3:])
-    dense = NUMBER_BYTES * pixels * (1 + scattered) if divider.cover.uncovered or plan.settings.trim else 0
+    line = grid.columns.padded * math.prod(divider.channels)
+    used = LINES_AHEAD * DIVIDED_BYTES + (0 if placement.whole else PLACE_NUMBERS * NUMBER_BYTES * placement.count)
     if isinstance(rule, Ranking):
         bands = list(RankFold(divider, rule).bands())
         held = max(last - first for _, _, first, last in bands) * patch
-        values = max(stop - top for top, stop, _, _ in bands) * grid.columns.padded * channels
-        return dense + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.holds_all else NUMBER_BYTES * values)
-    sums = sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
-    if scattered:
-        covers = NUMBER_BYTES * pixels * (1 + (rule.window is not None)) + 6 * NUMBER_BYTES * placement.count
-        return pixels * channels * sums + dense + covers
-    if payload.meta.layout == "columns":
-        return pixels * channels * sums + dense
-    lines = grid.patch[0] + grid.stride[0] * max(1, FOLD_BYTES // max(1, patch * grid.columns.count))
-    weighed = 2 * NUMBER_BYTES * max(FOLD_BYTES, patch) // payload.dtype.itemsize if rule.window is not None else 0
-    return 2 * lines * grid.columns.padded * channels * sums + weighed + dense
+        values = max(stop - top for top, stop, _, _ in bands) * line
+        return used + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.holds_all else NUMBER_BYTES * values)
+    line *= sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
+    if not in_bands(payload, placement, rule):
+        return used + line * grid.rows.padded
+    if placement.whole:
+        step = grid.stride[0] * (max(1, FOLD_BYTES // (patch * grid.columns.count)) - 1)
+    else:
+        step = max(grid.patch[0], SUMS_BYTES // line)
+    together = max(2 * FOLD_BYTES if placement.whole else CHUNK_BYTES, patch)
+    weighed = NUMBER_BYTES * together // payload.dtype.itemsize if rule.window is not None else 0
+    return used + 2 * line * min(grid.patch[0] + step, grid.rows.padded) + weighed

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from patchcli.errors import PatchcliError
 from patchcli.images import source
+from patchcli.jobs.settings import PageRange
 from patchcli.stacks.header import Source
 from patchcli.storage import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from patchcli.geometry.grid import Grid
     from patchcli.images.source import ImageSource
@@ -36,12 +37,46 @@ def open_input_image(path: str, reading: Reading, label: str = "") -> Iterator[I
     """Open an image as asked; its header is read, and its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
         stamp = files.stamp(path, file)
-        image = source.open_image(file, page=reading.page, rotate=reading.rotate, max_pixels=reading.max_pixels)
-        if reading.gray:
-            image = image.gray()
+        pages = _pages_of(file, reading)
+        image = _open(file, pages, reading)
         if reading.channel is not None:
             image = image.channel(reading.channel)
-        yield ImageInput(image, Source(*stamp, page=reading.page, rotated=image.rotated), label)
+        yield ImageInput(image, Source(*stamp, page=pages[0], rotated=image.rotated), label)
+
+
+def number_of_pages(path: str, page: int) -> int:
+    """How many pages an image file has; of a remote one no more is fetched than that takes.
+
+    Raises:
+        PatchcliError: it is not an image, or has no such page as ``page``, or one that cannot be read.
+    """
+    with files.open_head(path) as file:
+        return source.open_image(file, page=page, max_pixels=0).pages
+
+
+def _pages_of(file: BinaryIO, reading: Reading) -> Sequence[int]:
+    """The page of a file that is read, or those that become channels."""
+    wanted = reading.stacked or PageRange(reading.page, reading.page)
+    if wanted == PageRange() or not (wanted.several or reading.or_only):
+        return [reading.page]
+    count = source.open_image(file, page=0 if reading.or_only else wanted.first, max_pixels=0).pages
+    return [0] if reading.or_only and count == 1 else wanted.of(count)
+
+
+def _open(file: BinaryIO, pages: Sequence[int], reading: Reading) -> ImageSource:
+    """A page, or the image of which several are the channels."""
+
+    def at(page: int) -> ImageSource:
+        return source.open_image(file, page=page, rotate=reading.rotate, max_pixels=reading.max_pixels, color=reading.color)
+
+    if len(pages) > 1 or (reading.stacked is not None and not reading.or_only):
+        return source.join_pages(((page, at(page)) for page in pages), max_pixels=reading.max_pixels)
+    image = at(pages[0])
+    if reading.tell_pages and image.pages > 1:
+        image.said.append(
+            f"has {image.pages} pages, of which page {pages[0]} was read; --page all takes each, --page {pages[0]} says so too"
+        )
+    return image
 
 
 @contextlib.contextmanager

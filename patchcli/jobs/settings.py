@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from patchcli.images.source import MAX_PIXELS
 from patchcli.patches.select import Choice
@@ -12,40 +12,117 @@ from patchcli.patches.windows import NAMES
 if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
+    from patchcli.images.metadata import Metadata
 
 EVERY = Choice()
+METADATA = KEEP, DROP = "keep", "none"
+UNMIXED = "nearest"  # the resampling whose values are all of the image: of indices, say
+
+
+class PageRange(NamedTuple):
+    """Pages of a file, from 0: the first and the last of them; without a last one all that there are.
+
+    A range of one page, as in ``2-2``, is a range as others are.
+    """
+
+    first: int = 0
+    last: int | None = 0
+    ranged: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether a range of pages is asked for, be there several or not."""
+        return self.ranged or self.first != self.last
+
+    def of(self, count: int) -> range:
+        """Those of a file of so many pages; the first that it lacks, if it lacks any, is the last, and fails for all of them.
+
+        >>> PageRange(1, 3).of(5), PageRange(0, None).of(5), PageRange(3, 1000).of(5)
+        (range(1, 4), range(0, 5), range(3, 6))
+        """
+        last = count - 1 if self.last is None else self.last
+        return range(self.first, max(self.first, min(last, count)) + 1)
+
+    def in_words(self) -> str:
+        """As ``--page`` has it."""
+        return "all" if self.last is None else f"{self.first}-{self.last}" if self.several else str(self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How images are read."""
+    """How images are read.
+
+    Attributes:
+        page: of a file that holds several.
+        stacked: pages that are the channels of one image, in place of ``page``.
+        or_only: of a file with one page that one is read, whatever ``page`` or ``stacked`` say.
+        tell_pages: that a file has more pages is worth a hint.
+        gray: colours become luma.
+        channel: which one is read; None for all.
+        rotate: turned as the EXIF orientation says.
+        max_pixels: of an image; 0 for no limit.
+    """
 
     page: int = 0
-    gray: bool = False
+    stacked: PageRange | None = None
+    or_only: bool = False
+    tell_pages: bool = False
+    color: str | None = None
     channel: int | None = None
     rotate: bool = True
     max_pixels: int = MAX_PIXELS
 
     def options(self) -> dict[str, object]:
         """Those that change what is read, by name."""
-        return {"--page": self.page, "--gray": self.gray, "--channel": self.channel, "--exif-rotate": self.rotate}
+        return {
+            "--page": self.page if self.stacked is None else self.stacked.in_words(),
+            "--pages-as": "images" if self.stacked is None else "channels",
+            "--color": self.color,
+            "--channel": self.channel,
+            "--exif-rotate": self.rotate,
+        }
+
+    def beside(self) -> Reading:
+        """How an image is read that lies over this one pixel by pixel: color and channel are the other's own."""
+        return Reading(page=self.page, stacked=self.stacked, or_only=True, rotate=self.rotate, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """What all jobs are told: ``resume``: images say how they were made."""
+    """What all jobs are told: ``resume``: images say how they were made; ``metadata``: whether they keep what they mean."""
 
     overwrite: bool = False
     resume: bool = False
+    metadata: str = KEEP
 
     @property
     def sharded(self) -> bool:
         """Whether an output is several numbered files."""
         return False
 
+    @property
+    def keeps_metadata(self) -> bool:
+        """Whether an output gets what its source means."""
+        return self.metadata == KEEP
+
+    def kept(self, metadata: Metadata) -> Metadata:
+        """What an output says of its samples: what they are, at the least."""
+        return metadata if self.keeps_metadata else metadata.only_samples()
+
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractSettings(JobSettings):
+class ImageSettings(JobSettings):
+    """What jobs on images are told."""
+
+    reading: Reading = Reading()
+
+    def at_page(self, page: int) -> Self:
+        """The same for a page of the image."""
+        return replace(self, reading=replace(self.reading, page=page))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings(ImageSettings):
     """The options of ``extract``."""
 
     patch: Pair
@@ -60,7 +137,6 @@ class ExtractSettings(JobSettings):
     choice: Choice = EVERY
     shard_patches: int | None = None
     compress: bool = False
-    reading: Reading = Reading()
 
     @property
     def sharded(self) -> bool:
@@ -84,15 +160,23 @@ class ExtractSettings(JobSettings):
             "--seed": choice.seed,
             "--min-std": choice.min_std,
             "--min-cover": choice.min_cover,
+            "--min-valid": choice.min_valid,
+            "--nodata": choice.nodata,
             "--shard-patches": self.shard_patches,
             "--compress": self.compress,
+            "--metadata": self.metadata,
             **self.reading.options(),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSettings(JobSettings):
-    """The options of ``merge``."""
+    """The options of ``merge``.
+
+    Attributes:
+        unasked_format: the format of an image is that of the name that its stack was given.
+        tell_mixing: that indices are mixed is worth a hint.
+    """
 
     like: str | None = None
     key: str | None = None
@@ -104,7 +188,10 @@ class MergeSettings(JobSettings):
     trim: bool = False
     allow_nonfinite: bool = False
     image_format: str | None = None
+    creation: tuple[tuple[str, str], ...] = ()
     max_pixels: int = MAX_PIXELS
+    unasked_format: bool = False
+    tell_mixing: bool = True
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
@@ -119,19 +206,27 @@ class MergeSettings(JobSettings):
             "--trim": self.trim,
             "--allow-nonfinite": self.allow_nonfinite,
             "--image-format": self.image_format,
+            "--co": ", ".join(map("=".join, self.creation)) or None,
+            "--metadata": self.metadata,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropSettings(JobSettings):
-    """The options of ``crop`` that hold for all boxes; ``tell_outside``: a box that misses its image is worth a hint."""
+class CropSettings(ImageSettings):
+    """The options of ``crop`` that hold for all boxes.
+
+    Attributes:
+        tell_outside: what a box reads outside its image is worth a hint.
+        tell_mixing: that pixels of no data are weighed with others is.
+    """
 
     resampling: str = "bilinear"
     align_corners: bool = False
     outside: str = "zeros"
     image_format: str | None = None
-    reading: Reading = Reading()
+    creation: tuple[tuple[str, str], ...] = ()
     tell_outside: bool = True
+    tell_mixing: bool = True
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
@@ -140,6 +235,8 @@ class CropSettings(JobSettings):
             "--align-corners": self.align_corners,
             "--outside": self.outside,
             "--image-format": self.image_format,
+            "--co": ", ".join(map("=".join, self.creation)) or None,
+            "--metadata": self.metadata,
             **self.reading.options(),
         }
 

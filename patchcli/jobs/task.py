@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from patchcli.storage import files
 from patchcli.storage.outputs import check_name
@@ -23,14 +23,26 @@ class Task:
     Attributes:
         source: the input.
         target: its output, or the first of them.
+        page: of the input, where the run takes several of each; else None, and the settings say which.
         replace: outputs that exist are its own and may be replaced.
         done: there is nothing left to do.
     """
 
     source: str
     target: str
+    page: int | None = None
     replace: bool = False
     done: bool = False
+
+    @property
+    def name(self) -> str:
+        """How the input is called in messages."""
+        name = files.name_of(self.source, "standard input")
+        return name if self.page is None else f"{name} page {self.page}"
+
+    def own(self, settings: Any) -> Any:  # noqa: ANN401  of any command
+        """The settings of a run as they are for this task."""
+        return settings if self.page is None else settings.at_page(self.page)
 
     def sources(self) -> list[str]:
         """All that it reads."""
@@ -189,7 +201,7 @@ def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
     """
     for name in planned.outputs:
         check_name(name)
-    source, target = files.name_of(task.source, "standard input"), files.name_of(planned.outputs[0])
+    target = files.name_of(planned.outputs[0])
     if len(planned.outputs) > 1:
         target += f" and {len(planned.outputs) - 1} more"
     most = "" if planned.exact else "at most "
@@ -197,7 +209,7 @@ def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:
     parts = [f"{most}{planned.what}", f"{most}{size}", f"{in_megabytes(planned.memory)} memory"]
     if planned.uncovered is not None:
         parts.append(("" if planned.exact else "at least ") + f"{planned.uncovered} pixels uncovered")
-    return Said("", hints, result=f"{source} -> {target}: {', '.join(parts)}", planned=planned)
+    return Said("", hints, result=f"{task.name} -> {target}: {', '.join(parts)}", planned=planned)
 
 
 def in_megabytes(count: float) -> str:

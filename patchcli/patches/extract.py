@@ -1,4 +1,4 @@
-"""Cut patches: pad an image, view it as patches, gather patches into a stack.
+"""Cut patches: view an image as patches, gather patches of a padded image into a stack.
 
 Kernels: arrays in, arrays out. Speed comes from one idea: the ``w`` neighbouring pixels of a patch row are taken as a
 single item of ``w`` times the bytes of a pixel, so that a patch is ``h`` items and numpy copies items, not pixels.
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.arrays import as_image, check_real, exact_scalar
+from patchcli.arrays import as_image, check_real
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
+from patchcli.patches.padded import ArraySource, Padded, Region
 from patchcli.strided import item_dtype, pixel_bytes, row_windows, runs
 from patchcli.threads import map_in_order, usable_threads
 
@@ -29,39 +30,12 @@ CUT_BYTES = 1 << 21  # of patches, whatever their overlap: several blocks are un
 FOLD_BYTES = (
     1 << 23
 )  # of patches that are folded at once: the more patch rows, the fewer sums; fixed, as the order of float sums depends on it
-PAD_MODES = ("reflect", "symmetric", "edge", "wrap", "constant")
 
 
 def check_grid(grid: Grid) -> None:
     """Check that a grid is one."""
     if not isinstance(grid, Grid):
         raise PatchcliError(f"grid is {grid!r}; allowed is a patchcli.Grid")
-
-
-def pad(image: NDArray[Any], grid: Grid, mode: str = "reflect", value: float = 0) -> NDArray[Any]:
-    """Add the margin and the far padding that ``grid`` asks for.
-
-    Args:
-        image: ``(H, W[, C])``, C-contiguous, any real dtype.
-        grid: a grid of that ``(H, W)``.
-        mode: a `numpy.pad` mode of `PAD_MODES`, applied to the image as a whole.
-        value: what ``constant`` fills with; it must be a value of the image's dtype.
-
-    Returns:
-        The image itself where nothing is added, else a new C-contiguous array ``grid.padded[, C]``.
-
-    Raises:
-        PatchcliError: an unknown mode, or a value that the dtype cannot hold.
-    """
-    if mode not in PAD_MODES:
-        raise PatchcliError(f"pad mode is {mode!r}; allowed are {', '.join(PAD_MODES)}")
-    if grid.image != image.shape[:2]:
-        raise PatchcliError(f"image has shape {image.shape[:2]} but the grid is for {grid.image}")
-    options = {"constant_values": exact_scalar(value, image.dtype)} if mode == "constant" else {}
-    widths = [grid.rows.padding, grid.columns.padding, (0, 0)][: image.ndim]
-    if not any(map(sum, widths)):
-        return image
-    return np.ascontiguousarray(np.pad(image, widths, mode=mode, **options))  # type: ignore[call-overload]
 
 
 def view(image: ArrayLike, patch: int | Pair, stride: int | Pair = 1, *, offset: int | Pair = (0, 0)) -> NDArray[Any]:
@@ -115,20 +89,20 @@ def extract(
     ((4, 2, 2), [[0, 0], [0, 2], [1, 0], [1, 2]])
     """
     check_grid(grid)
-    padded = pad(as_image(image), grid, pad_mode, pad_value)
+    padded = Padded(ArraySource(as_image(image)), grid, pad_mode, pad_value)
     if index is not None:
         chosen = np.asarray(index)
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= grid.count)).any():
             raise PatchcliError(f"index is not a list of numbers of patches; give whole numbers from 0 to {grid.count - 1}")
         starts = grid.starts_of(chosen.astype(np.int64))
         stack = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
-        gather_at(padded, starts, grid.patch, stack)
+        gather_at(padded, starts, stack)
         return stack, starts - grid.margin
     stack = np.empty((grid.count, *grid.patch, *padded.shape[2:]), padded.dtype)
-    parts = list(cut_blocks(grid, pixel_bytes(padded)))
+    parts = list(cut_blocks(grid, padded.pixel_bytes))
 
     def fill(block: Block) -> None:
-        gather(padded, grid, block, stack[block.first : block.first + block.count])
+        gather(padded, block, stack[block.first : block.first + block.count])
 
     for _ in map_in_order(fill, parts, usable_threads(stack.nbytes)):
         pass
@@ -152,60 +126,108 @@ def cut_blocks(grid: Grid, pixel: int) -> Iterator[Block]:
     return grid.blocks(max(1, CUT_BYTES // (patch_bytes * grid.columns.count)), max(1, CUT_BYTES // patch_bytes))
 
 
-def cut(padded: NDArray[Any], grid: Grid, first: int = 0, last: int | None = None) -> Iterator[NDArray[Any]]:
+def cut(padded: Padded, first: int = 0, last: int | None = None) -> Iterator[NDArray[Any]]:
     """The patches ``first`` to ``last`` (excluded) of a grid in pieces of about `CUT_BYTES`, in order, each a new array."""
+    grid = padded.grid
     stop = grid.count if last is None else last
-    for block in cut_blocks(grid, pixel_bytes(padded)):
+    for block in cut_blocks(grid, padded.pixel_bytes):
         here, end = max(first - block.first, 0), min(stop - block.first, block.count)
         if here < end:
             part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
-            gather(padded, grid, block, part)
+            gather(padded, block, part)
             yield part[here:end]
 
 
-def cut_at(padded: NDArray[Any], grid: Grid, index: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+def cut_at(padded: Padded, index: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
     """The patches ``index`` ``(n,)`` of a grid in pieces of about `CUT_BYTES`, in that order, each a new array."""
-    step = max(1, CUT_BYTES // (grid.patch[0] * grid.patch[1] * pixel_bytes(padded)))
+    grid = padded.grid
+    step = max(1, CUT_BYTES // (grid.patch[0] * grid.patch[1] * padded.pixel_bytes))
+    alone = _are_few(padded, index)
     for first in range(0, len(index), step):
         starts = grid.starts_of(index[first : first + step])
         part = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
-        gather_at(padded, starts, grid.patch, part)
+        gather_at(padded, starts, part, alone=alone)
         yield part
 
 
-def gather(padded: NDArray[Any], grid: Grid, block: Block, out: NDArray[Any]) -> None:
-    """Copy one block of patches of a padded image into ``out``, C-contiguous ``(block.count, h, w[, C])``.
+def _are_few(padded: Padded, index: NDArray[np.int64]) -> bool:
+    """Whether patches, sorted, are so few that those of each patch row are better read by themselves than cut from whole lines.
+
+    They are if that is at most half as many pixels, and no band is decoded more than twice on the average, even where a file
+    has strips, of which no part can be decoded.
+    """
+    grid = padded.grid
+    rows, first = np.unique(index // grid.columns.count, return_index=True)
+    bands = padded.bands_of(grid.rows.starts[rows])
+    if bands is None:
+        return False
+    each, together = bands
+    columns = grid.columns.starts[index % grid.columns.count]
+    widths = np.maximum.reduceat(columns, first) - np.minimum.reduceat(columns, first) + grid.patch[1] if len(first) else first
+    return bool(2 * (each * widths).sum() <= together * grid.padded[1] and each.sum() <= 2 * together)
+
+
+def gather(padded: Padded, block: Block, out: NDArray[Any]) -> None:
+    """Copy one block of patches of a padded image into ``out``, C-contiguous ``(block.count, h, w[, C])``."""
+    (height, width), grid = padded.grid.patch, padded.grid
+    tops, lefts = grid.rows.starts[block.rows], grid.columns.starts[block.columns]
+    items = np.ndarray((len(tops), len(lefts), height), item_dtype(width * padded.pixel_bytes), out)
+    if padded.whole is not None:
+        _gather_region(Region(padded.whole, 0, 0), tops, lefts, items)
+        return
+    columns, first = (int(lefts[0]), int(lefts[-1]) + width), 0
+    while first < len(tops):
+        last = int(np.searchsorted(tops, tops[first] + padded.reach - height, side="right"))
+        region = padded.region((int(tops[first]), int(tops[last - 1]) + height), columns)
+        _gather_region(region, tops[first:last] - region.top, lefts - region.left, items[first:last])
+        first = last
+
+
+def _gather_region(region: Region, tops: NDArray[np.int64], lefts: NDArray[np.int64], items: NDArray[Any]) -> None:
+    """Copy the patches at every one of ``tops`` and ``lefts`` of a region into ``items`` ``(ny, nx, h)``, a patch row each.
 
     Starts of at most two runs an axis (all edge rules but ``even``) are copied through a strided view. Others are indexed
     one by one: about 10 ns a patch row, more than the copy itself where rows are narrow, but independent of the steps.
     """
-    row_runs, column_runs = runs(grid.rows.starts[block.rows]), runs(grid.columns.starts[block.columns])
+    height, pixel, line = items.shape[2], pixel_bytes(region.pixels), region.pixels.strides[0]
+    row_runs, column_runs = runs(tops), runs(lefts)
     if max(len(row_runs), len(column_runs)) > 2:  # noqa: PLR2004
-        origins = grid.origins(block.first, block.first + block.count) + grid.margin
-        gather_at(padded, origins, grid.patch, out)
+        windows = row_windows(region.pixels, items.itemsize // pixel)
+        items[...] = windows[(tops[:, None] + np.arange(height))[:, None], lefts[:, None]]
         return
-    height, width = grid.patch
-    pixel, line = pixel_bytes(padded), padded.strides[0]
-    item = item_dtype(width * pixel)
-    shape = (block.rows.stop - block.rows.start, block.columns.stop - block.columns.start, height)
-    items = np.ndarray(shape, item, out)
     for row in row_runs:
         for column in column_runs:
             source: NDArray[Any] = np.ndarray(
                 (row.count, column.count, height),
-                item,
-                padded,
+                items.dtype,
+                region.pixels,
                 offset=row.start * line + column.start * pixel,
                 strides=(row.step * line, column.step * pixel, line),
             )
             items[row.index, column.index] = source
 
 
-def gather_at(padded: NDArray[Any], starts: NDArray[np.int64], patch: Pair, out: NDArray[Any]) -> None:
-    """Copy the patches that start at ``(row, column)`` = ``starts[i]`` of a padded image into ``out[i]``, in any order."""
-    height, width = patch
-    windows = row_windows(padded, width)
-    np.ndarray((len(starts), height), windows.dtype, out)[...] = windows[starts[:, :1] + np.arange(height), starts[:, 1:]]
+def gather_at(padded: Padded, starts: NDArray[np.int64], out: NDArray[Any], *, alone: bool = False) -> None:
+    """Copy the patches that start at ``(row, column)`` = ``starts[i]`` of a padded image into ``out[i]``, in any order.
+
+    Where it is made as it is asked for, that is from above to below; ``alone``: those of a patch row by themselves.
+    """
+    height, width = padded.grid.patch
+    items = np.ndarray((len(starts), height), item_dtype(width * padded.pixel_bytes), out)
+    if padded.whole is not None:
+        items[...] = row_windows(padded.whole, width)[starts[:, :1] + np.arange(height), starts[:, 1:]]
+        return
+    order = np.argsort(starts[:, 0], kind="stable")
+    tops, first = starts[order, 0], 0
+    while first < len(order):
+        further = 0 if alone else padded.reach - height
+        last = int(np.searchsorted(tops, tops[first] + further, side="right"))
+        group, lefts = order[first:last], starts[order[first:last], 1]
+        rows, columns = (int(tops[first]), int(tops[last - 1]) + height), (int(lefts.min()), int(lefts.max()) + width)
+        region = padded.window(rows, columns) if alone else padded.region(rows, columns)
+        windows = row_windows(region.pixels, width)
+        items[group] = windows[tops[first:last, None] - region.top + np.arange(height), lefts[:, None] - region.left]
+        first = last
 
 
 def check_stack(shape: tuple[int, ...], dtype: np.dtype[Any], grid: Grid, count: int) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from patchcli.arrays import check_real
 from patchcli.errors import PatchcliError
+from patchcli.geometry.cover import LineCover
 from patchcli.geometry.placement import Placement
 from patchcli.patches.extract import blocks, check_grid, check_stack
 from patchcli.patches.merge_ranked import RankFold, Ranking
-from patchcli.patches.merge_streaming import GridFold, PlaneFold, ScatteredFold, chunk_patches
-from patchcli.patches.normalize import Divider, Wanted
+from patchcli.patches.merge_streaming import BandFold, GridFold, PlaneFold, ScatteredFold, chunk_patches
+from patchcli.patches.normalize import Divider, Merged, Wanted
 from patchcli.patches.reducers import REDUCERS, Rule, rule_of
 from patchcli.patches.windows import as_window
 from patchcli.threads import usable_threads
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from patchcli.geometry.grid import Grid
-    from patchcli.patches.normalize import Merged
+    from patchcli.geometry.cover import BoxCover, Cover
+    from patchcli.geometry.grid import Block, Grid
     from patchcli.patches.planes import Plane
+    from patchcli.patches.windows import Window
+
+    Given = tuple[Block, NDArray[Any]]
 
 
 class PatchSource(Protocol):
@@ -45,6 +49,10 @@ class PatchSource(Protocol):
     def planes(self) -> Iterator[Plane] | None:
         """All patches as planes, one pixel of many patches each; None where they come as patches."""
 
+    @property
+    def by_number(self) -> bool:
+        """Whether some patches, in any order, cost no more than they do themselves."""
+
     def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
         """A function that gives the patches of some numbers, ``(n, h, w[, C])``."""
 
@@ -53,6 +61,7 @@ class InMemory(NamedTuple):
     """The patches ``(N, h, w[, C])`` of an array, as a `PatchSource`."""
 
     stack: NDArray[Any]
+    by_number: bool = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +88,13 @@ class InMemory(NamedTuple):
         return self.stack.__getitem__
 
 
+def in_bands(source: PatchSource, placement: Placement, rule: Rule | Ranking) -> bool:
+    """Whether an image is made of the patches of some lines at a time; else sums of all of it are held until the end."""
+    if isinstance(rule, Ranking):
+        return True
+    return source.planes() is None and (placement.order is None or source.by_number)
+
+
 def merge_from(
     source: PatchSource,
     placement: Placement,
@@ -98,37 +114,75 @@ def merge_from(
         threads: how many blocks of a whole grid are folded at once; it changes no bit of the result.
         tick: told again and again how many more patches were done, of how many.
 
+    Returns:
+        The image, whose lines are made as they are asked for.
+
     Raises:
-        PatchcliError: pixels without cover that are to have no value, values that are not finite or too large.
+        PatchcliError: pixels without cover that are to have no value; a window that has a value the dtype cannot hold.
     """
-    shape, dtype = source.shape, source.dtype
-    divider = Divider(placement, rule.divisor(placement), dtype=dtype, channels=shape[3:], wanted=wanted)
-    if isinstance(rule, Ranking):
+    shape = source.shape
+    if placement.whole and placement.most == 1 and not isinstance(rule, Ranking) and rule.weighted:
+        rule = rule_of(REDUCERS["max"])  # the mean of one value is that value: no sums, nothing to divide
+    divider = Divider(placement, divisor_of(rule, placement, wanted), dtype=source.dtype, channels=shape[3:], wanted=wanted)
+    return Merged(divider, _lines(source, divider, rule, threads=threads, tick=lambda count: tick(count, shape[0])))
+
+
+def divisor_of(rule: Rule | Ranking, placement: Placement, wanted: Wanted) -> Cover | BoxCover | LineCover | None:
+    """By what sums are divided: what a rule says, or how much of its window lies on each pixel, added up as they are."""
+    if isinstance(rule, Ranking) or rule.window is None or (placement.whole and rule.window.dense is None):
+        return rule.divisor(placement)
+    return LineCover(_weight_lines(placement, rule.window, wanted))
+
+
+def _weight_lines(placement: Placement, window: Window, wanted: Wanted) -> Iterator[NDArray[Any]]:
+    """The lines of `merged_weights`, laid out when the first is asked for: what is wrong with the image is told before."""
+    yield from merged_weights(placement, window, trim=wanted.trim).lines()
+
+
+def merged_weights(placement: Placement, window: Window, *, trim: bool) -> Merged:
+    """How much of a window lies on each pixel, float64 ``(H, W)``, as the sum of patches that all are that window."""
+    full = window.full
+    windows = InMemory(np.broadcast_to(full, (placement.count, *full.shape)))
+    return merge_from(windows, placement, rule_of(REDUCERS["sum"]), wanted=Wanted(full.dtype, 0, trim))
+
+
+def _lines(
+    source: PatchSource, divider: Divider, rule: Rule | Ranking, *, threads: int, tick: Callable[[int], object]
+) -> Iterator[NDArray[Any]]:
+    """The lines of the image."""
+    shape, dtype, placement = source.shape, source.dtype, divider.placement
+    if isinstance(rule, Ranking) or (not placement.whole and in_bands(source, placement, rule)):
         pick = source.picker()
 
         def picked(numbers: NDArray[np.int64]) -> NDArray[Any]:
-            tick(len(numbers), shape[0])
+            tick(len(numbers))
             return pick(numbers)
 
-        return RankFold(divider, rule).fold(picked)
-    if (planes := source.planes()) is not None:
+        yield from (RankFold(divider, rule) if isinstance(rule, Ranking) else BandFold(divider, rule)).lines(picked)
+    elif (planes := source.planes()) is not None:
         by_plane = PlaneFold(divider, rule)
         for plane in planes:
             by_plane.add(plane)
-        return by_plane.finish()
-    if placement.whole:
-        fold, cut = GridFold(divider, rule), (placement.grid, math.prod(shape[3:]), dtype.itemsize)
+        yield from by_plane.lines()
+    elif placement.whole:
+        cut = placement.grid, math.prod(shape[3:]), dtype.itemsize
         given = zip(blocks(*cut), source.patches(block.count for block in blocks(*cut)), strict=True)
-        for block in fold.add_rows(given, threads):
-            tick(block.count, shape[0])
-        return fold.finish()
-    scattered, first = ScatteredFold(divider, rule), 0
-    step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
-    for patches in source.patches(min(step, shape[0] - start) for start in range(0, shape[0], step)):
-        scattered.add(patches, first)
-        first += len(patches)
-        tick(len(patches), shape[0])
-    return scattered.finish()
+        yield from GridFold(divider, rule).lines(_ticked(given, tick), threads)
+    else:
+        scattered, first = ScatteredFold(divider, rule), 0
+        step = chunk_patches(dtype.itemsize * math.prod(shape[1:]))
+        for patches in source.patches(min(step, shape[0] - start) for start in range(0, shape[0], step)):
+            scattered.add(patches, first)
+            first += len(patches)
+            tick(len(patches))
+        yield from scattered.lines()
+
+
+def _ticked(given: Iterable[Given], tick: Callable[[int], object]) -> Iterator[Given]:
+    """What is given, each block counted."""
+    for one in given:
+        tick(one[0].count)
+        yield one
 
 
 def merge(
@@ -187,4 +241,4 @@ def merge(
     check_real(target, "image")
     wanted = Wanted(target, fill, allow_nonfinite=allow_nonfinite)
     rule, threads = rule_of(REDUCERS[reduce], weights), usable_threads(stack.nbytes)
-    return merge_from(InMemory(stack), placement, rule, wanted=wanted, threads=threads).image
+    return merge_from(InMemory(stack), placement, rule, wanted=wanted, threads=threads).image()

@@ -14,7 +14,7 @@ import numpy as np
 
 from patchcli.arrays import limits
 from patchcli.geometry.cover import Cover, cover_at
-from patchcli.patches.normalize import HALF, Divider, Merged
+from patchcli.patches.normalize import HALF, Divider
 from patchcli.strided import item_dtype, row_windows
 
 if TYPE_CHECKING:
@@ -59,32 +59,28 @@ class RankFold:
 
     def __init__(self, divider: Divider, ranking: Ranking) -> None:
         self._divider, self._ranking = divider, ranking
-        self._placement = placement = divider.placement
-        # In row-major order of origins, and which number each patch has; None for a grid, where it is its own.
-        self._order, self._sorted = None, None
-        if placement.scattered is not None:
-            self._order = np.lexsort((placement.scattered[:, 1], placement.scattered[:, 0]))  # stable
-            self._sorted = placement.scattered[self._order] + placement.grid.margin
+        self._placement = divider.placement
 
     def bands(self) -> Iterator[tuple[int, int, int, int]]:
         """``(top, stop, first, last)``: bands of lines and the patches, in row-major order of origins, that touch each."""
-        grid, starts = self._placement.grid, self._sorted
-        height, width = grid.patch
-        if starts is None:
+        grid, height, width = self._placement.grid, *self._placement.grid.patch
+        if self._placement.whole:
             rows, every = grid.rows.starts, grid.columns.count
             layers = _depth(rows, height) * _depth(grid.columns.starts, width)
         else:
-            rows, every = starts[:, 0], 1
+            starts, every = self._placement.ordered, 1
+            rows = np.ascontiguousarray(starts[:, 0])
             layers = _depth(np.unique(rows), height) * _depth_across(starts, width, grid.columns.padded)
         value = math.prod(self._divider.channels) * self._divider.dtype.itemsize
-        lines = max(1, BAND_BYTES // (layers * grid.columns.padded * value))
+        room = BAND_BYTES if self._ranking.holds_all else BAND_BYTES // 4  # values of a few patches are not worth more
+        lines = max(1, room // (layers * grid.columns.padded * value))
         for top in range(0, grid.rows.padded, lines):
             stop = min(top + lines, grid.rows.padded)
             first, last = np.searchsorted(rows, [top - height + 1, stop]) * every
             yield top, stop, int(first), int(last)
 
-    def fold(self, pick: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Merged:
-        """Put all patches together.
+    def lines(self, pick: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """Put all patches together; the lines of the image.
 
         Invariant: ``held`` are the patches ``begin`` to ``begin + len(held)``, in row-major order of origins; of those that no
         later band needs, the ones before ``first`` are let go.
@@ -94,7 +90,7 @@ class RankFold:
                 origins, a band at a time.
 
         Raises:
-            PatchcliError: values that are not finite or too large.
+            PatchcliError: values that are too large.
         """
         grid, dtype = self._placement.grid, self._divider.dtype
         held, begin = np.empty((0, *grid.patch, *self._divider.channels), dtype), 0
@@ -103,13 +99,12 @@ class RankFold:
             held = held[first - begin :]
             if last > end:
                 numbers = np.arange(max(first, end), last)
-                new = pick(numbers if self._order is None else self._order[numbers])
+                new = pick(numbers if self._placement.order is None else self._placement.order[numbers])
                 held = np.concatenate([held, new.astype(dtype, copy=False)])
             begin = first
-            starts = self._placement.starts(first, last) if self._sorted is None else self._sorted[first:last]
+            starts = self._placement.starts(first, last) if self._placement.whole else self._placement.ordered[first:last]
             band = self._ranking.band(held[: last - first], starts - (top, 0), (stop - top, grid.columns.padded))
-            self._divider.take(band, top)
-        return self._divider.finish()
+            yield from self._divider.take(band, top)
 
 
 def paint(patches: NDArray[Any], starts: NDArray[np.int64], shape: Pair, *, last: bool) -> list[NDArray[Any]]:

@@ -13,29 +13,86 @@ from patchcli.patches.reducers import split
 from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from patchcli.geometry.grid import Block
-    from patchcli.patches.normalize import Divider, Merged
+    from patchcli.patches.normalize import Divider
     from patchcli.patches.planes import Plane
     from patchcli.patches.reducers import Rule
+    from patchcli.patches.windows import Window
 
 CHUNK_PATCHES = 1 << 14  # patches folded at once where they lie anywhere; fixed, as the order of float sums depends on it
 CHUNK_BYTES = 1 << 22  # and the bytes they may have
+SUMS_BYTES = 1 << 22  # of the lines in which they start, or as many lines as a patch has
 
 
 def chunk_patches(patch_bytes: int) -> int:
-    """How many patches to hand to `ScatteredFold.add` at once."""
+    """How many patches of some size are folded at once where they lie anywhere."""
     return max(1, min(CHUNK_PATCHES, CHUNK_BYTES // patch_bytes))
+
+
+class _Sums:
+    """Sums of the padded lines on which patches come to lie, in increasing order of their rows.
+
+    Lines that no later patch lies on are divided, while they are in cache, and given: no more are held than the last patches
+    reach over.
+
+    Invariant: ``sums[k]`` holds padded line ``top + k``, of which all patches so far were added; all lines above were given.
+
+    Args:
+        divider: makes the image.
+        rule: how values become one.
+
+    Raises:
+        PatchcliError: sums that no dtype holds.
+    """
+
+    def __init__(self, divider: Divider, rule: Rule) -> None:
+        self._divider, placement = divider, divider.placement
+        self._height = placement.grid.rows.padded
+        self._shape = (placement.grid.columns.padded, *divider.channels)
+        self.parts = rule.parts_of(divider.dtype)
+        self.combine = [rule.combine(part) for part in self.parts]
+        line = math.prod(self._shape)
+        self.sums = [np.empty((0, line), rule.sums_dtype(part, placement.most)) for part in self.parts]
+        self.top = 0
+
+    @property
+    def shaped(self) -> list[NDArray[Any]]:
+        """Views of the sums, ``(n, W'[, C])``."""
+        return [part.reshape(len(part), *self._shape) for part in self.sums]
+
+    def move(self, first: int, stop: int) -> Iterator[NDArray[Any]]:
+        """Give the lines of the image above ``first``, which no later patch lies on, and make room for those up to ``stop``."""
+        held = len(self.sums[0])
+        done = min(first - self.top, held)
+        yield from self._given(done, first)
+        for which, (sums, combine) in enumerate(zip(self.sums, self.combine, strict=True)):
+            kept = held - done
+            if stop - first > held:
+                moved = np.empty((stop - first, sums.shape[1]), sums.dtype)
+                moved[:kept], moved[kept:] = sums[done:], combine.blank
+                self.sums[which] = moved
+            elif done:
+                sums[:kept] = sums[done:]
+                sums[kept:] = combine.blank
+        self.top = first
+
+    def finish(self) -> Iterator[NDArray[Any]]:
+        """Give all other lines."""
+        yield from self._given(len(self.sums[0]), self._height)
+
+    def _given(self, done: int, stop: int) -> Iterator[NDArray[Any]]:
+        """The lines of the image of the first sums, and of padded lines below them, up to ``stop``, on which nothing lies."""
+        if done:
+            yield from self._divider.take([part[:done] for part in self.shaped], self.top)
+        yield from self._divider.blank(self.top + len(self.sums[0]), stop)
 
 
 class GridFold:
     """The image of all patches of a grid, in order.
-
-    Lines are divided as soon as they are complete, while they are in cache: sums are held of no more lines than the last
-    patch rows lie on.
 
     Args:
         divider: makes the image; its placement is a whole grid.
@@ -46,71 +103,91 @@ class GridFold:
     """
 
     def __init__(self, divider: Divider, rule: Rule) -> None:
-        self._divider, self._grid = divider, divider.placement.grid
-        self._parts = rule.parts_of(divider.dtype)
+        self._grid, self._sums = divider.placement.grid, _Sums(divider, rule)
         self._channels = math.prod(divider.channels)
         product = None if rule.window is None or rule.window.dense is not None else rule.window
         self._dense = None if rule.window is None or product is not None else rule.window.full[..., None]
-        self._folders = [RowFolder(self._grid, self._channels, part, rule.combine(part), product) for part in self._parts]
-        line = self._grid.columns.padded * self._channels
-        self._sums = [np.empty((0, line), rule.sums_dtype(part, divider.placement.most)) for part in self._parts]
-        self._top = 0  # the padded line that the sums start with
+        self._folders = [RowFolder(self._grid, self._channels, part, rule.combine(part), product) for part in self._sums.parts]
 
-    def add_rows(self, patches: Iterable[tuple[Block, NDArray[Any]]], threads: int) -> Iterator[Block]:
-        """Add all patches of the grid, block by block; each block is yielded when it is done.
+    def lines(self, patches: Iterable[tuple[Block, NDArray[Any]]], threads: int = 1) -> Iterator[NDArray[Any]]:
+        """Add all patches of the grid, block by block; the lines of the image.
 
         Args:
             patches: the blocks of the grid, in order, each with its patches ``(block.count, h, w[, C])``.
             threads: how many blocks are folded at once; it changes no bit of the result.
+
+        Raises:
+            PatchcliError: values that are too large.
         """
 
         def fold(given: tuple[Block, NDArray[Any]]) -> tuple[Block, list[list[Lines]]]:
             block, pixels = given
             if self._dense is not None:
                 pixels = (pixels if pixels.ndim > 3 else pixels[..., None]) * self._dense  # noqa: PLR2004
-            parts = zip(self._folders, split(pixels, self._parts), strict=True)
+            parts = zip(self._folders, split(pixels, self._sums.parts), strict=True)
             return block, [folder.fold(part, block) for folder, part in parts]
 
         for block, folded in map_in_order(fold, patches, threads):
             starts = self._grid.rows.starts[block.rows]
-            self._move(int(starts[0]), int(starts[-1]) + self._grid.patch[0])
+            yield from self._sums.move(int(starts[0]), int(starts[-1]) + self._grid.patch[0])
             left = int(self._grid.columns.starts[block.columns.start]) * self._channels
-            for sums, folder, parts in zip(self._sums, self._folders, folded, strict=True):
+            for sums, folder, parts in zip(self._sums.sums, self._folders, folded, strict=True):
                 for lines in parts:
-                    add_lines(sums, lines, self._top, left, folder.combine)
-            yield block
+                    add_lines(sums, lines, self._sums.top, left, folder.combine)
+        yield from self._sums.finish()
 
-    def _move(self, first: int, stop: int) -> None:
-        """Divide the lines above ``first``, which no later patch lies on, and make room for those up to ``stop``.
 
-        Invariant: ``sums[k]`` holds padded line ``top + k``, of which all patches of earlier blocks were added.
-        """
-        done = min(first - self._top, len(self._sums[0]))
-        if done:
-            self._divide(done)
-        for which, (sums, folder) in enumerate(zip(self._sums, self._folders, strict=True)):
-            kept = len(sums) - done
-            if stop - first > len(sums):
-                moved = np.empty((stop - first, sums.shape[1]), sums.dtype)
-                moved[:kept], moved[kept:] = sums[done:], folder.combine.blank
-                self._sums[which] = moved
-            elif done:
-                sums[:kept] = sums[done:]
-                sums[kept:] = folder.combine.blank
-        self._top = first
+class BandFold:
+    """The image of patches anywhere, some repeated or missing, each asked for when its lines are made.
 
-    def _divide(self, lines: int) -> None:
-        shape = (lines, self._grid.columns.padded, *self._divider.channels)
-        self._divider.take([part[:lines].reshape(shape) for part in self._sums], self._top)
+    Args:
+        divider: makes the image; knows where all patches lie.
+        rule: how values become one.
 
-    def finish(self) -> Merged:
-        """The image, once all blocks were added.
+    Raises:
+        PatchcliError: sums that no dtype holds.
+    """
+
+    def __init__(self, divider: Divider, rule: Rule) -> None:
+        self._placement, self._sums = divider.placement, _Sums(divider, rule)
+        self._window = _shaped(rule.window, divider)
+        self._patch_bytes = math.prod((*self._placement.grid.patch, *divider.channels)) * divider.dtype.itemsize
+
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """``first, last``: patches, in row-major order of origins, that are added at once and start near each other."""
+        tops, line = np.ascontiguousarray(self._placement.ordered[:, 0]), self._sums.sums[0]
+        line_bytes = line.shape[1] * line.itemsize
+        within, step = max(self._placement.grid.patch[0], SUMS_BYTES // line_bytes), chunk_patches(self._patch_bytes)
+        first = 0
+        while first < len(tops):
+            last = min(first + step, int(np.searchsorted(tops, tops[first] + within)))
+            yield first, last
+            first = last
+
+    def lines(self, pick: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """Add all patches; the lines of the image.
+
+        Args:
+            pick: gives the patches of some numbers, ``(n, h, w[, C])``; each number is asked for once, in row-major order of
+                origins.
 
         Raises:
-            PatchcliError: values that are not finite or too large.
+            PatchcliError: values that are too large.
         """
-        self._divide(len(self._sums[0]))
-        return self._divider.finish()
+        placement, order = self._placement, self._placement.order
+        for first, last in self.steps():
+            patches = pick(np.arange(first, last) if order is None else order[first:last])
+            starts = placement.ordered[first:last]
+            yield from self._sums.move(int(starts[0, 0]), int(starts[-1, 0]) + placement.grid.patch[0])
+            parts = zip(self._sums.shaped, split(patches, self._sums.parts), self._sums.combine, strict=True)
+            for sums, part, combine in parts:
+                fold_at(sums, part if self._window is None else part * self._window, starts - (self._sums.top, 0), combine)
+        yield from self._sums.finish()
+
+
+def _shaped(window: Window | None, divider: Divider) -> NDArray[Any] | None:
+    """A window as patches ``(h, w[, C])`` are multiplied by it."""
+    return None if window is None else window.full.reshape(*divider.placement.grid.patch, *[1] * len(divider.channels))
 
 
 class _WholeFold:
@@ -128,25 +205,24 @@ class _WholeFold:
         self._divider, self._placement = divider, divider.placement
         grid, channels = self._placement.grid, divider.channels
         self._parts = rule.parts_of(divider.dtype)
-        self._window = None if rule.window is None else rule.window.full.reshape(*grid.patch, *[1] * len(channels))
+        self._window = _shaped(rule.window, divider)
         self._combine = [rule.combine(part) for part in self._parts]
         self._sums = [
             np.full((*grid.padded, *channels), combine.blank, rule.sums_dtype(part, self._placement.most))
             for part, combine in zip(self._parts, self._combine, strict=True)
         ]
 
-    def finish(self) -> Merged:
-        """The image, once all patches were added.
+    def lines(self) -> Iterator[NDArray[Any]]:
+        """The lines of the image, once all patches were added.
 
         Raises:
-            PatchcliError: values that are not finite or too large.
+            PatchcliError: values that are too large.
         """
-        self._divider.take(self._sums, 0)
-        return self._divider.finish()
+        yield from self._divider.take(self._sums, 0)
 
 
 class ScatteredFold(_WholeFold):
-    """The image of patches anywhere, in any order, some repeated or missing."""
+    """The image of patches anywhere, some repeated or missing, in the order in which they come."""
 
     def add(self, patches: NDArray[Any], first: int) -> None:
         """Add the patches ``first`` to ``first + n`` of the placement, ``(n, h, w[, C])``."""

@@ -9,15 +9,20 @@ import numpy as np
 
 from patchcli.arrays import convert, exact_scalar, limits
 from patchcli.errors import PatchcliError
+from patchcli.geometry.cover import Cover, LineCover
 from patchcli.patches.extract import BLOCK_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from patchcli.geometry.cover import Cover
+    from patchcli.geometry.cover import BoxCover
     from patchcli.geometry.placement import Placement
 
 UNIT_LIKE = -1.5, 1.5  # values between that are not whole look like fractions of a full range
+DIVIDED_BYTES = 1 << 22  # of sums, or of counts, of the lines that are given at once
+COUNT_BYTES = 8
 HALF = 32  # 64-bit integers are added as two halves of this many bits
 
 
@@ -39,43 +44,37 @@ class Wanted(NamedTuple):
     unit: bool = False
 
 
-class Merged(NamedTuple):
-    """An image, its cover, and what is worth saying about it.
-
-    Attributes:
-        image: ``(H, W[, C])``.
-        cover: how many patches lie on each pixel.
-        divisor: by what the sums were divided: the cover, or how much of a window lies on each pixel; None for nothing.
-        saturated: how many values were cut to fit its dtype.
-        unit_like: smallest and largest of floats that became integers, where they look like fractions of a full range.
-    """
-
-    image: NDArray[Any]
-    cover: Cover
-    divisor: Cover | None
-    saturated: int
-    unit_like: tuple[float, float] | None
-
-
 class Divider:
     """Makes the image line by line from sums that are complete.
 
     Args:
-        placement: where the patches lie; sums come in lines of the padded image of its grid.
+        placement: where the patches lie; sums come in lines of the padded image of its grid, from the top to the bottom.
         divisor: of the sums, as whole numbers or weights; None for nothing: they are sums, or values of patches.
         dtype: of the patches.
         channels: ``()`` or ``(C,)``.
         wanted: the image asked for.
+
+    Attributes:
+        cover: how many patches lie on each pixel of the image.
+        shape: of the image, ``(H, W[, C])``.
+        saturated: how many values were cut to fit its dtype, so far.
+        into: the image, where it is to be held; else lines are new arrays.
 
     Raises:
         PatchcliError: pixels without cover that are to have no value, or a value that the dtype cannot hold.
     """
 
     def __init__(
-        self, placement: Placement, divisor: Cover | None, *, dtype: np.dtype[Any], channels: tuple[int, ...], wanted: Wanted
+        self,
+        placement: Placement,
+        divisor: Cover | BoxCover | LineCover | None,
+        *,
+        dtype: np.dtype[Any],
+        channels: tuple[int, ...],
+        wanted: Wanted,
     ) -> None:
         dtype, grid, cover = dtype.newbyteorder("="), placement.grid, placement.cover
-        self.placement, self.dtype, self.channels, self._wanted = placement, dtype, channels, wanted
+        self.placement, self.dtype, self.channels, self.wanted = placement, dtype, channels, wanted
         if wanted.unit and (dtype.kind != "f" or wanted.dtype.kind == "f"):
             raise PatchcliError(
                 f"patches are {dtype} and the image {wanted.dtype}; --unit-range is for floats that become integers"
@@ -84,65 +83,108 @@ class Divider:
         height, width = grid.image
         rows, columns = cover.box() if wanted.trim else (slice(0, height), slice(0, width))
         self.cover = cover.crop(rows, columns)
-        self.divisor = None if divisor is None else divisor.crop(rows, columns)
+        self.shape: tuple[int, ...] = (*self.cover.shape, *channels)
         self._uncovered = self.cover.uncovered
         if self._uncovered and wanted.fill is None:
             raise PatchcliError(
-                f"{self._uncovered} of {self.cover.size} pixels are covered by no patch; give them a value with --fill"
-                + ("" if wanted.trim else " or cut the border off with --trim")
+                f"{self._uncovered} of {math.prod(self.cover.shape)} pixels are covered by no patch; give them a value with "
+                + ("--fill" if wanted.trim else "--fill or cut the border off with --trim")
             )
+        self._divisor = self.cover if divisor is cover else divisor.crop(rows, columns) if isinstance(divisor, Cover) else divisor
         self._first = grid.margin + rows.start
         self._columns = slice(grid.margin + columns.start, grid.margin + columns.stop)
-        most = 1 if divisor is None else divisor.most
+        most = 1 if divisor is None or isinstance(divisor, LineCover) else divisor.most
         self._limit = math.inf if dtype.kind == "f" else max(map(abs, limits(dtype))) * most
-        self._image = np.empty((*self.cover.shape, *channels), wanted.dtype)
-        self._saturated = self._nonfinite = 0
+        self.into: NDArray[Any] | None = None
+        self.saturated = self._nonfinite = 0
         self._low, self._high, self._whole = math.inf, -math.inf, True
 
-    def take(self, sums: list[NDArray[Any]], line: int) -> None:
-        """Divide complete sums ``(n, W'[, C])``, or high and low half sums, of padded lines ``line`` to ``line + n``."""
-        start, stop = max(line, self._first), min(line + len(sums[0]), self._first + len(self._image))
-        step = max(1, BLOCK_BYTES // sums[0][0].nbytes)
-        for top in range(start, stop, step):
-            inner = slice(top - line, min(top + step, stop) - line)
-            these = slice(top - self._first, min(top + step, stop) - self._first)
-            self._divide([part[inner, self._columns] for part in sums], these)
+    def take(self, sums: list[NDArray[Any]], line: int) -> Iterator[NDArray[Any]]:
+        """The image lines of complete sums ``(n, W'[, C])``, or high and low half sums, of padded lines from ``line`` on."""
+        for these in self._spans(line, line + len(sums[0]), sums[0].strides[0]):
+            inner = slice(these.start + self._first - line, these.stop + self._first - line)
+            yield self._lines([part[inner, self._columns] for part in sums], these)
 
-    def finish(self) -> Merged:
-        """The image, once all lines were taken.
+    def blank(self, line: int, stop: int) -> Iterator[NDArray[Any]]:
+        """The image lines of padded lines that no patch lies on."""
+        for these in self._spans(line, stop, 0):
+            out = self._room(these)
+            out[...] = self._filling
+            yield out
+
+    def _spans(self, line: int, stop: int, line_bytes: int) -> Iterator[slice]:
+        """Padded lines as lines of the image, those that lie in it, some at a time."""
+        first, last = max(line - self._first, 0), min(stop - self._first, self.shape[0])
+        step = max(1, DIVIDED_BYTES // max(line_bytes, COUNT_BYTES * self.shape[1]))
+        for top in range(first, last, step):
+            yield slice(top, min(top + step, last))
+
+    def _room(self, these: slice) -> NDArray[Any]:
+        """Where some lines of the image go."""
+        if self.into is not None:
+            return self.into[these]
+        return np.empty((these.stop - these.start, *self.shape[1:]), self.wanted.dtype)
+
+    def _lines(self, sums: list[NDArray[Any]], these: slice) -> NDArray[Any]:
+        """Divide some lines; what lies on them once is the mean already, where nothing is converted."""
+        out, cover = self._room(these), self.cover.band(these)
+        divisor = None if self._divisor is None else cover if self._divisor is self.cover else self._divisor.band(these)
+        whole, alone = out.dtype == self.dtype and len(sums) == 1 and self.dtype.kind != "f", slice(0, 0)
+        if divisor is not None and whole and sums[0].dtype.kind != "f":
+            alone = divisor.single
+            np.copyto(out[:, alone], sums[0][:, alone], casting="unsafe")
+        for side in (slice(0, alone.start), slice(alone.stop, self.shape[1])):
+            if side.start < side.stop:
+                bare = cover.crop(slice(None), side) if self._uncovered else None
+                part = None if divisor is None else divisor.crop(slice(None), side)
+                self._blocks([one[:, side] for one in sums], out[:, side], part, bare)
+        return out
+
+    def _blocks(self, sums: list[NDArray[Any]], out: NDArray[Any], divisor: Cover | None, cover: Cover | None) -> None:
+        """Divide some lines, block by block; ``cover`` of those that may have pixels without a patch."""
+        step = max(1, BLOCK_BYTES // sums[0][0].nbytes)
+        for top in range(0, len(out), step):
+            block = slice(top, top + step)
+            bare = None if cover is None else cover.lines(block) == 0
+            self._divide([part[block] for part in sums], out[block], None if divisor is None else divisor.band(block), bare)
+
+    def check(self) -> None:
+        """To be called once all lines were taken.
 
         Raises:
             PatchcliError: values that are not finite.
         """
-        target = self._wanted.dtype
-        if self._nonfinite and (not self._wanted.allow_nonfinite or target.kind != "f"):
+        target = self.wanted.dtype
+        if self._nonfinite and (not self.wanted.allow_nonfinite or target.kind != "f"):
             values = "1 value" if self._nonfinite == 1 else f"{self._nonfinite} values"
             patches = "patches of finite values" + (", or add --allow-nonfinite" if target.kind == "f" else f" for {target}")
             raise PatchcliError(f"{values} of the image would be NaN or infinite; give {patches}")
-        if self._uncovered:
-            self._image[self.cover.dense() == 0] = self._filling
-        # Floats of about -1 to 1, as networks give them, became integers as they were.
-        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1] and not self._whole and not self._wanted.unit
-        return Merged(self._image, self.cover, self.divisor, self._saturated, (self._low, self._high) if near else None)
 
-    def _divide(self, sums: list[NDArray[Any]], these: slice) -> None:
+    @property
+    def unit_like(self) -> tuple[float, float] | None:
+        """Smallest and largest of floats of about -1 to 1, as networks give them, that became integers as they were."""
+        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1] and not self._whole and not self.wanted.unit
+        return (self._low, self._high) if near else None
+
+    def _divide(self, sums: list[NDArray[Any]], out: NDArray[Any], divisor: Cover | None, bare: NDArray[np.bool_] | None) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
-        out = self._image[these]
-        values = self._joined(sums) if self.divisor is None else self._mean(sums, these, self.divisor)
-        if self._uncovered:
-            values[self.cover.lines(these) == 0] = 0  # which might be saturated, or infinite; finish() fills them
+        values = self._joined(sums) if divisor is None else self._mean(sums, divisor)
+        if bare is not None:
+            values[bare] = 0  # which might be saturated, or infinite, before it is filled
         if self.dtype.kind == "f":
             lost = ~np.isfinite(values)
             self._nonfinite += int(np.count_nonzero(lost))
             if out.dtype.kind != "f":
-                values[lost] = 0  # counted; finish() refuses
+                values[lost] = 0  # counted; check() refuses
                 self._notice(values)
-                if self._wanted.unit:
+                if self.wanted.unit:
                     values = values * float(limits(out.dtype)[1])
-        if out.dtype == self.dtype and self.divisor is not None:
+        if out.dtype == values.dtype or (out.dtype == self.dtype and divisor is not None):
             np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
         else:
-            self._saturated += convert(values, out)
+            self.saturated += convert(values, out)
+        if bare is not None:
+            out[bare] = self._filling
 
     def _notice(self, values: NDArray[Any]) -> None:
         """Remember how floats that become integers look."""
@@ -158,6 +200,8 @@ class Divider:
         """
         if len(sums) == 1:
             return sums[0]
+        if self.wanted.dtype.kind == "f":
+            return np.asarray(sums[0] * 2.0**HALF + sums[1])
         wide = np.dtype(f"{self.dtype.kind}8")
         low, high = limits(wide)
         lower = sums[1].astype(wide)
@@ -165,10 +209,10 @@ class Divider:
         below, above = upper < low >> HALF, upper > high >> HALF
         total: NDArray[Any] = (upper << HALF) + (lower & (2**HALF - 1))
         total[below], total[above] = low, high
-        self._saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+        self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
         return total
 
-    def _mean(self, sums: list[NDArray[Any]], these: slice, divisor: Cover) -> NDArray[Any]:
+    def _mean(self, sums: list[NDArray[Any]], divisor: Cover) -> NDArray[Any]:
         """Mean in a dtype from which the wanted one follows by one rounding: whole numbers of integers for integers, or float64.
 
         Whole numbers are rounded to nearest, ties to even. Lemma: if ``|sum| < 2**m`` for a float of ``m`` mantissa bits, the
@@ -176,12 +220,12 @@ class Divider:
         that is not the quotient is at least ``1 / (2 divisor)`` away from it, as ``|2 sum - (2k + 1) divisor|`` is a whole
         number, and the error of the quotient is at most ``2**-(m + 1) * |sum| / divisor``, which is less.
         """
-        whole = self.dtype.kind != "f" and self._wanted.dtype.kind != "f"
+        whole = self.dtype.kind != "f" and self.wanted.dtype.kind != "f"
         exact = [floating for floating in (np.float32, np.float64) if self._limit < 2.0 ** np.finfo(floating).nmant]
         # Weights that are not whole, and so sums that are not, need all of float64.
         weighted = sums[0].dtype.kind == "f"
         floating = exact[0] if whole and exact and not weighted else np.float64
-        counts = divisor.divisors(these, floating)
+        counts = divisor.divisors(floating)
         counts = counts.reshape(*counts.shape, *([1] * len(self.channels)))
         if whole and not exact and not weighted:
             return _rounded_mean(sums, counts, self.dtype)
@@ -191,6 +235,50 @@ class Divider:
         if whole:
             np.rint(mean, out=mean)
         return mean
+
+
+class Merged:
+    """An image that is made from the top to the bottom as it is asked for, and what is worth saying about it then.
+
+    Args:
+        divider: what makes it.
+        made: its lines, all of them in order, as the divider gives them.
+
+    Attributes:
+        shape: ``(H, W[, C])``.
+        dtype: of the image.
+        cover: how many patches lie on each pixel.
+    """
+
+    def __init__(self, divider: Divider, made: Iterator[NDArray[Any]]) -> None:
+        self._divider, self._made = divider, made
+        self.shape, self.dtype, self.cover = divider.shape, divider.wanted.dtype, divider.cover
+
+    def lines(self) -> Iterator[NDArray[Any]]:
+        """The lines, some at a time, ``(n, W[, C])`` each; once.
+
+        Raises:
+            PatchcliError: behind the last of them: values that are not finite.
+        """
+        yield from self._made
+        self._divider.check()
+
+    def image(self) -> NDArray[Any]:
+        """All of it, ``(H, W[, C])``, into which the lines are made directly; instead of `lines`."""
+        image = self._divider.into = np.empty(self.shape, self.dtype)
+        for _ in self.lines():
+            pass
+        return image
+
+    @property
+    def saturated(self) -> int:
+        """How many values were cut to fit its dtype; known once all lines were taken."""
+        return self._divider.saturated
+
+    @property
+    def unit_like(self) -> tuple[float, float] | None:
+        """Smallest and largest of floats that became integers, where they look like fractions of a full range; known likewise."""
+        return self._divider.unit_like
 
 
 def _rounded_mean(sums: list[NDArray[Any]], counts: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -10,17 +10,17 @@ from patchcli.arrays import limits
 from patchcli.geometry.cover import Cover
 from patchcli.patches.merge_ranked import FIRST, LAST, MEDIAN, Ranking
 from patchcli.patches.normalize import HALF
-from patchcli.patches.overlap_add import ADD, Combine, fold_at
+from patchcli.patches.overlap_add import ADD, Combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from patchcli.geometry.cover import BoxCover
+    from patchcli.geometry.grid import Grid
     from patchcli.geometry.placement import Placement
     from patchcli.patches.windows import Window
-
-WINDOWS_TOGETHER = 1 << 14  # windows added up by one call
 
 
 class Reducer(NamedTuple):
@@ -32,11 +32,13 @@ class Reducer(NamedTuple):
         weighted: whether sums are divided by the number of patches on the pixel, or by how much of a window lies on it; no
             other reducer takes a window.
         keeps_range: whether values from 0 to 1 give one from 0 to 1.
+        mixes: whether values may give one that is none of them.
     """
 
     how: Callable[[np.dtype[Any]], Combine] | Ranking
     weighted: bool = False
     keeps_range: bool = True
+    mixes: bool = False
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -45,11 +47,11 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 REDUCERS = {
-    "mean": Reducer(lambda _: ADD, weighted=True),
-    "sum": Reducer(lambda _: ADD, keeps_range=False),
+    "mean": Reducer(lambda _: ADD, weighted=True, mixes=True),
+    "sum": Reducer(lambda _: ADD, keeps_range=False, mixes=True),
     "min": Reducer(lambda dtype: Combine(np.minimum, _range(dtype)[1])),
     "max": Reducer(lambda dtype: Combine(np.maximum, _range(dtype)[0])),
-    "median": Reducer(MEDIAN),
+    "median": Reducer(MEDIAN, mixes=True),
     "first": Reducer(FIRST),
     "last": Reducer(LAST),
 }
@@ -83,11 +85,11 @@ class Rule(NamedTuple):
         """What holds ``terms`` values of a part put together."""
         return np.dtype(np.float64) if self.window is not None else self.combine(part).dtype(part, terms)
 
-    def divisor(self, placement: Placement) -> Cover | None:
-        """By what the sums of all patches are divided; None for nothing."""
+    def divisor(self, placement: Placement) -> Cover | BoxCover | None:
+        """By what the sums of all patches are divided, without a window or with one that is a product, over a whole grid."""
         if not self.weighted:
             return None
-        return placement.cover if self.window is None else weighted_cover(placement, self.window)
+        return placement.cover if self.window is None else product_cover(placement.grid, self.window)
 
 
 def rule_of(reducer: Reducer, window: Window | None = None) -> Rule | Ranking:
@@ -104,24 +106,15 @@ def split(patches: NDArray[Any], parts: list[np.dtype[Any]]) -> list[NDArray[Any
     return [(patches >> HALF).astype(high), (patches & (2**HALF - 1)).astype(low)]
 
 
-def weighted_cover(placement: Placement, window: Window) -> Cover:
-    """How much of a window lies on each image pixel.
+def product_cover(grid: Grid, window: Window) -> Cover:
+    """How much of a window that is a product, ``rows[i] * columns[j]``, lies on each image pixel of a whole grid.
 
-    With ``window[i, j] = rows[i] * columns[j]`` over a whole grid it is a product again, of what lies on each line,
-    ``sum of rows[y - start] over all row starts``, and on each column.
+    That is a product again, of what lies on each line, ``sum of rows[y - start] over all row starts``, and on each column.
     """
-    grid = placement.grid
-    (height, width), margin = grid.image, grid.margin
-    if placement.whole and window.dense is None:
-        sides = []
-        for axis, weights in ((grid.rows, window.rows), (grid.columns, window.columns)):
-            # not add.at, which numpy 2.4 gives wrong sums for where values are broadcast over indices
-            pixels = (axis.starts[:, None] + np.arange(axis.patch)).ravel()
-            sums = np.bincount(pixels, np.tile(weights, axis.count), axis.padded)
-            sides.append(sums[margin : margin + axis.length])
-        return Cover(sides[0][:, None], sides[1][None])
-    starts, dense, full = placement.starts(), np.zeros(grid.padded), window.full
-    for first in range(0, len(starts), WINDOWS_TOGETHER):
-        these = starts[first : first + WINDOWS_TOGETHER]
-        fold_at(dense, np.broadcast_to(full, (len(these), *full.shape)), these)
-    return Cover(dense[margin : margin + height, margin : margin + width], np.ones((1, 1), np.int64))
+    sides = []
+    for axis, weights in ((grid.rows, window.rows), (grid.columns, window.columns)):
+        # not add.at, which numpy 2.4 gives wrong sums for where values are broadcast over indices
+        pixels = (axis.starts[:, None] + np.arange(axis.patch)).ravel()
+        sums = np.bincount(pixels, np.tile(weights, axis.count), axis.padded)
+        sides.append(sums[axis.margin : axis.margin + axis.length])
+    return Cover(sides[0][:, None], sides[1][None])

@@ -19,8 +19,6 @@ from patchcli.stacks.header import Meta
 from patchcli.stacks.layouts import LAYOUTS, UNROLLED, channels_first, roll, stack_shape, unroll
 from patchcli.stacks.npz import NpzReader, NpzWriter, npz_size, pieces
 from patchcli.storage.files import open_input
-from patchcli.storage.outputs import create
-from patchcli.storage.write_behind import WriteBehind
 from patchcli.threads import ahead
 
 if TYPE_CHECKING:
@@ -74,6 +72,8 @@ def write_pieces(
         part: which of the grid of ``meta`` they are.
         compress: deflate the members.
     """
+    from patchcli.storage.write_behind import WriteBehind
+
     shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
     few = math.prod(shape) * dtype.itemsize < IN_MEMORY_BYTES and file.seekable()
     with _AtOnce(file) if few else WriteBehind(file) as sink, NpzWriter(sink, compress=compress) as writer:
@@ -153,6 +153,8 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
         PatchcliError: patches that are not ``(N, h, w[, C])`` for N origins; a path that cannot be written.
     """
     if isinstance(file, (str, os.PathLike)):
+        from patchcli.storage.outputs import create
+
         with create(os.fspath(file), overwrite=True) as opened:
             write_stack(opened, stack)
         return
@@ -206,6 +208,11 @@ class StackReader:
             what = "is an array without origins" if self._npz.bare else "is not a patch stack (no 'meta')"
             raise PatchcliError(f"{what}; if it holds processed patches, add --like ORIGINAL.npz")
         self.meta: Meta = Meta.from_json(self._npz.open("meta").load_text()) if like is None else like.meta
+
+    def headers(self) -> tuple[ArrayStream, tuple[int, ...], bool]:
+        """The payload, the shape ``(N, h, w[, C])`` of its patches, whether channels come first in it: from headers alone."""
+        stream = self.patches()
+        return stream, *self.stack_shape(stream, self._open_origins().shape[0])
 
     def lay_out(self) -> tuple[ArrayStream, Laid]:
         """The payload, ready to be streamed, and where its patches lie.

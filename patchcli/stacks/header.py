@@ -13,7 +13,7 @@ from patchcli.arrays import check_real
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
 from patchcli.images.metadata import Metadata
-from patchcli.patches.extract import PAD_MODES
+from patchcli.patches.padded import PAD_MODES
 from patchcli.stacks.layouts import LAYOUTS, ORDERS
 from patchcli.storage.provenance import Record
 

@@ -16,14 +16,15 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, reason
+from patchcli.images.metadata import MAX_FIELDS
+from patchcli.npy_header import NPY_MAGIC, read_npy_header
 
 if TYPE_CHECKING:
     import zipfile
@@ -32,19 +33,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAGIC = b"\x93NUMPY"
 NPY_VERSION = b"\x01\x00"
-MAX_HEADER = 4096
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
-MAX_TEXT = 1 << 20
+MAX_TEXT = 4 * (MAX_FIELDS + (1 << 18))  # of numpy, 4 bytes a character: metadata of an image, and all else
 MAX_DIRECTORY = 1 << 18  # bytes of a zip's list of members: some thousands of them
 READ_BYTES = 1 << 20  # read, and checked, at once
 READ_WHOLE_BYTES = 1 << 16  # up to which a file is read by a single call
-# A comma parts two numbers, so that there is one way to read any digits, and matching is linear in the header's length.
-HEADER = re.compile(
-    rb"\{'descr': '([<>|=][biufU][0-9]{1,8})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:[0-9]{1,20}(?:, ?[0-9]{1,20}){0,31},? ?)?)\), \} *\n"
-)
 STORED, DEFLATED = 0, 8  # zip's numbers of methods
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -64,21 +58,44 @@ class _Bytes:
     """Consecutive bytes of a file from ``offset``, each read once, stored or deflated; their CRC-32 grows along."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int, *, deflated: bool = False, label: str = "") -> None:
-        self._file, self._position, self._left, self._label = file, offset, size, label
+        self._file, self._offset, self._size, self._label = file, offset, size, label
+        self._position, self._left = offset, size
         self._inflate = zlib.decompressobj(-15) if deflated else None
         self._pending = b""
         self.crc = 0
+
+    @property
+    def stored(self) -> bool:
+        """Whether they stand in the file as they are."""
+        return self._inflate is None
 
     def readinto(self, buffer: memoryview) -> None:
         """Fill ``buffer``; an error if the bytes end before."""
         done = 0
         while done < len(buffer):
             part = buffer[done : done + READ_BYTES]  # checked while it is still in the core's cache
-            got = self._read_stored(part) if self._inflate is None else self._read_deflated(part)
-            if not got:
-                raise PatchcliError(f"{self._label}ends before its data do; the file is truncated or damaged")
+            got = self._got(part)
             self.crc = zlib.crc32(part[:got], self.crc)
             done += got
+
+    def read_at(self, place: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` with bytes that are stored from ``place`` on, counted from the first of all, without a checksum."""
+        left = self._position, self._left
+        self._position, self._left = self._offset + place, self._size - place
+        done = 0
+        while done < len(buffer):
+            done += self._got(buffer[done:])
+        self._position, self._left = left
+
+    def _got(self, buffer: memoryview) -> int:
+        """Read into the beginning of ``buffer``; how many bytes."""
+        try:
+            got = self._read_stored(buffer) if self._inflate is None else self._read_deflated(buffer)
+        except OSError as error:
+            raise PatchcliError(f"{self._label}cannot be read: {reason(error)}") from None
+        if not got:
+            raise PatchcliError(f"{self._label}ends before its data do; the file is truncated or damaged")
+        return got
 
     def _read_stored(self, buffer: memoryview) -> int:
         self._file.seek(self._position)
@@ -129,19 +146,6 @@ class _Directory:
         return data
 
 
-@functools.lru_cache(8)
-def _parsed(text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    """What a header says: dtype, whether in Fortran order, shape. The stacks of a folder mostly have theirs in common."""
-    matched = HEADER.fullmatch(text)
-    if not matched:
-        raise PatchcliError("has a .npy header that does not describe a plain array of real numbers")
-    try:
-        dtype = np.dtype(matched[1].decode())
-    except TypeError:
-        raise PatchcliError(f"has the unknown dtype {matched[1].decode()}") from None
-    return dtype, matched[2] == b"True", tuple(int(number) for number in re.findall(rb"[0-9]+", matched[3]))
-
-
 class ArrayStream:
     """One ``.npy`` array, its header read and checked, its values still to be streamed.
 
@@ -151,19 +155,27 @@ class ArrayStream:
 
     def __init__(self, name: str, source: _Bytes, size: int, crc: int | None) -> None:
         self._name, self._source, self._crc = name, source, crc
-        prefix = self._take(10)
-        length = int.from_bytes(prefix[8:10], "little")
-        if prefix[:8] != MAGIC + NPY_VERSION or length > MAX_HEADER:
-            raise PatchcliError(f"{name} has no .npy header of version 1.0 and at most {MAX_HEADER} bytes")
-        text = self._take(length)
-        try:
-            self.dtype, self.fortran_order, self.shape = _parsed(text)
-        except PatchcliError as error:
-            raise PatchcliError(f"{name} {error}") from None
-        wanted, held = math.prod(self.shape) * self.dtype.itemsize, size - 10 - length
+        self._begin, self.dtype, self.fortran_order, self.shape = read_npy_header(self._take, f"{name} ")
+        wanted, held = math.prod(self.shape) * self.dtype.itemsize, size - self._begin
         if wanted != held:
             raise PatchcliError(f"{name} holds {held} bytes where its shape {self.shape} and dtype {self.dtype} need {wanted}")
         self.left = held
+
+    @property
+    def by_place(self) -> bool:
+        """Whether its values stand in the file as they are in the array, so that any of them can be read alone."""
+        return self._source.stored and not self.fortran_order
+
+    def read_at(self, place: int, array: NDArray[Any]) -> None:
+        """Fill a C-contiguous array of the same dtype with the values from number ``place`` on, which `verify` has seen."""
+        self._source.read_at(self._begin + place * self.dtype.itemsize, array.reshape(-1).view(np.uint8).data)
+
+    def verify(self) -> None:
+        """Read all values for their checksum alone; nothing where none was recorded."""
+        buffer = np.empty(READ_BYTES, np.uint8)
+        while self.left and self._crc is not None:
+            part = buffer[: min(self.left, READ_BYTES)]
+            self.readinto(part)
 
     def _take(self, count: int) -> bytes:
         buffer = bytearray(count)
@@ -220,8 +232,8 @@ class NpzReader:
             file = io.BytesIO(file.read())
         self._file, self._label = file, label
         self._members: dict[str, zipfile.ZipInfo] = {}
-        start = file.read(len(MAGIC))
-        self.bare = start == MAGIC
+        start = file.read(len(NPY_MAGIC))
+        self.bare = start == NPY_MAGIC
         if self.bare:
             return
         if start[:2] != b"PK":
@@ -266,6 +278,10 @@ class NpzReader:
         """Names of the arrays, without ``.npy``."""
         return [""] if self.bare else [name[:-4] for name in self._members if name.endswith(".npy")]
 
+    def is_deflated(self, name: str) -> bool:
+        """Whether an array is compressed in the file."""
+        return not self.bare and self._members[f"{name}.npy"].compress_type == DEFLATED
+
     def open(self, name: str) -> ArrayStream:
         """Start reading an array.
 
@@ -277,6 +293,25 @@ class NpzReader:
         info = self._members.get(f"{name}.npy")
         if info is None:
             raise PatchcliError(f"has no array {name!r}; it has {', '.join(self.names()) or 'none'}")
+        return ArrayStream(f"{self._label}member {name!r}", self._data_of(name, info), info.file_size, info.CRC)
+
+    def check_bytes(self, name: str) -> None:
+        """Compare all bytes of a member, whatever they are, with their checksum.
+
+        Raises:
+            PatchcliError: a damaged member.
+        """
+        info = self._members[f"{name}.npy"]
+        data, left = self._data_of(name, info), info.file_size
+        while left:
+            part = memoryview(bytearray(min(left, READ_BYTES)))
+            data.readinto(part)
+            left -= len(part)
+        if not data.at_end() or data.crc != info.CRC:
+            raise PatchcliError(f"{self._label}member {name!r} is damaged: its checksum is not the recorded one")
+
+    def _data_of(self, name: str, info: zipfile.ZipInfo) -> _Bytes:
+        """The bytes of a member, behind the header that it has of its own."""
         self._file.seek(info.header_offset)
         raw = self._file.read(LOCAL.size)
         if len(raw) < LOCAL.size or raw[:4] != b"PK\x03\x04":
@@ -284,8 +319,7 @@ class NpzReader:
         *_, name_length, extra_length = LOCAL.unpack(raw)
         offset = info.header_offset + LOCAL.size + name_length + extra_length
         deflated = info.compress_type == DEFLATED
-        source = _Bytes(self._file, offset, info.compress_size, deflated=deflated, label=self._label)
-        return ArrayStream(f"{self._label}member {name!r}", source, info.file_size, info.CRC)
+        return _Bytes(self._file, offset, info.compress_size, deflated=deflated, label=self._label)
 
 
 def pieces(streams: Iterable[ArrayStream], counts: Iterable[int], item: tuple[int, ...]) -> Iterator[NDArray[Any]]:
@@ -437,4 +471,4 @@ def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     text = "{" + "".join(f"{key!r}: {value!r}, " for key, value in fields.items()) + "}"
     padding = -(10 + len(text) + 1) % 64
-    return MAGIC + NPY_VERSION + struct.pack("<H", len(text) + padding + 1) + text.encode() + b" " * padding + b"\n"
+    return NPY_MAGIC + NPY_VERSION + struct.pack("<H", len(text) + padding + 1) + text.encode() + b" " * padding + b"\n"

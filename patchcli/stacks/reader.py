@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +49,7 @@ class _Shard(NamedTuple):
     meta: Meta
     about: Laid
     dtype: np.dtype[Any]
+    by_place: bool
 
 
 class Payload:
@@ -78,24 +81,37 @@ class Payload:
         """How many files there are."""
         return len(self._shards)
 
+    @contextlib.contextmanager
+    def _stream(self, one: _Shard) -> Iterator[ArrayStream]:
+        with one.file.open() as reader:
+            stream = reader.patches()
+            if reader.stack_shape(stream, one.about.shape[0]) != one.about[:2] or stream.dtype != one.dtype:
+                raise PatchcliError(f"{one.file.name} changed while it was read")
+            yield stream
+
     def _streams(self) -> Iterator[ArrayStream]:
         for one in self._shards:
-            with one.file.open() as reader:
-                stream = reader.patches()
-                if reader.stack_shape(stream, one.about.shape[0]) != one.about[:2] or stream.dtype != one.dtype:
-                    raise PatchcliError(f"{one.file.name} changed while it was read")
+            with self._stream(one) as stream:
                 yield stream
+
+    @property
+    def _item(self) -> tuple[int, ...]:
+        """The shape of a patch as it stands in the files."""
+        patch = self.shape[1:]
+        if self.meta.layout == "rows":
+            return (math.prod(patch),)
+        return (patch[2], *patch[:2]) if self.channels_first else patch
+
+    def _arranged(self, piece: NDArray[Any]) -> NDArray[Any]:
+        """Patches as they stand in the files, as ``(n, h, w[, C])``."""
+        if self.channels_first:
+            return channels_last(piece)
+        return roll(piece, self.shape[1:], self.meta.pixel_order) if self.meta.layout == "rows" else piece
 
     def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
         """All patches in pieces ``(n, h, w[, C])`` of ``counts``, read ahead; not for the layout ``columns``."""
-        unrolled = self.meta.layout == "rows"
-        patch = self.shape[1:]
-        item = (int(np.prod(patch)),) if unrolled else (patch[2], *patch[:2]) if self.channels_first else patch
-        for piece in ahead(pieces(self._streams(), counts, item), math.prod(self.shape) * self.dtype.itemsize):
-            if self.channels_first:
-                yield channels_last(piece)
-            else:
-                yield roll(piece, patch, self.meta.pixel_order) if unrolled else piece
+        for piece in ahead(pieces(self._streams(), counts, self._item), math.prod(self.shape) * self.dtype.itemsize):
+            yield self._arranged(piece)
 
     def planes(self) -> Iterator[Plane] | None:
         """The planes of the layout ``columns``, file after file, read ahead; None for any other."""
@@ -109,9 +125,33 @@ class Payload:
                 yield Plane(offset, values[0], first)
             first += stream.shape[1]
 
-    def picker(self) -> Picker:
-        """A function that gives the patches of some numbers."""
-        return Picker(self)
+    @property
+    def by_number(self) -> bool:
+        """Whether each patch is stored in one piece, as it is."""
+        return self.meta.layout != "columns" and all(one.by_place for one in self._shards)
+
+    def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+        """A function that gives the patches of some numbers, from wherever they stand if they are not in row-major order."""
+        return self._placed() if self.by_number and self.placement.order is not None else Picker(self)
+
+    def _placed(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+        """A function that reads the patches of some numbers where they stand; all bytes are verified before the first is read."""
+        verified = False
+        ends = np.cumsum([one.about.shape[0] for one in self._shards])
+
+        def read(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            nonlocal verified
+            for stream in self._streams() if not verified else ():
+                stream.verify()
+            verified = True
+            out, where = np.empty((len(numbers), *self._item), self.dtype), np.searchsorted(ends, numbers, side="right")
+            for shard in np.unique(where).tolist():
+                here = np.flatnonzero(where == shard)
+                with self._stream(self._shards[shard]) as stream:
+                    _read_at(stream, numbers[here] - (ends[shard] - self._shards[shard].about.shape[0]), here, out)
+            return self._arranged(out)
+
+        return read
 
 
 class Picker:
@@ -153,6 +193,14 @@ class Picker:
         self._begin, self._piece = 0, np.empty((0, *patch), self._payload.dtype)
 
 
+def _read_at(stream: ArrayStream, numbers: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[Any]) -> None:
+    """Read the patches of these numbers into places of ``out``, those at once that follow on each other in both."""
+    size = math.prod(out.shape[1:])
+    apart = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(places) != 1)) + 1
+    for first, last in itertools.pairwise([0, *apart.tolist(), len(numbers)]):
+        stream.read_at(int(numbers[first]) * size, out[places[first] : places[first] + last - first])
+
+
 def _pick_planes(planes: Iterator[Plane], numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
     """Fill ``out`` with the patches of these numbers."""
     for plane in planes:
@@ -165,7 +213,7 @@ def _look(file: StackFile) -> _Shard:
     """Open a file and keep what is needed of it."""
     with file.open() as reader:
         stream, about = reader.lay_out()
-        return _Shard(file, reader.meta, about, stream.dtype)
+        return _Shard(file, reader.meta, about, stream.dtype, stream.by_place)
 
 
 def _in_order(shards: list[_Shard]) -> list[_Shard]:

@@ -14,6 +14,7 @@ from patchcli.storage.paths import full
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+IN_MEMORY = 1 << 25
 NOT_REGULAR = "is {}; give a regular file, or - for standard input"
 
 
@@ -74,6 +75,13 @@ def temporary_file(name: str) -> BinaryIO:
         raise OutputError(
             f"{name}: needs a temporary file, and there is no folder for it ({reason(error):.60}); set TMPDIR to one"
         ) from None
+
+
+def kept_beside() -> BinaryIO:
+    """An unnamed file for what is written: in memory up to `IN_MEMORY` bytes, then a temporary one."""
+    import tempfile
+
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(IN_MEMORY))
 
 
 def exists(path: str) -> bool:

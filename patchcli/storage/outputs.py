@@ -6,13 +6,16 @@ import contextlib
 import errno
 import functools
 import os
+import shutil
 import sys
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from patchcli.errors import OutputError, PatchcliError, reason
 from patchcli.storage import atomic
 from patchcli.storage.files import STREAM, is_special, name_of, store_of
+from patchcli.storage.local import kept_beside
 from patchcli.storage.paths import full, is_remote, within, world
 from patchcli.threads import usable_descriptors
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 # what is wrong with a name, or too large, is wrong for its input alone
 OF_ONE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG)
 OPEN_CAN_BE_RENAMED = os.name != "nt"
+COPIED = 1 << 20  # bytes at once
 MOST_OPEN, SHARE_OPEN = 64, 16  # files that wait to be flushed, at most so many and such a part of those that may be open
 
 
@@ -198,12 +202,12 @@ class Outputs:
             self.made = bool(self.folders or self._remote)
 
     @contextlib.contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
+    def create(self, path: str, *, whole: bool = False) -> Iterator[BinaryIO]:
         """Open an output for writing.
 
         A regular file is written beside its place, flushed to disk, and renamed at the end; its folder is made if missing.
         A remote one is written to a temporary file, and sent at the end. Standard output (``-``), devices and FIFOs are
-        written to directly.
+        written to directly, or, with ``whole``, at the end of the block, up to which the writer may seek.
 
         Raises:
             OutputError: the disk is full, or the place is not writable.
@@ -212,8 +216,11 @@ class Outputs:
         """
         with _named(path):
             if is_special(path):
-                with _special(path if path == STREAM else full(path)) as file:
-                    yield file
+                with (
+                    _special(path if path == STREAM else full(path)) as file,
+                    _seekable(file) if whole else nullcontext(file) as own,
+                ):
+                    yield own
                 return
             if is_remote(path):
                 with atomic.elsewhere() as (file, temporary):
@@ -266,9 +273,9 @@ def _alike(temporary: str, path: str) -> bool:
 
 
 @contextlib.contextmanager
-def create(path: str, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def create(path: str, *, overwrite: bool = False, whole: bool = False) -> Iterator[BinaryIO]:
     """Open a single output for writing; see `Outputs`."""
-    with Outputs(overwrite=overwrite) as outputs, outputs.create(path) as file:
+    with Outputs(overwrite=overwrite) as outputs, outputs.create(path, whole=whole) as file:
         yield file
 
 
@@ -301,6 +308,15 @@ def check_name(path: str) -> None:
     if path != STREAM:
         with _named(path):
             store_of(path).check_name(path)
+
+
+@contextlib.contextmanager
+def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """A file that can seek in the place of one that cannot: in memory, a large one on disk; sent there when it is whole."""
+    with kept_beside() as held:
+        yield held
+        held.seek(0)
+        shutil.copyfileobj(held, file, COPIED)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.storage import files
@@ -68,9 +66,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401
     """A value as JSON has it, which knows neither tuples nor numbers that are not finite."""
     if isinstance(value, (tuple, list)):
         return [_plain(one) for one in value]
-    if isinstance(value, Fraction) or (isinstance(value, float) and not math.isfinite(value)):
-        return str(value)
-    return value
+    plain = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else str(value)
 
 
 def difference(old: Record, new: Record) -> str | None:
@@ -140,6 +137,8 @@ class Records:
             if paths not in self._stamps:
                 self._stamps[paths] = files.stamp_of(paths)
             return list(self._stamps[paths])
+        import hashlib  # which takes some milliseconds
+
         stamps = [self._stamped(path) for path in paths]
         return None if any(None in stamp for stamp in stamps) else hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
 

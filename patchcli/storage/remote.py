@@ -294,7 +294,7 @@ def _read(path: str, start: int, stop: int, told: dict[str, Any]) -> bytes:
 
 def _info(path: str) -> dict[str, Any]:
     if scheme_of(path) == "s3":
-        return s3.info(path)
+        return s3.described(path)
     told: dict[str, Any] = _tried(path, lambda: _store(path).info(_bare(path)))
     return told
 

@@ -58,7 +58,7 @@ def _call(path: str, method: str, **what: Any) -> dict[str, Any]:  # noqa: ANN40
     return answer
 
 
-def info(path: str) -> dict[str, Any]:
+def described(path: str) -> dict[str, Any]:
     """What is told of an object.
 
     Raises:
@@ -106,7 +106,7 @@ def get(path: str, start: int, stop: int, version: str | None = None) -> tuple[b
         data, told = tried("s3", ask)
     except FileExistsError:  # as a condition that does not hold is called
         raise OSError("changed while it was read") from None
-    return (data, told) if told["size"] else (data, info(path))
+    return (data, told) if told["size"] else (data, described(path))
 
 
 def objects(folder: str, most: int = 1000) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -147,7 +147,7 @@ def put(temporary: str, path: str, piece: int, *, overwrite: bool) -> None:
         return
     if bucket not in HEEDING:
         with contextlib.suppress(FileNotFoundError):
-            info(path)
+            described(path)
             raise FileExistsError(errno.EEXIST, "file exists")
     if bucket not in UNAWARE:
         try:

@@ -64,7 +64,7 @@ def test_only_what_is_missing_changed_or_failed_is_done_again(patchcli: Run, tmp
     [
         (("-s", 8, "--stride", 8), "was made with --stride at 4x4, not at 8x8"),
         (("-s", 9, "--stride", 4), "was made with --patch-size at 8x8, not at 9x9"),
-        (("-s", 8, "--stride", 4, "--gray"), "was made with --gray at its default, not at true"),
+        (("-s", 8, "--stride", 4, "--gray"), "was made with --color at its default, not at gray"),
         (("-s", 8, "--stride", 4, "--margin", 2), "was made with --margin at its default, not at 2"),
         (
             ("-s", 8, "--stride", 4, "--pad-mode", "constant", "--pad-value", 3),

@@ -182,11 +182,18 @@ def test_compressed_stacks_hold_the_same(patchcli: Run, tmp_path: Path) -> None:
 BAD: dict[str, tuple[list[Any], str]] = {
     "seed without max-patches": (["--seed", 1], "--seed is for --max-patches, which was not given"),
     "min-cover without mask": (["--min-cover", 0.5], "--min-cover is for --mask, which was not given"),
+    "nodata without a use": (["--nodata", 0], "--nodata is for --min-valid and --min-std, and neither was given"),
+    "nodata that is none": (["--min-valid", 1, "--nodata", "sea"], "'sea' is not a number; write one, as in -9999, 0.5 or nan"),
+    "too much validity": (["--min-valid", "101%"], "is not a part of a whole"),
+    "grid and min-valid": (["--layout", "grid", "--min-valid", 1], "--min-valid would keep some"),
     "grid and subset": (["--layout", "grid", "--max-patches", 3], "--layout grid holds all patches"),
     "grid and min-std": (["--layout", "grid", "--min-std", 3], "--min-std would keep some"),
     "grid and mask": (["--layout", "grid", "--mask", "mask.png"], "--mask would keep some"),
     "grid and shards": (["--layout", "grid", "--shard-patches", 3], "--shard-patches would split them"),
     "gray and channel": (["--gray", "--channel", 1], "use only one of --gray and --channel"),
+    "color and channel": (["--color", "rgb", "--channel", 1], "use only one of --color and --channel"),
+    "gray and another color": (["--gray", "--color", "indices"], "use only one of --gray and --color indices"),
+    "unknown color": (["--color", "cmyk"], "'cmyk' is not one of 'gray', 'rgb', 'indices'"),
     "stride and overlap": (["--stride", 3, "--overlap", 3], "use only one of --stride and --overlap"),
     "pad-value without constant": (["--pad-value", 3], "--pad-value is for --pad-mode constant"),
     "pixel-order without rows": (["--pixel-order", "F"], "--pixel-order is for --layout rows and columns"),
@@ -245,6 +252,10 @@ def test_templates() -> None:
     assert expand("{parent}/{stem}-{index}.{ext}", "a/b.c.png", 3) == "a/b.c-3.png"
     assert expand("{{{name}}}", "b.png", 0) == "{b.png}"
     assert expand("{parent}", "b.png", 0) == "."
+    assert expand("{stem}-{page}", "b.png", 0, page=7) == "b-0007"
+    assert expand("{page}", "b.png", 0, page=123456) == "123456"
+    with pytest.raises(UsageError, match=r"allowed are \{stem\}, \{name\}, \{ext\}, \{parent\}, \{index\}, and"):
+        expand("{page}", "b.npz", 0)
     assert has_fields("{stem}")
     assert not has_fields("{{stem}}")
     for bad in ("{}", "{stem.x}", "{what}"):

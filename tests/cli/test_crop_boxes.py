@@ -189,6 +189,12 @@ def test_crops_of_other_shapes_are_named(patchcli: Run, tmp_path: Path) -> None:
         ("a.png --box 0 0 1 1 --fit-report r -o x.png", "", "--fit-report is for --fit"),
         ("a.png --fit a.png -o -", "", "--fit prints its result to standard output"),
         ("a.png --fit a.png -o x.png --resampling area", "", "--resampling is area, which has no gradient"),
+        ("a.png --fit a.png -o x.png --color indices", "", "--fit compares values, which --color indices have not"),
+        (
+            "a.png --box 0 0 1 1 -o x.png --color indices --resampling area",
+            "",
+            "--resampling area would mix indices; with --color indices use nearest",
+        ),
         ("a.png --fit a.png -o x.png --fit-report x.png", "", "x.png: two outputs have this name"),
         ("a.png --fit b.csv -o b.csv --image-format png", "", "b.csv: is an input too"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,9 @@ def test_errors_name_the_variable(sample: Run, tmp_path: Path, call: str, variab
         ("extract a.png -s 8 -o b.npz -v", {"QUIET": "1"}, "b.npz"),
         ("extract a.png -s 8 -o b.npz -q", {"VERBOSE": "1"}, "b.npz"),
         ("extract a.png -s 8 -o b.npz --gray", {"CHANNEL": "0"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz --color rgb", {"CHANNEL": "0"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz --gray", {"COLOR": "rgb"}, "b.npz"),
+        ("extract a.png -s 8 -o b.npz --color rgb", {"GRAY": "1"}, "b.npz"),
         ("crop a.png --box 0 0 4 4 -o b.png", {"NORMALIZED_BOX": "0 0 1 1"}, "b.png"),
         ("crop a.png --box 0 0 4 4 -o b.png", {"BOXES": "gone.csv"}, "b.png"),
     ],
@@ -167,3 +171,36 @@ def test_every_command_that_speaks_says_where_values_are_from(name: str) -> None
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     assert isinstance(command, BatchCommand) == any(option.name == "verbose" for option in command.params)
+
+
+def _command(name: str) -> click.Command:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_variable_of_every_option_has_its_name(command: str) -> None:
+    known = cli.get_command(click.Context(cli), command)
+    assert known is not None
+    options = [option for option in known.params if isinstance(option, click.Option)]
+    wrong = {
+        max(option.opts, key=len): option.name
+        for option in options
+        if max(option.opts, key=len)[2:].replace("-", "_") != option.name
+    }
+    assert wrong == {}
+
+
+def test_how_images_are_written_and_told_of_can_come_from_there(sample: Run) -> None:
+    assert sample("merge", "a.npz", "-o", "b.tif", PATCHCLI_MERGE_CO="compression=deflate tile=16").returncode == 0
+    assert sample("crop", "a.png", "--box", 0, 0, 5, 5, "-o", "c.tif", PATCHCLI_CROP_CO="compression=deflate").returncode == 0
+    told = [json.loads(line) for line in sample("info", "b.tif", "c.tif", PATCHCLI_INFO_JSON="1").stdout.splitlines()]
+    assert [one["compression"] for one in told] == ["deflate"] * 2
+    assert told[0]["read"]["by"] == "tiles"
+
+
+def test_a_key_is_given_once(sample: Run) -> None:
+    ran = sample("merge", "a.npz", "-o", "b.png", "--co", "level=1", "--co", "LEVEL=2")
+    refused(ran, "--co level was given twice; give it once")
+    assert ran.returncode == 2

@@ -16,7 +16,7 @@ from patchcli.version import __version__
 from tests.helpers.runs import Run, gray, refused, write_image
 
 
-@pytest.mark.parametrize("call", ["", "extract", "merge", "crop", "completion"])
+@pytest.mark.parametrize("call", ["", "extract", "merge", "crop", "info", "completion"])
 @pytest.mark.parametrize("option", ["-V", "--version"])
 def test_every_command_tells_the_version(patchcli: Run, call: str, option: str) -> None:
     assert patchcli(*call.split(), option).stdout.decode() == f"patchcli {__version__}\n"
@@ -28,18 +28,19 @@ def test_every_command_tells_the_version(patchcli: Run, call: str, option: str) 
         ("extract", ["Patches", "Choosing patches", "Reading", "Output", "Many files", "Messages"]),
         ("merge", ["Merging", "Reading", "Output", "Many files", "Messages"]),
         ("crop", ["Boxes", "Sampling", "Reading", "Output", "Many files", "Messages"]),
+        ("info", ["Reading", "Output", "Many files", "Messages"]),
     ],
 )
 def test_help_stands_in_groups(patchcli: Run, command: str, groups: list[str]) -> None:
     shown = patchcli(command, "--help").stdout.decode()
     assert [line[:-1] for line in shown.splitlines() if line.endswith(":") and line[0] != " "] == groups
-    assert ("W[xH]" in shown) == (command != "merge")
+    assert ("W[xH]" in shown) == (command in ("extract", "crop"))
     assert "RANGE" not in shown
 
 
 def test_a_mistyped_command_suggests_one(patchcli: Run) -> None:
     refused(patchcli("extrct", "a.png"), "'extrct' is not a command; did you mean extract?")
-    refused(patchcli("frobnicate"), "'frobnicate' is not a command; choose extract, merge, crop, completion")
+    refused(patchcli("frobnicate"), "'frobnicate' is not a command; choose extract, merge, crop, info, completion")
 
 
 def test_a_wrong_call_names_the_help_of_its_command(patchcli: Run) -> None:

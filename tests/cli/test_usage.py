@@ -27,7 +27,10 @@ CALLS = [
     ("- --files-from - -o x.png", READ),
     ("- --files-from - -d out", READ),
     ("- -d out", "standard input has no name to keep below --output-dir; give -o/--output"),
-    ("- -o x{stem}.png", "standard input has no name to fill a template with; give -o/--output"),
+    (
+        "- -o x{stem}.png",
+        "standard input has no name to fill a template with; give -o a name without {stem}, {name}, {ext}, {parent}",
+    ),
     ("-", "give an output: -o FILE or -d DIR"),
     ("a.png -o - --report -", WRITTEN),
     ("- -o - --report -", WRITTEN),

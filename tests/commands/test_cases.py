@@ -203,6 +203,100 @@ def test_orientation_as_a_number() -> None:
         assert as_orientation(odd) is None
 
 
+def with_palette(path: Path, table: NDArray[Any]) -> NDArray[Any]:
+    """Class numbers in blobs, saved as a picture whose colours say nothing of them."""
+    ids = np.kron(gray(8, 12) % np.uint8(21), np.ones((8, 8), np.uint8))
+    if path.suffix == ".tif":
+        path.write_bytes(as_tiff(ids, photometric="palette", colormap=table.T.astype(np.uint16) * 257))
+        return ids
+    image = PIL.Image.fromarray(ids % np.uint8(4) if path.stem == "ids2bit" else ids)
+    image.putpalette(table[: 4 if path.stem == "ids2bit" else 256].astype(np.uint8).tobytes())
+    options: dict[str, Any] = {"bits": 2} if path.stem == "ids2bit" else {"optimize": False}  # which would count anew
+    image.save(path, **options)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("name", ["voc.png", "voc.tif", "ids2bit.png", "frame.gif", "mask.bmp"])
+def test_the_numbers_behind_colours_are_cut_and_cropped(patchcli: Run, tmp_path: Path, name: str) -> None:
+    table = np.random.default_rng(1).integers(0, 256, (256, 3))
+    ids = with_palette(tmp_path / name, table)
+    done(patchcli("extract", name, "-s", 32, "--stride", 16, "--color", "indices", "-o", "a.npz"))
+    held = read_stack(tmp_path / "a.npz")
+    assert held.patches.dtype == np.uint8
+    for patch, (row, column) in zip(held.patches, held.origins, strict=True):
+        assert np.array_equal(patch, ids[row : row + 32, column : column + 32])
+    call = ["crop", name, "--box", 3.25, 5, 40, 30, "--size", "23x17", "--metadata", "none"]
+    done(patchcli(*call, "--color", "indices", "-o", "a.npy"))
+    done(patchcli(*call, "--color", "rgb", "-o", "b.npy"))
+    done(patchcli(*call, "--resampling", "nearest", "-o", "c.npy"))
+    indices, mixed, near = (np.load(tmp_path / f"{letter}.npy") for letter in "abc")
+    assert np.array_equal(table[indices], near)
+    assert not np.array_equal(mixed, near)
+
+
+@pytest.mark.parametrize("name", ["voc.png", "voc.tif", "ids2bit.png", "mask.bmp"])
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_a_mask_comes_back_with_its_numbers_and_its_colours(patchcli: Run, tmp_path: Path, name: str, suffix: str) -> None:
+    table = np.random.default_rng(1).integers(0, 256, (256, 3))
+    ids = with_palette(tmp_path / name, table)
+    done(patchcli("extract", name, "-s", 32, "--overlap", "25%", "--margin", 3, "--color", "indices", "-o", "a.npz"))
+    done(patchcli("merge", "a.npz", "--reduce", "first", "-o", f"back.{suffix}"))
+    done(patchcli("crop", name, "--box", 10, 20, 30, 40, "--color", "indices", "-o", f"crop.{suffix}"))
+    for made, wanted in ((f"back.{suffix}", ids), (f"crop.{suffix}", ids[20:60, 10:40])):
+        with PIL.Image.open(tmp_path / made) as image:
+            assert image.mode == "P"
+            assert np.array_equal(np.asarray(image), wanted)
+            assert np.array_equal(np.asarray(image.convert("RGB")), table[wanted])
+        data = (tmp_path / made).read_bytes()
+        indices = decoded(data, color="indices")
+        assert np.array_equal(indices.pixels(), wanted)
+        got, colours = indices.metadata.colormap, decoded((tmp_path / name).read_bytes(), color="indices").metadata.colormap
+        assert got is not None
+        assert colours is not None
+        assert got[: len(colours)] == colours  # TIFF has a colour for each number of 8 bits
+        assert np.array_equal(decoded(data).pixels(), table[wanted])
+
+
+def test_indices_that_a_merge_mixes_are_a_hint(patchcli: Run, tmp_path: Path) -> None:
+    with_palette(tmp_path / "voc.png", np.random.default_rng(1).integers(0, 256, (256, 3)))
+    write_image(tmp_path / "gray.png", gray(64, 96))
+    mixed = "patchcli: a.npz: its values are indices{}, which mean mixes; --reduce min, max, first or last keeps them\n"
+    for name, of in (("voc.png", " of a colour table"), ("gray.png", " (--color indices)")):
+        done(patchcli("extract", name, "-s", 32, "--stride", 16, "--color", "indices", "-o", "a.npz", "--overwrite"))
+        done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite"), mixed.format(of))
+        done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite", "-n"), mixed.format(of))
+        for reduce in ("mean", "first"):
+            done(patchcli("merge", "a.npz", "--reduce", reduce, "-o", "back.png", "--overwrite"))
+        done(patchcli("extract", name, "-s", 32, "--color", "indices", "-o", "a.npz", "--overwrite"))
+        done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite"))  # no two patches on a pixel
+        done(patchcli("extract", name, "-s", 32, "--max-patches", 3, "--color", "indices", "-o", "a.npz", "--overwrite"))
+        done(patchcli("merge", "a.npz", "--fill", 0, "-o", "back.png", "--overwrite"))
+    done(patchcli("extract", "gray.png", "-s", 32, "--stride", 16, "-o", "a.npz", "--overwrite"))
+    done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite"))
+
+
+def test_folders_of_all_kinds_agree_as_rgb(patchcli: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    table = np.random.default_rng(1).integers(0, 256, (256, 3))
+    with_palette(tmp_path / "in" / "a.png", table)
+    with_palette(tmp_path / "in" / "b.tif", table)
+    for name, code, channels in (("c.png", "b1", 1), ("d.tif", "u1", 2), ("e.bmp", "u1", 1), ("f.png", "u1", 4)):
+        write_image(tmp_path / "in" / name, picture(code, channels, 64, 96))
+    (tmp_path / "list.csv").write_text("x,y,width,height\n3,4,20,20\n")
+    call = ["crop", "in", "--boxes", "list.csv", "--size", 8, "-o", "a.npz"]
+    assert "use --color or --channel" in patchcli(*call).stderr.decode()
+    done(patchcli(*call, "--color", "rgb", "--overwrite"))
+    assert np.load(tmp_path / "a.npz")["patches"].shape == (6, 8, 8, 3)
+
+
+def test_an_image_without_indices_fails_alone(patchcli: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture("u1", 3))
+    with_palette(tmp_path / "b.png", np.zeros((256, 3)))
+    ran = patchcli("extract", "a.png", "b.png", "-s", 8, "--color", "indices", "-d", "o")
+    refused(ran, "a.png: has samples rgb, so no indices; use --color indices for palettes and for gray of integers alone", 1)
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["b.png.npz"]
+
+
 def test_damaged_exif_is_a_hint(patchcli: Run, tmp_path: Path) -> None:
     PIL.Image.fromarray(gray()).save(tmp_path / "a.jpg", exif=b"Exif\0\0not a tiff header")
     data = io.BytesIO()
@@ -315,7 +409,9 @@ def test_segments_cut_short_are_refused_in_every_compression(compression: str, p
     size = int(page.databytecounts[0] * part)
     with pytest.raises(PatchcliError, match=r"(?i)truncated|damaged|corrupt"):
         decoded(with_tag(data, 279, kind=4, value=size.to_bytes(4, "little")))
-    with pytest.raises(PatchcliError, match=r"is truncated or damaged: strip or tile 0 of 1 has \d+ bytes at \d+ of a"):
+    with pytest.raises(
+        PatchcliError, match=r"is truncated or damaged: strip or tile 0 of 1 \(x=0 y=0\) has \d+ bytes at \d+ of a"
+    ):
         decoded(data[: page.dataoffsets[0] + size])
 
 
@@ -375,7 +471,7 @@ def test_sparse_tiles_are_zeros_and_other_missing_ones_damage() -> None:
     assert np.array_equal(decoded(bytes(sparse)).pixels(), expected)
     broken = bytearray(data)
     broken[places[1] : places[1] + 2] = bytes(2)
-    with pytest.raises(PatchcliError, match="strip or tile 0 of 4 has 0 bytes"):
+    with pytest.raises(PatchcliError, match=r"strip or tile 0 of 4 \(x=0 y=0\) has 0 bytes"):
         decoded(bytes(broken))
 
 
@@ -439,10 +535,13 @@ def test_the_limit_in_pixels_is_one_in_bytes_too(patchcli: Run, tmp_path: Path) 
     assert decoded(data, max_pixels=125).pixels().shape == wide.shape
     said = r"has 4000 bytes \(width=10 height=10, 40 bytes a pixel\); allowed are 3200, which is 32 times --max-pixels"
     with pytest.raises(PatchcliError, match=said):
-        open_image(io.BytesIO(data), max_pixels=100)
+        open_image(io.BytesIO(data), max_pixels=100).pixels()
     assert decoded(data, max_pixels=0).pixels().shape == wide.shape
     (tmp_path / "a.tif").write_bytes(data)
     call = ["extract", "a.tif", "-s", 4, "--margin", 3, "-o", "a.npz", "--max-pixels", 260]
+    done(patchcli(*call))  # which reads it in bands
+    (tmp_path / "a.tif").write_bytes(as_tiff(wide, photometric="minisblack", planarconfig="contig", extratags=[(274, "H", 1, 6)]))
+    call += ["--overwrite"]
     refused(patchcli(*call), "needs a canvas of 10240 bytes (width=16 height=16, with margin and padding, 40 bytes", 1)
     refused(patchcli("crop", "a.tif", "--box", 0, 0, 10, 10, "--size", 16, "-o", "a.npy", "--max-pixels", 260), "10240 bytes", 1)
 
@@ -540,6 +639,62 @@ def test_patches_without_a_finite_pixel_are_dropped(patchcli: Run, tmp_path: Pat
     assert np.load(tmp_path / "a.npz")["origins"][:, 1].max() == 32
 
 
+def test_patches_of_too_few_valid_pixels_are_dropped(patchcli: Run, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((64, 96)).astype(np.float32)
+    image[:, 40:] = np.nan
+    tifffile.imwrite(tmp_path / "nan.tif", image)
+    tifffile.imwrite(tmp_path / "nodata.tif", np.where(np.isnan(image), np.float32(-9999), image))
+    for options in (["nan.tif"], ["nodata.tif", "--nodata", "-9999"]):
+        for least, last in (("50%", 32), ("0.51", 16), ("0", 32)):
+            done(patchcli("extract", *options, "-s", 16, "--min-valid", least, "-o", "a.npz", "--overwrite"))
+            origins = np.load(tmp_path / "a.npz")["origins"]
+            assert (origins[:, 1].max(), len(origins)) == (last, 4 * (last // 16 + 1))
+    done(patchcli("extract", "nodata.tif", "-s", 16, "--min-std", 1, "-o", "a.npz", "--overwrite"))
+    assert np.load(tmp_path / "a.npz")["origins"][:, 1].tolist() == [32] * 4  # half of which is -9999
+    call = ["extract", "nodata.tif", "-s", 16, "--min-std", 1, "--nodata", "-9999", "-o", "b.npz"]
+    refused(patchcli(*call), "none of the 24 patches has a standard deviation of 1; at least one is needed", code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("gray.png", "255", None),
+        ("gray.png", "300", "300 is not a value of uint8"),
+        ("gray.png", "-1", "-1 is not a value of uint8"),
+        ("gray.png", "2.5", "2.5 is not a value of uint8"),
+        ("float.tif", "2.5", None),
+        ("float.tif", "1e39", None),
+    ],
+)
+def test_nodata_that_no_pixel_has_is_a_hint(patchcli: Run, tmp_path: Path, name: str, value: str, said: str | None) -> None:
+    write_image(tmp_path / "gray.png", gray(64, 96))
+    tifffile.imwrite(tmp_path / "float.tif", gray(64, 96).astype(np.float64))
+    hint = f"patchcli: {name}: --nodata {said}, so no pixel counts as nodata\n" if said else ""
+    for more in ((), ("-n",)):
+        call = ["extract", name, "-s", 16, "--min-valid", "50%", "--nodata", value, "-o", "a.npz", "--overwrite", *more]
+        done(patchcli(*call), hint)
+
+
+def test_luma_has_no_nodata(patchcli: Run, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(20, 255, (64, 96, 3), np.uint8)
+    image[:, 40:] = 7, 200, 90
+    image[:, :16] = 7  # whose luma is 7
+    nodata = [(42113, "s", 0, "7", True)]
+    tifffile.imwrite(tmp_path / "rgb.tif", image, extratags=nodata, photometric="rgb", metadata=None)
+    tifffile.imwrite(tmp_path / "gray.tif", image[:, :, 0], extratags=nodata, metadata=None)
+    for how, nodata_of, columns in (
+        (["gray.tif", "--color", "gray"], "7", {16, 32}),
+        (["rgb.tif"], "7", {16, 32}),
+        (["rgb.tif", "--color", "gray"], None, {0, 16, 32, 48, 64, 80}),
+        (["rgb.tif", "--color", "gray", "--nodata", 7], None, {16, 32, 48, 64, 80}),
+    ):
+        done(patchcli("extract", *how, "-s", 16, "--min-valid", "1/2", "-o", "a.npz", "--overwrite"))
+        held = read_stack(tmp_path / "a.npz")
+        assert set(held.origins[:, 1].tolist()) == columns
+        assert held.meta.metadata is not None
+        assert held.meta.metadata.nodata == nodata_of
+
+
 def test_large_values_have_a_spread_and_no_warning(patchcli: Run, tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(size=(32, 32))
     image[:8, :8], image[:8, :4] = 1e308, -1e308
@@ -606,7 +761,8 @@ def test_patches_that_could_be_read_either_way_have_channels_last(patchcli: Run,
     held = dict(np.load(tmp_path / "a.npz"))
     values = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 4), np.uint8)
     save(tmp_path / "b.npz", {**held, "patches": values})
-    done(patchcli("merge", "b.npz", "-o", "b.png"))
+    hint = "its samples are rgb + unspecified, and PNG shows them as rgb + unassalpha; TIFF keeps what they are"
+    done(patchcli("merge", "b.npz", "-o", "b.png"), f"patchcli: b.npz: {hint}\n")
     assert np.array_equal(read_image(tmp_path / "b.png")[:4, :4], values[0])
 
 
@@ -840,3 +996,16 @@ def test_messages_have_an_end() -> None:
     assert len(long) == LONGEST
     assert long.startswith("aaa")
     assert long.endswith("bbb")
+
+
+def test_arrays_and_planes_of_stacks_are_images(patchcli: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in/gray.npy", gray())
+    done(patchcli("extract", "in", "-s", 8, "--edge", "pad", "-d", "o"))
+    done(patchcli("merge", "o/in/gray.npy.npz", "-o", "back.npy"))
+    assert np.array_equal(np.load(tmp_path / "back.npy"), gray())
+    planes = np.stack([gray() + number for number in range(3)])
+    tifffile.imwrite(tmp_path / "stack.tif", planes, imagej=True, truncate=True)
+    done(patchcli("extract", "stack.tif", "--page", 2, "-s", 8, "-o", "plane.npz"))
+    assert np.array_equal(np.load(tmp_path / "plane.npz")["patches"][0], planes[2][:8, :8])
+    refused(patchcli("extract", "stack.tif", "--page", 3, "-s", 8, "-o", "x.npz"), "has no page 3; it has 3, counted from 0", 1)

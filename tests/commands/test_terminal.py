@@ -19,7 +19,7 @@ from tests.helpers.runs import gray, write_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-BAD = "is empty, not an image that patchcli reads (PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF)"
+BAD = "is empty, not an image that patchcli reads (PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF, NPY)"
 
 
 def on_terminal(arguments: list[str], folder: Path, stream: str, columns: int = 100, lines: int = 24) -> tuple[int, str]:

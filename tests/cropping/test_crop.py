@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchcli.arrays import limits
+from patchcli.cropping import resample
 from patchcli.cropping.coordinates import OUTSIDE
-from patchcli.cropping.crop import crop
+from patchcli.cropping.crop import LineCrop, crop
 from patchcli.cropping.gather import gather_taps, lines
 from patchcli.cropping.plan import Sampling, plan_of
-from patchcli.cropping.resample import multiply
+from patchcli.cropping.resample import Matrices
 from patchcli.cropping.taps import RESAMPLING, Taps
 from patchcli.errors import PatchcliError
 from patchcli.geometry.box import Box, normalized_box, pixel_box
@@ -151,14 +153,16 @@ def test_every_way_of_sampling_gives_the_same(data: st.DataObject) -> None:
     bounds = [data.draw(boxes) for _ in range(count)]
     how = data.draw(st.sampled_from(["bilinear", "bicubic", "area", "lanczos"]))
     outside = data.draw(st.sampled_from(list(OUTSIDE)[:3]))
-    plan = plan_of(images[0], bounds, size, Sampling(resampling=how, outside=outside))
+    plan = plan_of(images[0].shape, bounds, size, Sampling(resampling=how, outside=outside))
     rows, columns = (RESAMPLING[how](span, outside, moving=False) for span in (plan.rows, plan.columns))
     shape = (count, *size, channels)
     out = [np.empty(shape, dtype) for _ in range(3)]
     lines(images, plan.which, rows, columns, out[0], np.arange(count))
     for number in range(count):
         gather_taps(images[0], rows.of(number), columns.of(number), out[1][number])
-        multiply(images[0], rows.of(number), columns.of(number), out[2][number], saturate=False)
+        matrices = Matrices(images[0].shape, dtype, rows.of(number), columns.of(number), saturate=False)
+        across = columns.pixel[number].min(), columns.pixel[number].max() + 1
+        out[2][number] = matrices.multiply(lambda some, of: images[0][slice(*some), slice(*of)], across, 0, size[0])
     slow = np.stack([dense(images[0], rows.of(number), columns.of(number)) for number in range(count)])
     tolerance = {"f8": 1e-9, "f4": 1e-3, "u1": 0.502, "u2": 0.5 + 1e-9}[dtype.str[1:]]
     if dtype.kind == "u":
@@ -177,6 +181,91 @@ def dense(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[np.float64]
                 matrix[output, pixel] += weight
         matrices.append(matrix)
     return np.asarray(np.einsum("ij,jkc,lk->ilc", matrices[0], image.astype(float), matrices[1]))
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> NDArray[Any]:
+    """Images of any dtype, high or wide or a single line, of floats some with NaN and infinity in them."""
+    shape = draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
+    channels = draw(st.sampled_from([(), (1,), (2,), (4,), (6,)]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    image = (rng.random((*shape, *channels)) * 250).astype(draw(st.sampled_from(["?", "u1", "i2", "u4", "i8", "f2", "f4", "f8"])))
+    if image.dtype.kind == "f":
+        for bad in draw(st.lists(st.sampled_from([np.nan, np.inf, -0.0]), max_size=2)):
+            image[rng.integers(shape[0]), rng.integers(shape[1])] = bad
+    return image
+
+
+class Windows(NamedTuple):
+    """An image of which only some rows and columns may be asked for, and so many rows at once."""
+
+    image: NDArray[Any]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    deep: int
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[Any]:
+        assert 0 <= self.rows[0] <= rows[0] < rows[1] <= min(self.rows[1], self.image.shape[0])
+        assert 0 <= self.columns[0] <= columns[0] < columns[1] <= min(self.columns[1], self.image.shape[1])
+        assert rows[1] - rows[0] <= self.deep
+        return self.image[slice(*rows), slice(*columns)].copy()
+
+
+pixel_boxes = st.one_of(
+    st.tuples(*[st.integers(-40, 120)] * 4), st.tuples(*[st.floats(-40, 120).map(lambda value: round(value, 2))] * 4)
+).filter(lambda box: abs(box[2]) > 0.01 and abs(box[3]) > 0.01)
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(
+    image=pictures(),
+    box=st.tuples(st.sampled_from([True]), boxes) | st.tuples(st.sampled_from([False]), pixel_boxes),
+    size=st.none() | st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    how=st.sampled_from(list(RESAMPLING)),
+    outside=st.sampled_from(list(OUTSIDE)[:3]),
+    align=st.booleans(),
+    data=st.data(),
+)
+def test_lines_are_the_same_from_the_pixels_that_they_read(
+    image: NDArray[Any],
+    box: tuple[bool, Box],
+    size: tuple[int, int] | None,
+    how: str,
+    outside: str,
+    align: bool,
+    data: st.DataObject,
+) -> None:
+    sampling = Sampling(box[0], how, align, outside)
+    alpha = data.draw(st.none() | st.integers(0, image.shape[2] - 1)) if image.ndim == 3 else None
+    words: dict[str, Any] = {"normalized": box[0], "resampling": how, "align_corners": align, "outside": outside, "alpha": alpha}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ROWS_AT_ONCE", "MID_BYTES"):
+            patch.setattr(resample, name, data.draw(st.sampled_from([1 << 10, getattr(resample, name)])))
+        whole = crop(image, box[1], size, **words)
+        cut = LineCrop(plan_of(image.shape, box[1], size, sampling), image.dtype, sampling, alpha)
+    assert cut.shape == whole.shape
+    deep = cut.deep if np.isfinite(image).all() else len(image)
+    ends = [*range(0, len(whole), data.draw(st.integers(1, 9)) * cut.step), len(whole)]
+    for some in ([0, len(whole)], ends):
+        parts = itertools.pairwise(some)
+        made = [cut.lines(Windows(image, *cut.window(*part), deep).read, *part) for part in parts]
+        got = np.concatenate(made)
+        assert got.dtype == whole.dtype
+        assert got.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("how", list(RESAMPLING))
+def test_a_window_is_about_as_large_as_its_box(how: str) -> None:
+    sampling = Sampling(normalized=False, resampling=how)
+    cut = LineCrop(plan_of((50_000, 40_000, 3), (30_000.5, 20_000, 40, 30), None, sampling), np.dtype("u1"), sampling, None)
+    rows, columns = cut.window(0, 30)
+    assert 20_000 - 3 <= rows[0] < rows[1] <= 20_030 + 16  # the last block of lines may read more
+    assert 30_000 - 3 <= columns[0] < columns[1] <= 30_041 + 3
+    shrunk = LineCrop(plan_of((50_000, 40_000), (0, 0, 40_000, 50_000), 100, sampling), np.dtype("u1"), sampling, None)
+    ends = [*range(0, 100, shrunk.step), 100]
+    read = [np.ptp(shrunk.window(start, stop)[0]) for start, stop in itertools.pairwise(ends)]
+    assert max(read) < 10_000
 
 
 @given(st.data())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchcli.geometry.placement import Placement
+from patchcli.patches.merge import divisor_of
 from patchcli.patches.normalize import Divider, Wanted
 from patchcli.patches.reducers import REDUCERS, Rule, rule_of
 
@@ -67,4 +68,5 @@ def divider_of(
     """What divides the sums of patches of a grid, or of those at origins, into an image of their dtype or another."""
     placement = Placement.whole_grid(grid) if origins is None else Placement.at(grid, origins)
     wanted = Wanted(patches.dtype) if wanted is None else wanted
-    return Divider(placement, rule.divisor(placement), dtype=patches.dtype, channels=patches.shape[3:], wanted=wanted)
+    divisor = divisor_of(rule, placement, wanted)
+    return Divider(placement, divisor, dtype=patches.dtype, channels=patches.shape[3:], wanted=wanted)

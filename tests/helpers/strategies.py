@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from patchcli.geometry.axis import EDGES
 from patchcli.geometry.grid import Grid
-from patchcli.patches.extract import PAD_MODES
+from patchcli.patches.padded import PAD_MODES
 
 INTEGERS = ("?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", ">i4")
 FLOATS = ("f2", "f4", "f8", ">f4")

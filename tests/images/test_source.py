@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import threading
 import zlib
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -22,9 +24,14 @@ from patchcli.images.convert import to_gray
 from patchcli.images.formats import FORMATS, READABLE, WRITABLE
 from patchcli.images.metadata import Metadata
 from patchcli.images.sink import check_holds, format_of
-from patchcli.images.source import open_image
+from patchcli.images.source import ImageSource, join_pages, open_image
 from tests.helpers.pictures import HELD, chunk, decoded, encoded, picture
 from tests.helpers.runs import SAMPLES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from patchcli.images.codec import FromTo
 
 
 @pytest.mark.parametrize(("name", "code", "channels"), HELD)
@@ -32,11 +39,9 @@ def test_every_held_depth_comes_back(name: str, code: str, channels: int) -> Non
     image = picture(code, channels)
     check_holds(name, image.shape, image.dtype)
     data = encoded(image, name)
-    if name == "npy":
-        assert np.array_equal(np.load(io.BytesIO(data)), image)
-        return
     image_file = decoded(data)
-    assert (image_file.metadata, image_file.hints, image_file.rotated) == (Metadata.usual(channels), (), False)
+    meant = Metadata.unexplained(channels) if name == "npy" else Metadata.usual(channels)
+    assert (image_file.metadata, image_file.hints, image_file.rotated) == (meant, (), False)
     got = image_file.pixels()
     assert got.dtype == image.dtype
     assert got.shape == image.shape
@@ -44,12 +49,21 @@ def test_every_held_depth_comes_back(name: str, code: str, channels: int) -> Non
         assert np.array_equal(got, image)
 
 
+def test_damaged_png_images_take_no_reference_to_none() -> None:
+    data = bytearray(encoded(picture("u1", 1), "png"))
+    data[-20] ^= 0xFF  # of the checksum of the pixels
+    for color in (None, "indices"):
+        before = sys.getrefcount(None)
+        for _ in range(2000):
+            with pytest.raises(PatchcliError, match="damaged or unsupported PNG"):
+                decoded(data, color=color).pixels()
+        assert sys.getrefcount(None) > before - 1000
+
+
 @pytest.mark.parametrize(("name", "code", "channels"), HELD)
 def test_no_truncated_picture_is_believed(name: str, code: str, channels: int) -> None:
     image = picture(code, channels)
     data = encoded(image, name)
-    if name == "npy":
-        return
     for cut in (0, 3, 9, 20, len(data) // 2, len(data) * 9 // 10, len(data) - 1):
         try:
             got = decoded(data[:cut]).pixels()
@@ -87,7 +101,7 @@ def png_bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", r"^is empty, not an image that patchcli reads \(PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF\)$"),
+        (b"", r"^is empty, not an image that patchcli reads \(PNG, TIFF, JPEG, WEBP, BMP, PGM, PPM, PBM, PNM, GIF, NPY\)$"),
         (b"hello, I am a text", "^is text, not an image that patchcli reads"),
         (b"\1\2\3 \xff", r"^is not an image that patchcli reads \(PNG, "),
         (b"PK\3\4" + bytes(30), "^is a patch stack or another zip archive, not an image"),
@@ -105,7 +119,7 @@ def png_bomb(width: int, height: int) -> bytes:
             png_bomb(100_000, 100_000),
             r"has 10000000000 pixels \(width=100000 height=100000\); allowed are 178956970, or .* --max",
         ),
-        (encoded(picture("u1", 1), "npy"), r"^is a numpy array \(\.npy\), not an image that patchcli reads"),
+        (encoded(picture("u1", 1), "npy")[:-1], r"^holds 220 bytes where its shape \(13, 17\) and dtype uint8 need 221"),
     ],
 )
 def test_bad_picture(data: bytes, sentence: str) -> None:
@@ -243,6 +257,64 @@ def test_tiff_pages_and_inverted_gray() -> None:
     inverted = io.BytesIO()
     tifffile.imwrite(inverted, pages[0], photometric="miniswhite")
     assert np.array_equal(decoded(inverted.getvalue()).pixels(), 255 - pages[0])
+
+
+def in_windows(pixels: NDArray[Any], asked: list[tuple[FromTo, FromTo]]) -> ImageSource:
+    """A page that is read by windows alone, which are noted."""
+
+    def window(rows: FromTo, columns: FromTo) -> NDArray[Any]:
+        asked.append((rows, columns))
+        return pixels[slice(*rows), slice(*columns)]
+
+    return replace(decoded(encoded(pixels, "tiff")), window=window, lines=4, load=None)
+
+
+def test_pages_are_joined_window_by_window() -> None:
+    pages = picture("u2", 3).transpose(2, 0, 1).copy()
+    asked: list[tuple[FromTo, FromTo]] = []
+    joined = join_pages(enumerate(in_windows(page, asked) for page in pages))
+    assert (joined.shape, joined.dtype.name, joined.in_bands, joined.lines) == ((13, 17, 3), "uint16", True, 4)
+    assert joined.metadata == Metadata("minisblack", ("unspecified", "unspecified"), axes="YXC")
+    part = joined.read((2, 9), (5, 6))
+    assert np.array_equal(part, np.moveaxis(pages, 0, 2)[2:9, 5:6])
+    assert asked == [((2, 9), (5, 6))] * 3
+    assert np.array_equal(joined.channel(1).read((2, 9), (5, 6)), pages[1, 2:9, 5:6])
+    pages[0] = 0  # what was read is a copy
+    assert part[:, :, 0].any()
+
+
+def test_pages_are_joined_that_are_decoded_whole() -> None:
+    pages = picture("u1", 4).transpose(2, 0, 1)
+    files = [decoded(encoded(page, name)) for page, name in zip(pages, ("png", "tiff", "bmp", "pgm"), strict=True)]
+    files[1].said.append("is odd")
+    joined = join_pages(enumerate(files))
+    assert not joined.in_bands
+    assert joined.hints == ("is odd",)
+    assert np.array_equal(joined.read((2, 9), (5, 6)), np.moveaxis(pages, 0, 2)[2:9, 5:6])
+    one = join_pages([(0, decoded(encoded(pages[0], "png")))])
+    assert np.array_equal(one.pixels(), pages[0])
+
+
+@pytest.mark.parametrize(
+    ("second", "sentence"),
+    [
+        (picture("u1", 3), "has 3 channels on page 8; --pages-as channels is for pages of one, which --color gray"),
+        (picture("u1", 1, 12), "has page 8 of width=17 height=12 uint8 and pages before it of width=17 height=13 uint8; with"),
+        (picture("u2", 1), "has page 8 of width=17 height=13 uint16 and pages before it of width=17 height=13 uint8; with"),
+    ],
+)
+def test_pages_that_are_not_alike(second: NDArray[Any], sentence: str) -> None:
+    pages = enumerate(decoded(encoded(page, "tiff")) for page in (picture("u1", 1), second, picture("f8", 7)))
+    with pytest.raises(PatchcliError, match=sentence):
+        join_pages((7 + number, page) for number, page in pages)
+    assert next(pages)[0] == 2  # the others were not opened
+
+
+def test_pages_together_are_not_too_large() -> None:
+    page = picture("u1", 1)
+    files = ((number, decoded(encoded(page, "png"))) for number in range(40))
+    with pytest.raises(PatchcliError, match=r"has 7293 bytes \(width=17 height=13, 33 bytes a pixel\); allowed are 7072, which"):
+        join_pages(files, max_pixels=13 * 17)
 
 
 def test_netpbm_keeps_odd_maximum_values() -> None:

@@ -145,7 +145,15 @@ def test_odd_headers(tmp_path: Path) -> None:
     channels=st.sampled_from([(), (3,)]),
     dtype=st.sampled_from(["u1", "u2", "f4"]),
     reading=st.sampled_from(
-        [Reading(), Reading(), Reading(gray=True), Reading(channel=1), Reading(max_pixels=60), Reading(page=1)]
+        [
+            Reading(),
+            Reading(),
+            Reading(color="gray"),
+            Reading(color="rgb"),
+            Reading(channel=1),
+            Reading(max_pixels=60),
+            Reading(page=1),
+        ]
     ),
     smaller=st.sampled_from([0, 0, 0, 1]),
     data=st.data(),
@@ -403,6 +411,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(place / "gray.tif", small)
     write_image(place / "colour.ppm", np.stack([small, small[::-1], small.T], -1))
     write_image(place / "deep.pgm", np.clip(smooth * 15000, 0, 65535).astype(np.uint16))
+    tiles = np.tile(np.stack([small, small[::-1], small.T], -1), (2, 2, 1))[:5000, :5000]
+    tifffile.imwrite(place / "tiles.tif", tiles, photometric="rgb", tile=(256, 256), compression="zlib")
     write_image(place / "float.tif", smooth.astype(np.float32))
     write_image(place / "part.tif", np.ascontiguousarray(smooth[900:1400, 700:1200], np.float32))
     PIL.Image.fromarray(np.stack([small] * 3, -1)).save(place / "photo.jpg")
@@ -446,6 +456,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "crop gray.tif --box 10.5 10 2900 2900 --size 200 --resampling lanczos",
         "crop colour.ppm --box 10.5 10 2900 2900 --size 2000",
         "crop float.tif --box 10 10 2000 2000",
+        "crop tiles.tif --box 700 900 512 512",
+        "crop tiles.tif --box 0 0 5000 5000 --size 500 --resampling area",
+        "crop tiles.tif --box 10.5 10 4900 4900 --size 4000",
         "crop float.tif --fit part.tif --box 690 905 500 500",
     ],
 )

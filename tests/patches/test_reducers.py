@@ -20,7 +20,7 @@ from patchcli.patches.extract import extract
 from patchcli.patches.merge import InMemory, merge, merge_from
 from patchcli.patches.merge_ranked import Ranking
 from patchcli.patches.merge_streaming import PlaneFold
-from patchcli.patches.normalize import Wanted
+from patchcli.patches.normalize import Merged, Wanted
 from patchcli.patches.planes import Plane, offsets
 from patchcli.patches.reducers import REDUCERS, rule_of
 from patchcli.patches.windows import NAMES, PEAK, named, of_array
@@ -86,13 +86,14 @@ def test_order_parts_and_layout_change_no_integer(
         return
     combined = streamed(rule) if rule in RULES else streamed("mean", named(rule, grid.patch))
     for origins in (None, grid.origins()[order]):
-        planes = PlaneFold(divider_of(patches, grid, combined, origins=origins, wanted=Wanted(patches.dtype, 0)), combined)
+        divider = divider_of(patches, grid, combined, origins=origins, wanted=Wanted(patches.dtype, 0))
+        planes = PlaneFold(divider, combined)
         given = patches if origins is None else patches[order]
         for offset in offsets(patches.shape[1:], "C"):
             values, half = np.moveaxis(given, 0, -1)[offset], grid.count // 2 if channels else 0
             for first, part in ((0, values[:half]), (half, values[half:])):
                 planes.add(Plane(offset, part, first))
-        assert np.array_equal(planes.finish().image, got)
+        assert np.array_equal(Merged(divider, planes.lines()).image(), got)
 
 
 @given(st.data(), grids(edges=COVERING), st.sampled_from([*RULES[:1], *RULES[2:], *NAMES]))
@@ -191,7 +192,7 @@ def test_uncovered_pixels_are_not_saturated(rule: str) -> None:
         patches = InMemory(np.ones((grid.count, 2, 2), np.int16))
         got = merge_from(patches, placement, rule_of(REDUCERS[rule]), wanted=Wanted(np.dtype(np.uint8), 7))
         assert got.saturated == 0
-        assert np.array_equal(got.image, np.where(grid.cover() > 0, 1, 7))
+        assert np.array_equal(got.image(), np.where(grid.cover() > 0, 1, 7))
 
 
 @given(grids(edges=COVERING), st.sampled_from(NAMES), st.sampled_from(["u1", "i2", "u2", "f4", "f8"]), st.integers(0, 120))

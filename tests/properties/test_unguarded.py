@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ from patchcli.geometry.cover import Cover
 from patchcli.geometry.grid import Grid
 from patchcli.patches.extract import CUT_BYTES, blocks, cut, cut_at, extract, view
 from patchcli.patches.merge import merge
-from patchcli.patches.merge_streaming import GridFold, PlaneFold, ScatteredFold
+from patchcli.patches.merge_streaming import CHUNK_PATCHES, GridFold, PlaneFold, ScatteredFold
 from patchcli.patches.normalize import Merged, Wanted
+from patchcli.patches.padded import ArraySource, Padded
 from patchcli.patches.planes import Plane, offsets
-from patchcli.patches.reducers import WINDOWS_TOGETHER, Rule
 from patchcli.patches.select import CANDIDATES_TOGETHER, choose_patches
 from patchcli.patches.windows import NOTHING, named, of_array
 from patchcli.stacks.file import Stack, StackReader, read_stack, write_stack
@@ -41,6 +41,9 @@ from patchcli.stacks.reader import PICK_BYTES, Payload, Picker, StackFile
 from patchcli.strided import runs
 from tests.helpers.merged import divider_of, streamed
 
+if TYPE_CHECKING:
+    from patchcli.patches.reducers import Rule
+
 REDUCE = {"min": np.minimum, "max": np.maximum}
 
 
@@ -49,13 +52,11 @@ REDUCE = {"min": np.minimum, "max": np.maximum}
 
 def in_blocks(grid: Grid, patches: NDArray[Any], rule: Rule, size: int, threads: int = 1) -> Merged:
     """Patches of a grid put together in blocks of about ``size`` bytes."""
-    fold = GridFold(divider_of(patches, grid, rule), rule)
+    divider = divider_of(patches, grid, rule)
     parts = list(blocks(grid, int(np.prod(patches.shape[3:])), patches.itemsize, size))
     assert len(parts) > 1
     given = ((block, patches[block.first : block.first + block.count]) for block in parts)
-    for _ in fold.add_rows(given, threads):
-        pass
-    return fold.finish()
+    return Merged(divider, GridFold(divider, rule).lines(given, threads))
 
 
 def one_by_one(grid: Grid, patches: NDArray[Any], reduce: str) -> NDArray[Any]:
@@ -84,7 +85,7 @@ def test_min_and_max_in_many_blocks(dtype: str, reduce: str, threads: int) -> No
         for rows in (0.4, 1, 3, 11):
             size = int(rows * patches[: grid.shape[1]].nbytes)
             got = in_blocks(grid, patches, streamed(reduce), size, threads)
-            assert np.array_equal(got.image, expected)
+            assert np.array_equal(got.image(), expected)
 
 
 def ends(values: NDArray[Any], reduce: str) -> NDArray[np.uint8]:
@@ -115,13 +116,14 @@ def test_weights_of_zero_beside_real_ones_do_not_count(dtype: str) -> None:
         expected[:, 2 * number + 3] = patches[number + 1, :, 1]
     order = np.array([2, 0, 3, 1])
     rule = streamed("mean", of_array(weights, (4, 4)))
-    planes = PlaneFold(divider_of(patches, grid, rule, wanted=Wanted(np.dtype("f8"))), rule)
+    divider = divider_of(patches, grid, rule, wanted=Wanted(np.dtype("f8")))
+    planes = PlaneFold(divider, rule)
     for offset in offsets((4, 4), "C"):
         planes.add(Plane(offset, np.ascontiguousarray(np.moveaxis(patches, 0, -1)[offset])))
     for got in (
         merge(patches, grid, window=weights, dtype="f8"),
         merge(patches[order], grid, origins=grid.origins()[order], window=weights, dtype="f8"),
-        planes.finish().image,
+        Merged(divider, planes.lines()).image(),
     ):
         assert got.tolist() == expected.tolist()
 
@@ -151,7 +153,7 @@ def test_a_pixel_whose_only_weight_is_zero_keeps_its_value() -> None:
 
 def test_weights_of_more_patches_than_are_added_at_once() -> None:
     grid = Grid((132, 131), 2, 1)
-    assert grid.count > WINDOWS_TOGETHER
+    assert grid.count > CHUNK_PATCHES
     weights = np.array([[1.0, 2.0], [3.0, 5.0]])
     patches = np.random.default_rng(4).integers(0, 256, (grid.count, 2, 2)).astype(np.uint8)
     sums, counts = np.zeros((2, 132, 131))
@@ -228,7 +230,7 @@ def test_float_sums_do_not_depend_on_parts(dtype: str) -> None:
     assert np.abs(whole - sums[1:-1, 1:-1] / grid.cover()).max() < (1e-14 if dtype == "f8" else 1e-6)
     for rows in (1, 2, 5):
         got = in_blocks(grid, patches, streamed(), rows * patches[: grid.shape[1]].nbytes)
-        assert got.image.tobytes() == whole.tobytes()
+        assert got.image().tobytes() == whole.tobytes()
 
 
 def test_cover_of_different_sides() -> None:
@@ -241,10 +243,11 @@ def test_sums_are_saturated_at_both_ends() -> None:
     for dtype in ("i8", "i2", "u1"):
         low, high = (int(limit) for limit in (np.iinfo(dtype).min, np.iinfo(dtype).max))
         patches = np.array([low, low, high, high], dtype).reshape(4, 1, 1)
-        fold = ScatteredFold(divider_of(patches, grid, streamed("sum"), origins=origins), streamed("sum"))
+        divider = divider_of(patches, grid, streamed("sum"), origins=origins)
+        fold = ScatteredFold(divider, streamed("sum"))
         fold.add(patches, 0)
-        made = fold.finish()
-        assert made.image.tolist() == [[low, high]]
+        made = Merged(divider, fold.lines())
+        assert made.image().tolist() == [[low, high]]
         assert made.saturated == (2 if low else 1)
     negative = np.full((2, 1, 1), -(2**40) - 1, np.int64)
     assert merge(negative, Grid((1, 1), 1), origins=origins[:2], reduce="sum").tolist() == [[-(2**41) - 2]]
@@ -287,12 +290,13 @@ def test_parts_of_a_stack_of_several_pieces() -> None:
     grid = Grid((128, 128), 16, 1)
     patches = extract(image, grid)[0]
     assert patches.nbytes > CUT_BYTES
+    padded = Padded(ArraySource(image), grid)
     step = CUT_BYTES // 256
     for first, last in ((0, None), (5, 9), (step - 90, step + 300), (step + 200, grid.count)):
-        assert np.array_equal(np.concatenate(list(cut(image, grid, first, last))), patches[first:last])
+        assert np.array_equal(np.concatenate(list(cut(padded, first, last))), patches[first:last])
     chosen = np.random.default_rng(8).permutation(grid.count)
-    assert len(list(cut_at(image, grid, chosen))) > 1
-    assert np.array_equal(np.concatenate(list(cut_at(image, grid, chosen))), patches[chosen])
+    assert len(list(cut_at(padded, chosen))) > 1
+    assert np.array_equal(np.concatenate(list(cut_at(padded, chosen))), patches[chosen])
 
 
 def test_numbers_of_patches_in_a_narrow_dtype() -> None:
@@ -503,7 +507,7 @@ def test_boxes_just_out_of_range(images: int, box: Any, options: dict[str, Any],
 
 
 def test_a_box_as_wide_as_a_filter_reaches() -> None:
-    sampling, image = Sampling(normalized=False, resampling="area"), np.ones((1, 4))
+    sampling, image = Sampling(normalized=False, resampling="area"), (1, 4)
     for extent in (2**20, -(2**20)):
         assert plan_of(image, (0, 0, extent, 1), 1, sampling).shape == (1, 1)
     with pytest.raises(PatchcliError, match=r"^box is 1\.04858e\+06 pixels wide or high, all of which area and lanczos would"):
@@ -628,7 +632,7 @@ def test_a_directory_that_lies(data: bytearray, sentence: str) -> None:
 
 
 def test_the_longest_header() -> None:
-    for more, sentence in ((0, None), (1, "no .npy header of version 1.0 and at most 4096 bytes")):
+    for more, sentence in ((0, None), (1, "no .npy header of version 1.0 or 2.0 and at most 4096 bytes")):
         header = PLAIN[:-1].ljust(4095 + more) + b"\n"
         member = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + b"abcd"
         with contextlib.nullcontext() if sentence is None else pytest.raises(PatchcliError, match=sentence):
@@ -649,10 +653,11 @@ def text_of(array: NDArray[Any]) -> str:
 def test_text_of_either_byte_order_up_to_a_length() -> None:
     for dtype in ("<U9", ">U9"):
         assert text_of(np.array("grün \U0001f33f", dtype)) == "grün \U0001f33f"
-    assert len(text_of(np.array("x" * 2**18))) == 2**18
-    with pytest.raises(PatchcliError, match=r"^member 'a' is <U262145 of shape \(\); expected a string of at most 262144"):
-        text_of(np.array("x" * (2**18 + 1)))
-    with pytest.raises(PatchcliError, match=r"is <U1 of shape \(1,\); expected a string of at most 262144"):
+    most = 2**22 + 2**18
+    assert len(text_of(np.array("x" * most))) == most
+    with pytest.raises(PatchcliError, match=rf"^member 'a' is <U{most + 1} of shape \(\); expected a string of at most {most}"):
+        text_of(np.array("x" * (most + 1)))
+    with pytest.raises(PatchcliError, match=rf"is <U1 of shape \(1,\); expected a string of at most {most}"):
         text_of(np.array(["x"]))
     with pytest.raises(PatchcliError, match=r"^member 'a' is not text$"):
         text_of(np.array([0xFFFFFFFF], "<u4").view("<U1")[0:1].reshape(()))

@@ -100,7 +100,7 @@ PLAIN = b"{'descr': '<u2', 'fortran_order': False, 'shape': (2,), }\n"
         (b"PK\x03\x04 but no zip", "is truncated or damaged: it is not a whole zip file"),
         (saved(a=ARRAY)[:-10], "is truncated or damaged"),
         (zipped(b"nothing"), "ends before its data do"),
-        (zipped(npy(PLAIN, b"abcd", b"\x02\x00")), "no .npy header of version 1.0"),
+        (zipped(npy(PLAIN, b"abcd", b"\x03\x00")), "no .npy header of version 1.0 or 2.0"),
         (zipped(npy(PLAIN.ljust(5000), b"abcd")), "at most 4096 bytes"),
         (zipped(npy(PLAIN, b"abc")), "holds 3 bytes where its shape .* need 4"),
         (zipped(npy(PLAIN, b"abcde")), "holds 5 bytes where its shape .* need 4"),

@@ -130,6 +130,28 @@ def test_an_image_from_the_web_is_cut_as_a_local_one(patchcli: Run, tmp_path: Pa
     assert web.asked == {"/x/a.png": 1}
 
 
+@pytest.mark.parametrize("place", ["web", "s3"])
+def test_info_of_a_remote_file_is_that_of_the_same_on_disk(
+    place: str, patchcli: Run, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    png(tmp_path, height=200, width=200)
+    fine(patchcli("extract", "a.png", "-s", 8, "--stride", 2, "-o", "a.npz"))
+    data = (tmp_path / "a.npz").read_bytes()
+    assert len(data) > 5 * remote.HEAD
+    served = request.getfixturevalue(place)
+    if place == "web":  # a server that sends no parts of a file
+        served.files["/a.npz"], path = data, f"{served.address}/a.npz"
+    else:
+        path = f"{served}/a.npz"
+        put(path, data)
+    call = ("info", path, "--json", "--remote", path.partition(":")[0])
+    here, there, checked = (json.loads(patchcli(*one).stdout) for one in (("info", "a.npz", "--json"), call, (*call, "--check")))
+    assert there == {**here, "file": path}
+    assert checked == {**there, "nonfinite": 0, "check": "ok"}
+    ran = patchcli("info", path + "x", "--remote", path.partition(":")[0])
+    refused(ran, f"{path}x: cannot be read: no such file", 1)
+
+
 def test_without_the_option_every_name_is_local(patchcli: Run, tmp_path: Path, web: Web) -> None:
     web.files["/a.png"] = png(tmp_path)
     refused(patchcli("extract", f"{web.address}/a.png", "-s", 8, "-d", "out"), "a.png: cannot be read: no such file", 1)
@@ -437,7 +459,7 @@ def test_what_is_done_is_not_done_again(store: str, patchcli: Run, tmp_path: Pat
     put(f"{store}/in/b.png", png(tmp_path, seed=3))
     assert run("-j", 2) == ["skipped", "done"]
     assert run() == ["skipped", "skipped"]
-    refused(patchcli(*call[:-2], "--gray"), "a.png.npz: was made with --gray at its default, not at true")
+    refused(patchcli(*call[:-2], "--gray"), "a.png.npz: was made with --color at its default, not at gray")
 
 
 def test_names_are_made_from_remote_names() -> None:
