@@ -238,7 +238,10 @@ def _ahead(items: Iterable[Item], depth: int) -> Generator[Item]:
     try:
         while (thing := made.get()) is not _END:
             if isinstance(thing, _Failure):
-                raise thing.error
+                try:
+                    raise thing.error
+                finally:
+                    del thing  # which the error leads back to: a circle that would keep the files that were being read open
             yield thing  # type: ignore[misc]
     finally:
         stop.set()
