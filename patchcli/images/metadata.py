@@ -27,6 +27,7 @@ MOST_NUMBER = 1e100  # of what a file says; nothing that is computed from it ove
 MAX_ICC = 16_000_000  # bytes; JPEG can hold 255 parts of 65519
 MAX_WORDS = 1 << 10  # characters of nodata, a unit, axes
 MAX_FIELDS = 4 << 20  # characters of the metadata in a stack
+LONGEST_NUMBER = 32  # characters of a number, a colour or the name of a sample in it, at most
 PROFILE_HEAD = 128  # bytes of the header of an ICC profile (ICC.1:2022, 7.2)
 METERS = {  # of units of length
     **dict.fromkeys(("inch", "in"), Fraction(254, 10_000)),
@@ -214,6 +215,9 @@ class Metadata(NamedTuple):
 
     def too_large(self) -> tuple[str, ...]:
         """The fields that are left out of a stack, where all are too long for it."""
+        numbers = len(self.extrasamples) + len(self.colormap or ()) + sum(len(value) for _, value in self.geotiff)
+        if 2 * len(self.icc) + LONGEST_NUMBER * numbers < MAX_FIELDS - 32 * MAX_WORDS:  # beside which all else is short
+            return ()
         sizes = {name: len(json.dumps(value)) for name, value in self._all_fields().items()}
         gone = []
         while sum(sizes.values()) > MAX_FIELDS:
