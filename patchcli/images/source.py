@@ -9,7 +9,7 @@ import contextlib
 import functools
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -244,6 +244,32 @@ def open_image(
     return coloured if color is None else COLORS[color](coloured)
 
 
+class _Upright(NamedTuple):
+    """What a format decodes, turned upright, while what its library says becomes hints.
+
+    Attributes:
+        name: of the format.
+        turn: the EXIF orientation by which it is turned, 1 for not at all.
+        hints: what was said so far.
+    """
+
+    name: str
+    turn: int
+    hints: list[str]
+
+    def __call__(self, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Decode, ``(h, w[, C])`` in native byte order."""
+        told: list[str] = []
+        with overheard(told):
+            pixels: NDArray[Any] = guarded(self.name, decode)
+        self.hints.extend(f"the decoder says: {line}" for line in dict.fromkeys(told))
+        if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
+            pixels = pixels[:, :, 0]
+        if self.turn > 1:  # laid out anew, because sums of floats follow the layout in their last bits
+            pixels = np.ascontiguousarray(TURNS[self.turn](pixels))
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
 def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices: bool) -> ImageSource:
     """An image as its file has it; ``indices``: those behind the colours that its library would give."""
     said: list[str] = []
@@ -259,24 +285,13 @@ def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices
     shape = (*size, header.channels) if header.channels > 1 else size
     nbytes = math.prod(shape) * header.dtype.itemsize
 
-    def heard(call: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Decode, and turn upright."""
-        told: list[str] = []
-        with overheard(told):
-            pixels: NDArray[Any] = guarded(name, call)
-        hints.extend(f"the decoder says: {line}" for line in dict.fromkeys(told))
-        if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
-            pixels = pixels[:, :, 0]
-        if turn > 1:  # laid out anew, because sums of floats follow the layout in their last bits
-            pixels = np.ascontiguousarray(TURNS[turn](pixels))
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-
+    decoded = _Upright(name, turn, hints)
     decode, read = opened.decode, header.read
     window = None
     if read is not None and turn < SIDEWAYS:  # else a row would be made of all the strips
 
         def window(rows: FromTo, columns: FromTo) -> NDArray[Any]:
-            return heard(lambda: read(*stored_window(turn, rows, columns, (opened.height, opened.width))))
+            return decoded(lambda: read(*stored_window(turn, rows, columns, (opened.height, opened.width))))
 
     def check_whole() -> None:
         check_size((opened.height, opened.width), opened.pixel_bytes, max_pixels)
@@ -299,7 +314,7 @@ def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices
         format=name,
         count=functools.cache(lambda: int(guarded(name, header.pages))),
         said=hints,
-        load=lambda: heard(decode),
+        load=lambda: decoded(decode),
         window=window,
         lines=header.lines,
         columns=header.columns,
