@@ -53,15 +53,6 @@ class Cover:
         product: NDArray[Any] = self.rows[these] * self.columns
         return product
 
-    @cached_property
-    def single(self) -> slice:
-        """The longest stretch of columns on which each pixel has just one patch."""
-        if self.columns.shape[0] != self.rows.shape[1] or (self.rows != 1).any():
-            return slice(0, 0)
-        alone = np.concatenate([[False], self.columns[0] == 1, [False]])
-        edges = np.flatnonzero(np.diff(alone)).reshape(-1, 2)
-        return max((slice(*edge) for edge in edges.tolist()), key=lambda one: one.stop - one.start, default=slice(0, 0))
-
     def divisors(self, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """The product as floats, 1 for 0, to divide by."""
         counts: NDArray[Any] = self.rows.astype(dtype) * self.columns.astype(dtype)

@@ -13,6 +13,7 @@ from patchcli.jobs.merge_plan import check_cover, cover_dtype, planned
 from patchcli.jobs.task import Said
 from patchcli.patches.merge import merge_from, merged_weights
 from patchcli.storage.outputs import Outputs
+from patchcli.storage.write_behind import flushing
 from patchcli.threads import ahead
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _write(outputs: Outputs, path: str, image_format: str, lines: Iterator[NDArr
     """
     nbytes = math.prod(made.shape) * made.dtype.itemsize
     with outputs.create(path, whole=True) as file, contextlib.closing(ahead(lines, nbytes)) as coming:
-        sink.write_lines(file, coming, image_format, made)
+        sink.write_lines(file, flushing(coming, file), image_format, made)
 
 
 def _said(merged: Merged, plan: MergePlan) -> Said:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.patches.overlap_add import Lines, RowFolder, add_lines, fold_at
+from patchcli.geometry.grid import Block
+from patchcli.patches.overlap_add import RowFolder, add_lines, fold_across, fold_at
 from patchcli.patches.planes import fold_plane
 from patchcli.patches.reducers import split
+from patchcli.strided import items_of, runs
 from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from patchcli.geometry.grid import Block
     from patchcli.patches.normalize import Divider
     from patchcli.patches.planes import Plane
     from patchcli.patches.reducers import Rule
@@ -80,6 +81,11 @@ class _Sums:
                 sums[kept:] = combine.blank
         self.top = first
 
+    def skip(self, first: int, stop: int) -> Iterator[NDArray[Any]]:
+        """Give the lines above ``first``, on which nothing lies; those up to ``stop`` are made elsewhere, and no sums before."""
+        yield from self._divider.blank(self.top, first)
+        self.top = stop
+
     def finish(self) -> Iterator[NDArray[Any]]:
         """Give all other lines."""
         yield from self._given(len(self.sums[0]), self._height)
@@ -91,8 +97,79 @@ class _Sums:
         yield from self._divider.blank(self.top + len(self.sums[0]), stop)
 
 
+class _Strip:
+    """Lines of a padded image under patch rows that overlap no other; of their patches only the last may overlap.
+
+    What does not overlap is laid where it belongs, which is the image already; sums are made of the last columns alone.
+
+    Args:
+        divider: makes the image.
+        folder: adds up patches that overlap.
+        block: of the patch rows, which are equally far apart.
+        alone: how many patches of each do not overlap.
+        terms: most patches on a pixel.
+    """
+
+    def __init__(self, divider: Divider, folder: RowFolder, block: Block, alone: int, terms: int) -> None:
+        self._divider, self._folder, self._alone = divider, folder, alone
+        grid, blank = folder.grid, folder.combine.blank
+        starts, width = grid.columns.starts, grid.columns.padded
+        self._tops, (height, across) = grid.rows.starts[block.rows], grid.patch
+        self._left = int(starts[alone]) if alone < len(starts) else width  # of the first patch that overlaps
+        step = int(self._tops[1] - self._tops[0]) if len(self._tops) > 1 else height
+        shape, dtype = (len(self._tops), step), folder.combine.dtype(folder.dtype, terms)
+        self._lone = np.empty((*shape, width * folder.channels), folder.dtype)
+        self._lone[:, 0 if alone * across < self._left else height :] = divider.filler or 0
+        self._crowd = np.full((*shape, (width - self._left) * folder.channels), blank, dtype)
+
+    def lay(self, patches: NDArray[Any], block: Block) -> NDArray[Any] | None:
+        """Lay the patches of a block ``(block.count, h, w[, C])``; the sums of those that overlap, ``(n, h, span)``."""
+        (height, width), folder = self._folder.grid.patch, self._folder
+        rows = patches.reshape(len(self._tops), -1, height, width * folder.channels)
+        first, stop = block.columns.start, block.columns.stop
+        many, items = max(0, min(self._alone, stop) - first), items_of(rows)
+        pixel, pitch = folder.channels * self._lone.itemsize, self._lone.strides
+        starts = folder.grid.columns.starts
+        for run in runs(starts[first : first + many]) if many else ():
+            place: NDArray[Any] = np.ndarray(
+                (len(rows), height, run.count),
+                items.dtype,
+                self._lone,
+                offset=run.start * pixel,
+                strides=(*pitch[:2], run.step * pixel),
+            )
+            place[...] = items[:, run.index].transpose(0, 2, 1)
+        if first + many == stop:
+            return None
+        plan = folder.plan(first + many, stop)
+        return fold_across(rows[:, many:].transpose(0, 2, 1, 3), plan, self._crowd.dtype, folder.combine)
+
+    def add(self, sums: NDArray[Any] | None, block: Block) -> None:
+        """Add the sums of a block, as `lay` gave them."""
+        if sums is not None:
+            start = int(self._folder.grid.columns.starts[max(block.columns.start, self._alone)]) - self._left
+            place = self._crowd[:, : sums.shape[1], start * self._folder.channels :][:, :, : sums.shape[2]]
+            self._folder.combine.ufunc(place, sums, out=place)
+
+    def lines(self) -> Iterator[NDArray[Any]]:
+        """The lines of the image, once all patches of the rows were laid."""
+        (rows, step), height, channels = self._lone.shape[:2], self._folder.grid.patch[0], self._divider.channels
+        shapes = ((rows * step, one.shape[2] // self._folder.channels, *channels) for one in (self._lone, self._crowd))
+        lone, crowd = (one.reshape(shape) for one, shape in zip((self._lone, self._crowd), shapes, strict=True))
+        stop = (rows - 1) * step + height
+        yield from self._divider.laid(lone[:stop], crowd[:stop], int(self._tops[0]))
+
+
+def _untouched(starts: NDArray[np.int64], size: int) -> int:
+    """How many first patches of an axis overlap no other."""
+    touching = np.flatnonzero(np.diff(starts) < size)
+    return int(touching[0]) if len(touching) else len(starts)
+
+
 class GridFold:
     """The image of all patches of a grid, in order.
+
+    Patch rows that overlap no other, which are all but two of most grids whose patches just touch, are laid, not added.
 
     Args:
         divider: makes the image; its placement is a whole grid.
@@ -108,9 +185,38 @@ class GridFold:
         product = None if rule.window is None or rule.window.dense is not None else rule.window
         self._dense = None if rule.window is None or product is not None else rule.window.full[..., None]
         self._folders = [RowFolder(self._grid, self._channels, part, rule.combine(part), product) for part in self._sums.parts]
+        (height, width), columns = self._grid.patch, self._grid.columns
+        self._alone = _untouched(self._grid.rows.starts, height), _untouched(columns.starts, width)
+        mostly = 2 * width * self._alone[1] >= columns.padded and rule.window is None
+        if not mostly or self._sums.parts != [divider.dtype]:
+            self._alone = 0, 0
+        self._divider = divider
+
+    def _with_strips(self, patches: Iterable[tuple[Block, NDArray[Any]]]) -> Iterator[tuple[Block, NDArray[Any], _Strip | None]]:
+        """The blocks, those of patch rows that overlap no other with the lines that they are laid into."""
+        strip = None
+        for block, pixels in self._apart(patches):
+            if block.columns.start == 0:
+                lone = block.rows.stop <= self._alone[0]
+                strip = (
+                    _Strip(self._divider, self._folders[0], block, self._alone[1], self._divider.placement.most) if lone else None
+                )
+            yield block, pixels, strip
+
+    def _apart(self, patches: Iterable[tuple[Block, NDArray[Any]]]) -> Iterator[tuple[Block, NDArray[Any]]]:
+        """The blocks, parted where patch rows begin to overlap, and above that where they are not equally far apart."""
+        tops, alone = self._grid.rows.starts, self._alone[0]
+        for block, pixels in patches:
+            rows, each = block.rows, block.count // (block.rows.stop - block.rows.start)
+            middle = min(max(alone, rows.start), rows.stop)
+            lone = [run.index for run in runs(tops[rows.start : middle])] if rows.start < middle else []
+            for part in (*lone, slice(middle - rows.start, rows.stop - rows.start)):
+                if count := (part.stop - part.start) * each:
+                    first, own = part.start * each, slice(rows.start + part.start, rows.start + part.stop)
+                    yield Block(own, block.columns, block.first + first, count), pixels[first : first + count]
 
     def lines(self, patches: Iterable[tuple[Block, NDArray[Any]]], threads: int = 1) -> Iterator[NDArray[Any]]:
-        """Add all patches of the grid, block by block; the lines of the image.
+        """Put all patches of the grid together, block by block; the lines of the image.
 
         Args:
             patches: the blocks of the grid, in order, each with its patches ``(block.count, h, w[, C])``.
@@ -120,15 +226,23 @@ class GridFold:
             PatchcliError: values that are too large.
         """
 
-        def fold(given: tuple[Block, NDArray[Any]]) -> tuple[Block, list[list[Lines]]]:
-            block, pixels = given
+        def fold(given: tuple[Block, NDArray[Any], _Strip | None]) -> tuple[Block, _Strip | None, list[Any]]:
+            block, pixels, strip = given
+            if strip is not None:
+                return block, strip, [strip.lay(split(pixels, self._sums.parts)[0], block)]
             if self._dense is not None:
                 pixels = (pixels if pixels.ndim > 3 else pixels[..., None]) * self._dense  # noqa: PLR2004
             parts = zip(self._folders, split(pixels, self._sums.parts), strict=True)
-            return block, [folder.fold(part, block) for folder, part in parts]
+            return block, None, [folder.fold(part, block) for folder, part in parts]
 
-        for block, folded in map_in_order(fold, patches, threads):
+        for block, strip, folded in map_in_order(fold, self._with_strips(patches), threads):
             starts = self._grid.rows.starts[block.rows]
+            if strip is not None:
+                strip.add(folded[0], block)
+                if block.columns.stop == self._grid.columns.count:
+                    yield from self._sums.skip(int(starts[0]), int(starts[-1]) + self._grid.patch[0])
+                    yield from strip.lines()
+                continue
             yield from self._sums.move(int(starts[0]), int(starts[-1]) + self._grid.patch[0])
             left = int(self._grid.columns.starts[block.columns.start]) * self._channels
             for sums, folder, parts in zip(self._sums.sums, self._folders, folded, strict=True):

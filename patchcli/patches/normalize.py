@@ -105,6 +105,40 @@ class Divider:
             inner = slice(these.start + self._first - line, these.stop + self._first - line)
             yield self._lines([part[inner, self._columns] for part in sums], these)
 
+    def laid(self, lone: NDArray[Any], crowd: NDArray[Any], line: int) -> Iterator[NDArray[Any]]:
+        """The image lines of padded lines from ``line`` on that are as they will be, but for their last columns.
+
+        Args:
+            lone: ``(n, W'[, C])``, where one patch lies on a pixel; of the dtype of the patches, `filler` where none does.
+            crowd: sums of the last columns, ``(n, k[, C])``.
+            line: the padded line of the first of them.
+        """
+        # padded column from which on there are sums
+        left = min(max(lone.shape[1] - crowd.shape[1], self._columns.start), self._columns.stop)
+        sides = slice(left - self._columns.start), slice(left - self._columns.start, None)
+        for these in self._spans(line, line + len(lone), lone.strides[0]):
+            inner = slice(these.start + self._first - line, these.stop + self._first - line)
+            cover = self.cover.band(these) if self._uncovered else None
+            bare = [None if cover is None else cover.crop(slice(None), side) for side in sides]
+            out, alone = lone[inner, self._columns], lone[inner, self._columns.start : left]
+            if self.filler is None or self.into is not None:
+                out = self._room(these)
+                if self.filler is None:
+                    self._blocks([alone], out[:, sides[0]], None, bare[0])
+                else:
+                    out[:, sides[0]] = alone
+            if out[:, sides[1]].size:
+                divisor = self._divided_by(these)
+                own = None if divisor is None else divisor.crop(slice(None), sides[1])
+                first = left - lone.shape[1] + crowd.shape[1]
+                self._blocks([crowd[inner, first : first + out.shape[1] - sides[1].start]], out[:, sides[1]], own, bare[1])
+            yield out
+
+    @property
+    def filler(self) -> Any:  # noqa: ANN401  a number of the image's dtype
+        """What stands where no patch lies, where the value of one patch is that of the image; None where it is converted."""
+        return self._filling if self.dtype.kind != "f" and self.wanted.dtype == self.dtype else None
+
     def blank(self, line: int, stop: int) -> Iterator[NDArray[Any]]:
         """The image lines of padded lines that no patch lies on."""
         for these in self._spans(line, stop, 0):
@@ -126,19 +160,16 @@ class Divider:
         return np.empty((these.stop - these.start, *self.shape[1:]), self.wanted.dtype)
 
     def _lines(self, sums: list[NDArray[Any]], these: slice) -> NDArray[Any]:
-        """Divide some lines; what lies on them once is the mean already, where nothing is converted."""
-        out, cover = self._room(these), self.cover.band(these)
-        divisor = None if self._divisor is None else cover if self._divisor is self.cover else self._divisor.band(these)
-        whole, alone = out.dtype == self.dtype and len(sums) == 1 and self.dtype.kind != "f", slice(0, 0)
-        if divisor is not None and whole and sums[0].dtype.kind != "f":
-            alone = divisor.single
-            np.copyto(out[:, alone], sums[0][:, alone], casting="unsafe")
-        for side in (slice(0, alone.start), slice(alone.stop, self.shape[1])):
-            if side.start < side.stop:
-                bare = cover.crop(slice(None), side) if self._uncovered else None
-                part = None if divisor is None else divisor.crop(slice(None), side)
-                self._blocks([one[:, side] for one in sums], out[:, side], part, bare)
+        """Divide some lines."""
+        out = self._room(these)
+        self._blocks(sums, out, self._divided_by(these), self.cover.band(these) if self._uncovered else None)
         return out
+
+    def _divided_by(self, these: slice) -> Cover | None:
+        """By what some lines are divided."""
+        if self._divisor is None or self._divisor is self.cover:
+            return None if self._divisor is None else self.cover.band(these)
+        return self._divisor.band(these)
 
     def _blocks(self, sums: list[NDArray[Any]], out: NDArray[Any], divisor: Cover | None, cover: Cover | None) -> None:
         """Divide some lines, block by block; ``cover`` of those that may have pixels without a patch."""

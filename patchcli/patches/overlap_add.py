@@ -85,7 +85,7 @@ class RowFolder:
         self._product = np.dtype(np.float32 if dtype.itemsize == 1 or dtype == np.float32 else np.float64)
         self._passes: dict[tuple[int, int], list[Pass]] = {}
 
-    def _plan(self, first: int, stop: int) -> list[Pass]:
+    def plan(self, first: int, stop: int) -> list[Pass]:
         """The passes over patch columns ``first`` to ``stop``, planned once."""
         if (first, stop) not in self._passes:
             starts = self.grid.columns.starts[first:stop]
@@ -108,7 +108,7 @@ class RowFolder:
             if run.count > 1 and few:
                 folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
             else:
-                plan, across = self._plan(first, stop), pixels.transpose(0, 2, 1, 3)
+                plan, across = self.plan(first, stop), pixels.transpose(0, 2, 1, 3)
                 if self._rows is not None and self._columns is not None:
                     dtype = self.dtype if self.dtype.kind == "f" else np.dtype(np.float64)
                     across = across * np.multiply.outer(self._rows, self._columns).astype(dtype)[:, None]
@@ -122,7 +122,7 @@ class RowFolder:
         A row weight is the same along a laid line, so that it is applied before adding down; a column weight is the same down a
         column of a patch, so that it is applied after, to far fewer values.
         """
-        deep, plan = -(-self.grid.patch[0] // step), self._plan(first, stop)
+        deep, plan = -(-self.grid.patch[0] // step), self.plan(first, stop)
         if self._rows is None or self._columns is None:
             down = fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
             return fold_across(down, plan, self.combine.dtype(self.dtype, deep * len(plan)), self.combine)

@@ -18,7 +18,7 @@ from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import CACHED_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -116,7 +116,10 @@ class Padded:
             return None
         if self.grid.padded == self.grid.image:
             return self._source.read((0, height), (0, width))
-        return self.window((0, height), (0, width)).pixels if nbytes <= LINES_BYTES else None
+        if nbytes > LINES_BYTES:
+            return None
+        sides = self.grid.rows.padding, self.grid.columns.padding, *[(0, 0)] * (len(self.shape) - 2)
+        return _pad(self._source.read((0, self.grid.image[0]), (0, self.grid.image[1])), sides, self._mode, self._value)
 
     @property
     def reach(self) -> int:
@@ -229,10 +232,16 @@ def _index_of(axis: Axis, mode: str) -> NDArray[np.int64]:
 
 def _index(axis: Axis, mode: str) -> NDArray[np.int64]:
     """Which row or column of the source each one of a padded axis is, or `CONSTANT`; read-only."""
-    options: dict[str, Any] = {"constant_values": CONSTANT} if mode == "constant" else {}
-    index: NDArray[np.int64] = np.pad(np.arange(axis.length, dtype=np.int64), axis.padding, mode=mode, **options)  # type: ignore[call-overload]
+    index = _pad(np.arange(axis.length, dtype=np.int64), [axis.padding], mode, CONSTANT)
     index.flags.writeable = False
     return index
+
+
+def _pad(pixels: NDArray[Any], sides: Sequence[Pair], mode: str, value: Any) -> NDArray[Any]:  # noqa: ANN401  of their dtype
+    """What `numpy.pad` makes, with ``value`` for a constant."""
+    options: dict[str, Any] = {"constant_values": value} if mode == "constant" else {}
+    padded: NDArray[Any] = np.pad(pixels, sides, mode=mode, **options)  # type: ignore[call-overload]
+    return padded
 
 
 _kept_index = lru_cache(8)(_index)  # the images of a folder mostly have a grid in common

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from patchcli.threads import started
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Item = TypeVar("Item")
 SMALL = 1 << 22  # bytes that are written before a thread for it would have started and ended
 FLUSH_BYTES = 1 << 25
 
@@ -82,6 +86,16 @@ class WriteBehind:
                     start = place
             except BaseException as error:  # noqa: BLE001  raised again by the next call
                 self._error = error
+
+
+def flushing(items: Iterable[Item], file: BinaryIO) -> Iterator[Item]:
+    """The items; what is written to a file meanwhile is on its way to disk."""
+    start = 0
+    for item in items:
+        yield item
+        if file.seekable() and (place := file.tell()) - start >= FLUSH_BYTES:
+            _start_flushing(file, start, place)
+            start = place
 
 
 def _start_flushing(file: BinaryIO, start: int, stop: int) -> None:

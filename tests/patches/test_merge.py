@@ -70,6 +70,55 @@ def test_processed_patches_are_averaged(data: st.DataObject, grid: Grid) -> None
         assert np.array_equal(other, expected)
 
 
+@st.composite
+def apart(draw: st.DrawFn) -> Grid:
+    """Grids of which most patches overlap no other: they touch, or have gaps between them."""
+    both = st.tuples(st.integers(1, 5), st.integers(1, 5))
+    patch, gap = draw(both), draw(st.tuples(*2 * [st.sampled_from((0, 0, 1, 3))]))
+    image = patch[0] * draw(st.integers(1, 9)) + draw(st.integers(0, 4)), patch[1] * draw(st.integers(1, 9))
+    offset = draw(st.integers(0, image[0] - patch[0])), draw(st.integers(0, image[1] - patch[1]))
+    stride = patch[0] + gap[0], patch[1] + gap[1]
+    edge, margin = draw(st.sampled_from(tuple(EDGES))), draw(st.integers(0, 2))
+    return Grid(image, patch, stride, offset=offset, edge=edge, margin=margin)
+
+
+@given(
+    st.data(),
+    apart(),
+    st.sampled_from(("mean", "sum", "min", "max")),
+    st.sampled_from(("u1", "i2", "?", "f4", "f2", "i8", ">u2")),
+    st.sampled_from(("u1", "i4", "f4")),
+    st.integers(1, 2),
+)
+def test_patches_that_overlap_no_other(
+    data: st.DataObject, grid: Grid, reduce: str, dtype: str, wanted: str, threads: int
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    channels = data.draw(st.sampled_from(((), (1,), (3,))))
+    patches = rng.integers(0, 2 if dtype == "?" else 120, (grid.count, *grid.patch, *channels)).astype(dtype)
+    for target in (np.dtype(dtype).newbyteorder("="), np.dtype(wanted)):
+        expected = merge(patches, grid, origins=grid.origins(), reduce=reduce, dtype=target, fill=1)
+        assert np.array_equal(merge(patches, grid, reduce=reduce, dtype=target, fill=1), expected)
+        if reduce == "mean":
+            in_parts = folded(grid, patches, Wanted(target, fill=1), threads, size=data.draw(st.integers(1, 2000)))
+            assert np.array_equal(in_parts.image(), expected)
+            rows, columns = np.nonzero(grid.cover())
+            if not len(rows):
+                continue
+            box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+            assert np.array_equal(folded(grid, patches, Wanted(target, 1, trim=True), threads).image(), expected[box])
+
+
+def test_values_of_one_patch_are_looked_at() -> None:
+    grid, patches = Grid((4, 7), 2), np.zeros((8, 2, 2), np.float32)
+    patches[0, 0, 0] = np.nan
+    with pytest.raises(PatchcliError, match="1 value of the image would be NaN"):
+        merge(patches, grid)
+    assert np.isnan(merge(patches, grid, allow_nonfinite=True)).sum() == 1
+    patches[0, 0, 0] = 300.4
+    assert merge(patches, grid, dtype=np.uint8)[0, 0] == 255
+
+
 @given(st.data(), grids())
 def test_subsets_and_repeats_anywhere(data: st.DataObject, grid: Grid) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
