@@ -42,10 +42,12 @@ goldens: .venv/demo.stamp
 	$(BIN)/python tools/make_goldens.py
 
 bench: .venv/check.stamp .venv/peers.stamp
+	$(BIN)/python -m compileall -q patchcli  # as installing does; a process that may write none would compile all that it imports
 	$(BIN)/python -m benchmarks
 
 # images of gigabytes, which take up to 14 GB of disk; ARGS='--only crop,info' measures some rows
 bench-large: .venv/check.stamp .venv/peers.stamp
+	$(BIN)/python -m compileall -q patchcli
 	$(BIN)/python -m benchmarks.large $(ARGS)
 
 torture: .venv/check.stamp
@@ -71,10 +73,10 @@ dist: .venv/check.stamp
 	@command -v cc >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang  # tests/helpers/breaking.c
 	@touch $@
 
-# patchify pins numpy < 2 and EMPatches opencv, which comparing needs neither of
+# patchify pins numpy < 2, EMPatches opencv, and SAHI an opencv that needs a display, none of which comparing needs
 .venv/peers.stamp: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[peers]'
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps patchify empatches
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps patchify empatches sahi shapely opencv-python-headless
 	@touch $@
 
 clean:

@@ -74,7 +74,7 @@ def run(table: Table, *, quick: bool) -> None:
 
 
 def _rules(table: Table, stack: NDArray[Any], grid: patchcli.Grid, name: str, seconds: float) -> None:
-    """Other rules than the mean, against the mean."""
+    """Other rules than the mean, against the mean; the mode against the median, which sorts the same values."""
     mean = lambda: patchcli.merge(stack, grid)  # noqa: E731
     options: dict[str, Any]
     for what, limit, options in (
@@ -87,6 +87,9 @@ def _rules(table: Table, stack: NDArray[Any], grid: patchcli.Grid, name: str, se
         if what != "median" or stack.nbytes < LARGE // 10:
             rule = lambda options=options: patchcli.merge(stack, grid, **options)  # noqa: E731
             table.add(compare("rules", f"{name} {what}", "the mean", rule, mean, limit=limit, seconds=seconds, least=3))
+    if stack.dtype.kind != "f" and stack.nbytes < LARGE // 10:
+        mode, median = (lambda reduce=reduce: patchcli.merge(stack, grid, reduce=reduce) for reduce in ("mode", "median"))
+        table.add(compare("rules", f"{name} mode", "the median", mode, median, limit=1.5, seconds=seconds, least=3))
 
 
 def _against_peers(

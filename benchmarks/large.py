@@ -25,15 +25,27 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import HEAD, Row, Table, compare, line, machine
 from benchmarks.processes import PROGRAM, fresh, peak
+from patchcli.images import sink
 
 RESULTS = Path(__file__).parent / "results"
-SIDE, GIGANTIC, TILE = 20_000, 60_000, 512
+SIDE, GIGANTIC, TILE, SMALL = 20_000, 60_000, 512, 256
 CLIP = str(Path(sys.executable).with_name("rio"))
-ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info")
+ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info", "tiles", "small", "join")
 AHEAD = 4  # tiles or strips that are deflated before they are written
 BAND = 1024  # rows that are compared at once
 # bytes of disk at full scale: the images, and what is made of them beside
-NEEDS = {"crop": 1.0e9, "list": 1.0e9, "extract": 3.6e9, "merge": 3.8e9, "strips": 4.6e9, "gigantic": 14.0e9, "info": 2.3e9}
+NEEDS = {
+    "crop": 1.0e9,
+    "list": 1.0e9,
+    "extract": 3.6e9,
+    "merge": 3.8e9,
+    "strips": 4.6e9,
+    "gigantic": 14.0e9,
+    "info": 2.3e9,
+    "tiles": 3.6e9,
+    "small": 1.2e9,
+    "join": 4.5e9,
+}
 
 # Decodes a TIFF band by band, a band being a row of tiles or enough strips, in two threads, and writes so many bytes to disk.
 DECODE = """
@@ -83,6 +95,17 @@ with open(source, "rb", buffering=0) as file, open(target, "wb", buffering=0) as
             part = part[out.write(part) :]
     os.fsync(out.fileno())
 """
+# Crops and saves tiles one after the other.
+SAVE = """
+import os, sys
+import PIL.Image
+source, folder = sys.argv[1:]
+os.mkdir(folder)
+image = PIL.Image.open(source)
+for y in range(0, image.height, 64):
+    for x in range(0, image.width, 64):
+        image.crop((x, y, x + 64, y + 64)).save(f"{folder}/{x:04}-{y:04}.png", compress_level=6)
+"""
 IMPORTS = "import numpy, tifffile"
 
 
@@ -95,14 +118,18 @@ class Command:
     Args:
         words: the command line.
         made: what it makes, removed before each run.
+        aside: put aside instead, where it is many files: ext4 passes over inodes that were just freed one by one, at each new
+            file, which takes longer than to write a small tile.
     """
 
-    def __init__(self, *words: object, made: Path | None = None) -> None:
-        self._words, self._made, self.megabytes = [str(word) for word in words], made, 0.0
+    def __init__(self, *words: object, made: Path | None = None, aside: bool = False) -> None:
+        self._words, self._made, self._aside, self.megabytes = [str(word) for word in words], made, aside, 0.0
 
     def __call__(self) -> float:
         """Seconds of one run."""
-        if self._made is not None:
+        if self._made is not None and self._aside and self._made.exists():
+            self._made.rename(tempfile.mkdtemp(dir=self._made.parent))
+        elif self._made is not None:
             fresh(self._made)
         seconds, megabytes = peak(self._words)
         self.megabytes = max(self.megabytes, megabytes)
@@ -250,6 +277,45 @@ class Large:
         self._memory(f"merge {sizes[1]} to {name}", put, most)
         fresh(stack), fresh(back)
 
+    def tiles(self) -> None:
+        """Tile files, against the programs that cut most of them."""
+        cut, others, gdal = (self._folder / name for name in ("tiles", "dzsave_files", "retiled"))
+        name = f"{self._name} to PNG tiles of {SMALL}"
+        mine = self._cut_to_tiles(cut)
+        sizes = ("--depth", "one", "--tile-size", SMALL, "--overlap", 0, "--suffix", ".png[compression=1]")
+        dzsave = Command("vips", "dzsave", self._tiled, others.with_name("dzsave"), *sizes, made=others)
+        line_of_gdal = 'mkdir "$0" && exec gdal_retile.py -q -ps 256 256 -of PNG -targetDir "$0" "$1"'
+        retile = Command("bash", "-c", line_of_gdal, gdal, self._tiled, made=gdal)
+        for program, theirs, limit in (("vips dzsave", dzsave, 0.8), ("gdal_retile.py", retile, 0.5)):
+            if shutil.which(program.partition(" ")[0]) is None:
+                self._table.missing(f"{program}: it is not installed")
+                continue
+            self._time(name, program, mine, theirs, limit, least=3)
+        if not mine.megabytes:
+            mine()
+        self._memory(name, mine, 250)
+        check_tiles(cut, self._tiled)
+        for folder in (cut, others, gdal):
+            fresh(folder)
+
+    def _cut_to_tiles(self, folder: Path) -> Command:
+        """What writes the tiled image as small PNG tiles."""
+        words = ("-s", SMALL, "--edge", "clip", "--co", "level=1", "-o", folder / "{y}-{x}.png")
+        return Command(PROGRAM, "extract", self._tiled, *words, made=folder)
+
+    def small(self) -> None:
+        """10,000 tiles of 64x64, against a loop with Pillow, both at PNG's usual level 6."""
+        image, cut, saved = (self._folder / name for name in ("small.png", "small", "saved"))
+        with image.open("wb") as file:
+            sink.write(file, picture(0, 0, 6400, 6400), "png")
+        mine = Command(PROGRAM, "extract", image, "-s", 64, "-o", cut / "{x}-{y}.png", made=cut, aside=True)
+        theirs = Command(sys.executable, "-c", SAVE, image, saved, made=saved, aside=True)
+        self._time("10000 tiles 64x64 of one PNG", "loop over PIL.Image.crop().save()", mine, theirs, 0.6, least=3)
+        assert len(list(cut.glob("*.png"))) == len(list(saved.glob("*.png"))) == 10_000
+        check_tiles(cut, image)
+        for path in (image, cut, saved):
+            fresh(path)
+
     def info(self) -> None:
         """What headers say, against the start of Python with two libraries."""
         nothing = Command(sys.executable, "-c", IMPORTS)
@@ -257,6 +323,28 @@ class Large:
             mine = Command(PROGRAM, "info", file)
             name = f"info of {file.stat().st_size / 1e9:.2f} GB of {file.suffix[1:]}"
             self._time(name, f"python -c '{IMPORTS}'", mine, nothing, 1.3, least=21)
+
+    def join(self) -> None:
+        """Tile files to one image, against vips."""
+        folder, back, joined = (self._folder / name for name in ("tiles", "joined.tif", "vips.tif"))
+        work = f"join {SMALL}x{SMALL} PNG to {self._name}"
+        self._cut_to_tiles(folder)()
+        names = sorted(path.name for path in folder.glob("*.png"))
+        mine = Command(PROGRAM, "merge", folder / f"{self._tiled.stem}.tiles.jsonl", "-o", back, made=back)
+        vips = shutil.which("vips")
+        if vips is None:
+            self._table.missing("vips arrayjoin: libvips-tools is not installed")
+            mine()
+        else:
+            # what it makes is larger than the image, for it takes all tiles to be as large as the largest
+            words = ("arrayjoin", " ".join(names), joined, "--across", -(-self._side // SMALL))
+            theirs = Command("env", f"--chdir={folder}", vips, *words, made=joined)
+            self._time(work, "vips arrayjoin", mine, theirs, 0.3, least=3)
+            fresh(joined)
+        self._memory(work, mine, 250)
+        check_equal(back, self._tiled)
+        fresh(back)
+        shutil.rmtree(folder)
 
 
 @functools.cache
@@ -319,6 +407,21 @@ def whole(path: Path) -> NDArray[Any]:
     import tifffile
 
     return np.asarray(tifffile.imread(path))
+
+
+def check_tiles(folder: Path, image: Path) -> None:
+    """Compare some tiles with the image that they are of, as their index has it; an error where they differ."""
+    from patchcli.images.source import open_image
+    from patchcli.stacks.tile_index import read_index
+
+    with next(folder.glob("*.tiles.jsonl")).open("rb") as file:
+        index = read_index(file)
+    with image.open("rb") as file:
+        whole_of = open_image(file, max_pixels=0)
+        for name, (y, x) in list(zip(index.files, index.places.tolist(), strict=True))[:: max(1, len(index.files) // 50)]:
+            with (folder / name).open("rb") as opened:
+                tile = open_image(opened).pixels()
+            assert np.array_equal(tile, whole_of.read((y, y + tile.shape[0]), (x, x + tile.shape[1]))), name
 
 
 def check_equal(one: Path, other: Path) -> None:

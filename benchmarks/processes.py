@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -53,7 +54,10 @@ def process(*command: str | Path) -> None:
 
 def fresh(path: Path) -> Path:
     """A path where nothing is, with nothing left to be written to disk from before."""
-    path.unlink(missing_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
     os.sync()
     return path
 

@@ -27,14 +27,16 @@ MOST_THREADS = 4  # more of them wait for memory, not for a core
 WORTH_BYTES = 1 << 25
 AHEAD_BYTES = 1 << 21
 THREAD_ROOM = 1 << 25
+_OWN = threading.local()
 
 
 def usable_threads(work: int) -> int:
     """Threads worth starting for ``work`` bytes: CPUs that this process may use, within reason; one for little work.
 
-    Below some size threads lose more by handing the interpreter's lock to each other than they gain.
+    Below some size threads lose more by handing the interpreter's lock to each other than they gain. One of several threads
+    starts no more: the CPUs are in use already.
     """
-    if work < WORTH_BYTES:
+    if work < WORTH_BYTES or getattr(_OWN, "one_of_several", False):
         return 1
     return min(usable_cpus(), MOST_THREADS)
 
@@ -126,6 +128,7 @@ def _keep_making(
 
     A pool of the standard library, where one of its threads cannot start, does what it was asked for, and does not tell.
     """
+    _OWN.one_of_several = True
     while (one := given.get()) is not None:
         future, context, item = one
         if future.set_running_or_notify_cancel():

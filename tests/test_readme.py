@@ -79,7 +79,7 @@ def test_calls_of_coming_from_run(tmp_path: Path) -> None:
     assert len(python) >= 18
     assert len(shell) >= 25
     code = "\n".join([setting, "import warnings", "warnings.simplefilter('error')", *python])
-    save = "\nimport imageio.v3\nfor name in ('a.png', 'a.ppm'): imageio.v3.imwrite(name, np.stack([image] * 3, -1))"
+    save = "\nimport imageio.v3\nfor name in ('a.png', 'a.ppm', 'a.tif'): imageio.v3.imwrite(name, np.stack([image] * 3, -1))"
     subprocess.run([sys.executable, "-c", code + save], cwd=tmp_path, check=True)
     lines = "\n".join(call.replace("patchcli ", f'"{sys.executable}" -m patchcli ', 1) for call in shell)
     ran = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
-"""Write the golden stack files of the version in force. A golden file, once published, is never written again."""
+"""Write the golden stack and tile files of the version in force. A golden file, once published, is never written again."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ GRIDS = {
     "rgb8_rows_F": ("u1", (3,), patchcli.Grid((7, 9), (3, 2), 2)),
     "gray16_columns_C": ("u2", (), patchcli.Grid((7, 9), (3, 2), 2)),
     "rgb8_columns_F": ("u1", (3,), patchcli.Grid((7, 9), (3, 2), 2)),
+    "labels8_margin": ("u1", (), patchcli.Grid((7, 9), 4, 2, margin=1)),
 }
 
 
@@ -38,9 +40,19 @@ def main() -> None:
         patches, origins = patchcli.extract(image, grid, pad_mode="symmetric")
         source = patchcli.Source(f"{name}.png", 1, 2, 0, rotated=False)
         *_, layout, order = ("stack", "C") if name.count("_") < 2 or name.startswith("rgb16") else name.split("_")
-        meta = patchcli.Meta(grid, channels, image.dtype, "symmetric", 0, source, layout, order)
+        meta = patchcli.Meta(grid, channels, image.dtype, "symmetric", 0, source, layout, order, labels=name.startswith("labels"))
         np.save(path.with_suffix(".npy"), image)
         patchcli.write_stack(path, patchcli.Stack(patches, origins, meta))
+    if not (FOLDER / "tiles").exists():
+        _write_tiles(FOLDER / "tiles")
+
+
+def _write_tiles(folder: Path) -> None:
+    """Tile files of an image, and their index."""
+    folder.mkdir()
+    np.save(folder / "gray16.npy", RNG.integers(0, 1 << 16, (11, 14), np.uint16))
+    words = ("-s", "5x4", "--stride", "4x3", "--margin", "1", "--edge", "clip", "-o", "{stem}-{row+1}-{col}.png")
+    subprocess.run([sys.executable, "-m", "patchcli", "extract", "gray16.npy", *words], cwd=folder, check=True)
 
 
 if __name__ == "__main__":

@@ -29,22 +29,26 @@ class Found(NamedTuple):
 
     Attributes:
         paths: files, in the order given; those of a folder sorted by name, its subfolders after its files.
-        faults: folders that could not be searched, each with what is wrong with it.
+        faults: folders that could not be searched, and lists of boxes with bad ones, each with what is wrong with it.
         empty: folders without a file to read, each with the reason.
         passed: how many files of folders were passed over, by suffix, in lower case.
-        searched: files that were found in folders, not named.
+        searched: files that were found in folders, not named, each with the folder that was.
     """
 
     paths: list[str]
     faults: list[tuple[str, str]]
     empty: list[tuple[str, str]]
     passed: Counter[str]
-    searched: set[str]
+    searched: dict[str, str]
 
     @classmethod
     def nothing(cls) -> Found:
         """Nothing yet."""
-        return cls([], [], [], Counter(), set())
+        return cls([], [], [], Counter(), {})
+
+    def relative(self, path: str) -> str:
+        """The folder of a file below the one that was given; ``.`` of a file there, or that was given itself."""
+        return os.path.dirname(path.removeprefix(self.searched.get(path, path)).lstrip("/" + os.sep)) or os.curdir
 
     @property
     def missing(self) -> list[tuple[str, str]]:
@@ -98,7 +102,7 @@ def find(options: BatchOptions, suffixes: Sequence[str]) -> Found:
         before = len(found.paths), len(found.faults)
         below = list(_below(name, tuple(suffixes), avoid, found))
         found.paths.extend(below)
-        found.searched.update(below)
+        found.searched.update(dict.fromkeys(below, name))
         if (len(found.paths), len(found.faults)) == before:
             found.empty.append((name, OWN_FOLDER if avoid is not None and identity(name) == avoid else NO_FILE))
     return found
@@ -126,7 +130,7 @@ def _find_remote(name: str, suffixes: tuple[str, ...], output_dir: str | None, f
             found.passed[_suffix(path)] += 1
         elif (first := names.setdefault(_as_on_disk(path), path)) == path:
             found.paths.append(path)
-            found.searched.add(path)
+            found.searched[path] = name
         else:
             found.faults.append((path, f"its output would have the name of that of {first}; name it alone, with -o"))
     if (len(found.paths), len(found.faults)) == before:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING, Self
 
 from patchcli.errors import OutputError, UsageError, counted, reason
-from patchcli.jobs.task import in_megabytes
+from patchcli.jobs.task import PartFault, in_megabytes
 from patchcli.storage.files import STREAM, is_special, locked
 from patchcli.storage.streams import write_all
 
@@ -193,7 +193,11 @@ def kind_of(fault: str) -> str:
     'cannot be written'
     >>> kind_of("has 600 pixels (width=30 height=20); allowed are 100, or more with --max-pixels")
     'has N pixels'
+    >>> kind_of(PartFault("boxes.json: annotation 7", "box is empty: width=0 height=4"))
+    'box is empty'
     """
+    if isinstance(fault, PartFault):
+        fault = fault.why
     unnamed = re.sub(r"^.*: (?=cannot be written: )", "", fault)  # which is said of an output, and names it
     clause = re.split(r"[;:(]", unnamed, maxsplit=1)[0]
-    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'", "'...'", clause)).strip()
+    return re.sub(r"\d+(\.\d+)?", "N", re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", clause)).strip()

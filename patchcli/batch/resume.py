@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from patchcli.batch.inputs import OWN
 from patchcli.batch.targets import expand
@@ -12,6 +12,9 @@ from patchcli.errors import PatchcliError, UsageError, reason
 from patchcli.images import sink
 from patchcli.stacks.header import Meta
 from patchcli.stacks.npz import NpzReader
+from patchcli.stacks.tile_index import MAX_META_BYTES
+from patchcli.stacks.tile_names import INDEX_SUFFIX
+from patchcli.stacks.tile_set import has_all_tiles, is_being_made, remove_beginning
 from patchcli.storage import atomic, files
 from patchcli.storage.files import STREAM, is_special, name_of
 from patchcli.storage.listing import Folders
@@ -21,7 +24,7 @@ from patchcli.storage.shards import complete
 from patchcli.threads import map_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from patchcli.batch.attempt import Command
     from patchcli.batch.inputs import Found
@@ -75,8 +78,18 @@ def left_to_do(tasks: Sequence[Task], command: Command, *, overwrite: bool, tidy
 
     result = list(map_in_order(sorted_out, with_outputs(), several))
     if tidy:
-        atomic.remove_leftovers(targets)
+        _tidy(result)
     return result
+
+
+def _tidy(tasks: Sequence[Task]) -> None:
+    """Remove what killed runs left: temporary files, and beginnings of indexes that are there."""
+    targets = {target: task.done for task in tasks for target in task.targets()}
+    indexes = [name for name in targets if name.endswith(INDEX_SUFFIX)]
+    atomic.remove_leftovers(targets.keys() - {name for name in indexes if is_being_made(name)})
+    for name in indexes:
+        if targets[name]:
+            remove_beginning(name)
 
 
 def without_own(
@@ -106,7 +119,7 @@ def _folders_of_outputs(template: str | None, tasks: Sequence[Task]) -> set[str]
         above = folder
         while above != (above := os.path.dirname(above)):
             with contextlib.suppress(PatchcliError):
-                if _folder(expand(str(template), os.path.join(above, "x.png"), 0, page=0)) == folder:
+                if _folder(expand(str(template), os.path.join(above, "x.png"), 0, page=0, relative=os.curdir)) == folder:
                     folders.add(folder)
     return folders
 
@@ -145,18 +158,13 @@ def _is_up_to_date(paths: Sequence[str], record: Record | None, *, overwrite: bo
             got, fault = None, f"exists but {error}"
         if got is not None:
             fault = difference(got, record)
-            same = same and got.inputs == record.inputs and _known(record.inputs)
+            same = same and got.inputs == record.inputs and record.is_stamped and has_all_tiles(path)
         if fault is not None:
             if not overwrite:
                 settings = "" if got is None else "the same settings, "
                 raise UsageError(f"{path}: {fault}; use {settings}{WAY_OUT}")
             same = False
     return same
-
-
-def _known(inputs: dict[str, Any]) -> bool:
-    """Whether it is known of all inputs when they changed; some web servers don't tell."""
-    return all(isinstance(stamp, str) or (stamp is not None and None not in stamp) for stamp in inputs.values())
 
 
 def read_record(path: str) -> Record | None:
@@ -172,7 +180,10 @@ def read_record(path: str) -> Record | None:
             if not start:
                 raise PatchcliError("is empty")
             if start == ZIP:
-                return _record_of_stack(NpzReader(file))
+                reader = NpzReader(file)
+                return _record_in(lambda: reader.open("meta").load_text())
+            if path.endswith(INDEX_SUFFIX):
+                return _record_in(lambda: file.readline(MAX_META_BYTES).decode("utf-8", "replace"))
             note = sink.note_of(file)
     except OSError as error:
         raise PatchcliError(f"cannot be read: {reason(error)}") from None
@@ -182,8 +193,9 @@ def read_record(path: str) -> Record | None:
         return None
 
 
-def _record_of_stack(reader: NpzReader) -> Record | None:
+def _record_in(meta: Callable[[], str]) -> Record | None:
+    """The record in the meta of a stack, or of an index of tile files; None where there is none."""
     try:
-        return Meta.from_json(reader.open("meta").load_text()).record
+        return Meta.from_json(meta()).record
     except PatchcliError:
         return None

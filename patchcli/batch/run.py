@@ -18,7 +18,7 @@ from patchcli.batch.chunking import Pace
 from patchcli.batch.progress import Bar
 from patchcli.batch.report import Report, kind_of
 from patchcli.errors import DONE, FAILED, STOPPED, UsageError, one_line, shortened
-from patchcli.jobs.task import Said, in_megabytes
+from patchcli.jobs.task import PartFault, Said, in_megabytes
 from patchcli.storage import paths, signals
 from patchcli.storage.files import file_size, name_of
 from patchcli.storage.paths import is_remote
@@ -70,18 +70,22 @@ def run_tasks(
         work: what is done with each.
         voice: how the run speaks.
         options: who does it, what is reported, when it stops.
-        missing: inputs, folders most often, that no task came of, each with what is wrong with it; they are told of first.
+        missing: inputs, folders most often, that no task came of, or lists that name them, each with what is wrong with it, those
+            with several faults as often; they are told of first.
         hear: takes what each task has to say, in their order.
     """
+    lost: dict[str, list[str]] = {}
+    for name, fault in missing:
+        lost.setdefault(name, []).append(fault)
     with (
-        Report(options.report, len(tasks) + len(missing), overwrite=options.overwrite) as report,
+        Report(options.report, len(tasks) + len(lost), overwrite=options.overwrite) as report,
         _interruptible(report, resume=options.resume),
         Bar(len(tasks), shown=voice.progress) as bar,
     ):
         voice = bar.beside(voice)
-        for name, fault in missing:
-            report.add(name, None, [fault])
-            voice.error(f"{name}: {fault}")
+        for name, faults in lost.items():
+            report.add(name, None, faults)
+            _tell_lost(name, faults, voice)
             if options.fail_fast:
                 return _stopped(report, voice, bar, early=True)
         hints = Hints()
@@ -114,6 +118,12 @@ def run_tasks(
         if report.planned and len(tasks) > 1:
             voice.result(report.plans_in_words())
     return FAILED if report.failed else DONE
+
+
+def _tell_lost(name: str, faults: Sequence[str], voice: Voice) -> None:
+    """Say what is wrong with an input that no task came of."""
+    for fault in faults:
+        voice.error(fault if isinstance(fault, PartFault) else f"{name}: {fault}")
 
 
 def _stopped(report: Report, voice: Voice, bar: Bar, *, early: bool) -> int:

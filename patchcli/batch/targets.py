@@ -11,6 +11,7 @@ from patchcli.batch.inputs import OWN
 from patchcli.errors import UsageError
 from patchcli.jobs.reading import number_of_pages
 from patchcli.jobs.task import Task
+from patchcli.stacks.tile_names import FIELD, INDEX_SUFFIX, POSITION_FIELDS, ROLE_FIELD
 from patchcli.storage.files import STREAM, identity, is_special
 from patchcli.storage.listing import Folders
 from patchcli.storage.paths import WEB, absolute, is_remote, plain, scheme_of
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from patchcli.jobs.settings import PageRange
 
 AnyTask = TypeVar("AnyTask", bound=Task)
-FIELD = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+OF_TILES = (*POSITION_FIELDS, ROLE_FIELD)  # fields that each tile file of an input fills for itself
+OF_NO_NAME = ("index", "page", "category", *OF_TILES)  # fields that the name of an input does not fill
 AT_ONCE_REMOTE = 8  # remote inputs whose headers are read together
 
 
@@ -37,6 +39,7 @@ class InputPage(NamedTuple):
         page: of the input; None where inputs have none.
         own_page: the same, where the input was found to have several of those that are asked for, each a task of its own.
         suffix: of names that are made from that of the input: the page, where several are asked for.
+        relative: the folder of the input below the one that was given.
         target: the output.
     """
 
@@ -45,64 +48,98 @@ class InputPage(NamedTuple):
     page: int | None = None
     own_page: int | None = None
     suffix: str = ""
+    relative: str = os.curdir
     target: str = ""
+
+    def fill(self, template: str, later: Sequence[str] = ()) -> str:
+        """A template with the fields of the input; a template of those that are filled later."""
+        return expand(template, self.source, self.number, page=self.page, later=later, relative=self.relative)
 
     def below(self, path: str) -> str:
         """The name of an output below another folder, but for its suffix: that of a file, followed by the page."""
         return below(path) + self.suffix
 
 
-def expand(template: str, path: str, index: int, *, page: int | None = None) -> str:
+def expand(
+    template: str, path: str, index: int, *, page: int | None = None, later: Sequence[str] = (), **further: str | None
+) -> str:
     """Fill the fields of a template; ``{{`` and ``}}`` stand for braces.
 
     Args:
         template: text with fields ``{stem}`` (name without suffix), ``{name}``, ``{ext}`` (suffix without its dot),
             ``{parent}`` (folder, ``.`` if none), ``{index}`` (number of the input, from 0), ``{page}`` (of the input, from 0, in
-            at least four digits, so that names sort).
+            at least four digits, so that names sort), and further ones.
         path: of the input.
         index: of the input.
         page: of the input; None for inputs that have none.
+        later: fields that are filled later; where there are any, the result is a template of them.
+        further: fields of the names of the arguments, those that there are: ``relative`` (the folder below the one that was
+            given, ``.`` if none), ``category`` (of a box).
 
     Raises:
         UsageError: a field that there is not, or a brace alone.
 
     >>> expand("{parent}/masks/{stem}.{ext}", "a/b.png", 0), expand("{stem}-{page}.png", "b.tif", 0, page=12)
     ('a/masks/b.png', 'b-0012.png')
+    >>> expand("out/{relative}/{stem}.npz", "in/a.png", 0, relative=".")
+    'out/a.npz'
     """
     path = plain(path)
     name = os.path.basename(path)
-    stem, suffix = os.path.splitext(name)
+    stem, suffix = _split(name)
     values = {"stem": stem, "name": name, "ext": suffix[1:], "parent": os.path.dirname(path) or ".", "index": str(index)}
     if page is not None:
         values["page"] = f"{page:04}"
+    values |= {field: value for field, value in further.items() if value is not None}
 
     def fill(found: re.Match[str]) -> str:
         if found[0] in ("{{", "}}"):
-            return found[0][0]
+            return found[0] if later else found[0][0]
         if found[0] in ("{", "}"):
             raise UsageError(f"{template}: has a brace alone; write {found[0] * 2} for it, or a field such as {{stem}}")
+        if found[1] in later:
+            return found[0]
         if found[1] not in values:
-            raise UsageError(
-                f"{template}: has the field {found[0]}; allowed are {', '.join(f'{{{f}}}' for f in values)}, and {{{{ for a brace"
-            )
-        return values[found[1]]
+            allowed = ", ".join(f"{{{field}}}" for field in (*values, *later))
+            raise UsageError(f"{template}: has the field {found[0]}; allowed are {allowed}, and {{{{ for a brace")
+        value = values[found[1]]
+        return value.replace("{", "{{").replace("}", "}}") if later else value
 
-    return FIELD.sub(fill, template)
+    text = template.replace("{relative}/", "") if further.get("relative") == os.curdir else template  # not a name with ./ in it
+    return FIELD.sub(fill, text)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A name without its suffix, and that; an index of tiles is called as its image is."""
+    if name.lower().endswith(INDEX_SUFFIX):
+        return name[: -len(INDEX_SUFFIX)], name[-len(INDEX_SUFFIX) :]
+    return os.path.splitext(name)
 
 
 def has_fields(template: str) -> bool:
     """Whether a template gives different names for different inputs."""
-    return any(found[0] not in ("{{", "}}") for found in FIELD.finditer(template))
+    return any(found[0] not in ("{{", "}}") and found[1] not in OF_TILES for found in FIELD.finditer(template))
 
 
-def _needs_name(template: str) -> bool:
+def needs_name(template: str) -> bool:
     """Whether a template has fields that a name fills."""
-    return any(found[1] not in (None, "index", "page") for found in FIELD.finditer(template))
+    return any(found[1] not in (None, *OF_NO_NAME) for found in FIELD.finditer(template))
 
 
-def _has_page(template: str) -> bool:
-    """Whether a template gives different names for different pages."""
-    return any(found[1] == "page" for found in FIELD.finditer(template))
+def has_field(template: str, field: str) -> bool:
+    """Whether a template has a field of this name, and by that different names for what differs in it."""
+    return any(found[1] == field for found in FIELD.finditer(template))
+
+
+def as_name(text: str) -> str:
+    r"""Any text as the name of one file or folder, which is not hidden: what cannot stand in one becomes ``_``.
+
+    >>> as_name(r"../a\b"), as_name(".."), as_name("traffic light")
+    ('___a_b', '__', 'traffic light')
+    """
+    shown = "".join(char if char.isprintable() and char not in "/\\" else "_" for char in text)
+    bare = shown.lstrip(".")
+    return "_" * (len(shown) - len(bare)) + bare or "_"
 
 
 def place_tasks(
@@ -112,8 +149,10 @@ def place_tasks(
     *,
     rename: Callable[[str], str],
     pages: PageRange | None = None,
+    later: Sequence[str] = (),
     also_written: Sequence[str] = (),
     also_read: Sequence[str] = (),
+    named_in: Callable[[AnyTask], Sequence[str]] | None = None,
 ) -> list[AnyTask]:
     """Give each input its output, and refuse what could lose a file, before any work.
 
@@ -123,8 +162,10 @@ def place_tasks(
         make: the task of an input and its output.
         rename: from an input's path, relative to ``output_dir``, to its output's; of several pages ``.p0003`` follows the path.
         pages: of each input, an image each; None where inputs have none.
+        later: fields of the output that are filled later; where there are any, ``make`` is given a template of them.
         also_written: further files that the run writes.
         also_read: further files that it reads.
+        named_in: the files that the sources of a task name, as an index its tiles; None where they name none.
 
     Raises:
         UsageError: no input or output, two outputs of one name, an output that is an input or that exists.
@@ -136,15 +177,19 @@ def place_tasks(
     pages_of = _pages_of_each(found.paths, pages)
 
     def place() -> list[AnyTask]:
-        places = [one._replace(number=number) for number, path in enumerate(found.paths) for one in pages_of[path]]
+        places = [
+            one._replace(number=number, relative=found.relative(path))
+            for number, path in enumerate(found.paths)
+            for one in pages_of[path]
+        ]
         if folder is not None:
             return [make(one._replace(target=os.path.join(folder, rename(one.below(one.source))))) for one in places]
-        return [make(one._replace(target=expand(str(output), one.source, one.number, page=one.page))) for one in places]
+        return [make(one._replace(target=one.fill(str(output), later))) for one in places]
 
     tasks = place()
-    if leave_out_outputs(found, ((task.source, target) for task in tasks for target in task.targets())):
+    if leave_out_outputs(found, ((task.source, target) for task in tasks for target in task.made_before())):
         tasks = place()
-    refuse_losses(options, tasks, also_written=also_written, also_read=also_read)
+    refuse_losses(options, tasks, also_written=also_written, also_read=also_read, named_in=named_in)
     return tasks
 
 
@@ -167,9 +212,10 @@ def _check_output(options: BatchOptions, inputs: Sequence[str], also_read: Seque
         raise UsageError("standard input (-) was given twice; give it once")
     if STREAM in inputs and folder is not None:
         raise UsageError("standard input has no name to keep below --output-dir; give -o/--output")
-    if STREAM in inputs and output is not None and _needs_name(output):
+    if STREAM in inputs and output is not None and needs_name(output):
         raise UsageError(
-            "standard input has no name to fill a template with; give -o a name without {stem}, {name}, {ext}, {parent}"
+            "standard input has no name to fill a template with; give -o a name without {stem}, {name}, {ext}, {parent}, "
+            "{relative}"
         )
 
 
@@ -179,7 +225,7 @@ def _check_several(output: str | None, inputs: Sequence[str]) -> None:
         raise UsageError(
             "standard input (-) is read once, and --page asks for several pages; save it to a file, or give --page one number"
         )
-    if output is not None and not _has_page(output):
+    if output is not None and not has_field(output, "page"):
         raise UsageError(
             f"--page asks for several pages, and -o is {output}, one name for all; put {{page}} into it, or use -d/--output-dir"
         )
@@ -211,6 +257,8 @@ def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:
         found: the inputs, which become fewer.
         made: of each output the input that it is of, and its name.
     """
+    if not found.searched:
+        return False
     suffixes = tuple({path[path.rfind(".") :] for path in found.searched})
     maker = {absolute(target): source for source, target in made if target.endswith(suffixes)}
 
@@ -228,22 +276,25 @@ def leave_out_outputs(found: Found, made: Iterable[tuple[str, str]]) -> bool:
 
 
 def refuse_losses(
-    options: BatchOptions, tasks: Sequence[Task], *, also_written: Sequence[str] = (), also_read: Sequence[str] = ()
+    options: BatchOptions,
+    tasks: Sequence[AnyTask],
+    *,
+    also_written: Sequence[str] = (),
+    also_read: Sequence[str] = (),
+    named_in: Callable[[AnyTask], Sequence[str]] | None = None,
 ) -> None:
     """Refuse outputs, the report among them, that would meet each other, an input, or a file that exists."""
     lists = [] if options.files_from is None else [options.files_from]
     reports = [] if options.report is None else [options.report]
     made = [target for task in tasks for target in task.targets()]
     targets = [*made, *also_written, *reports]
-    if targets.count(STREAM) > 1:
-        raise UsageError("standard output (-) was given twice; give it once")
-    binary = STREAM in targets and STREAM not in reports and not options.dry_run
-    if binary and sys.stdout is not None and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
+    _refuse_streams(targets, binary=STREAM not in reports and not options.dry_run)
     _refuse_remote(targets, reports)
     folders = Folders(targets)
     ours = set(made) if options.resume else set()
     names = [*(source for task in tasks for source in task.sources()), *also_read, *lists]
+    if named_in is not None and _may_be_there(targets, folders):  # for nothing else can be lost
+        names += [name for task in tasks for name in named_in(task)]
     read = {folders.place(path) for path in names if path != STREAM}
     written: set[str] = set()
     files = _Files(names)
@@ -264,6 +315,11 @@ def refuse_losses(
         if not options.overwrite and target not in ours and (folders.holds(target) if remote else there):
             raise UsageError(f"{target}: already exists; use --overwrite to replace it")
         written.add(place)
+
+
+def _may_be_there(targets: Sequence[str], folders: Folders) -> bool:
+    """Whether any output exists, or is remote, of which that is not known before it is asked for."""
+    return any(is_remote(target) or (target != STREAM and folders.holds(target)) for target in targets)
 
 
 class _Files:
@@ -296,6 +352,14 @@ def _makers(tasks: Sequence[Task], place: str, folders: Folders) -> str:
         return f", because {sources[0]} was given {len(sources)} times; give it once"
     made = dict.fromkeys(sources)
     return f", that of {' and that of '.join(list(made)[:2])}" if len(made) > 1 else ""
+
+
+def _refuse_streams(targets: Sequence[str], *, binary: bool) -> None:
+    """Refuse standard output that was given twice, or is a terminal that would get what is ``binary``."""
+    if targets.count(STREAM) > 1:
+        raise UsageError("standard output (-) was given twice; give it once")
+    if binary and STREAM in targets and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal and the output is binary; redirect it or give -o FILE")
 
 
 def _refuse_remote(targets: Sequence[str], reports: Sequence[str]) -> None:

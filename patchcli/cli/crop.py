@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from patchcli.cli.help import option
 from patchcli.cropping.coordinates import OUTSIDE
 from patchcli.cropping.taps import RESAMPLING, STILL
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.geometry.box import check_boxes
+from patchcli.geometry.box import WHOLE, check_boxes
 from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.sink import output_name
 from patchcli.jobs.crop import crop_one
@@ -41,12 +42,44 @@ BOXES, SAMPLING = "Boxes", "Sampling"
 BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("crop", "-o FILE or -d"))
 
 
-@click.command(cls=environment.BatchCommand)
-@option(BOXES, "--box", type=float, nargs=4, metavar="X Y W H", help="Box in pixels: corner and size.")
+class CropCommand(environment.BatchCommand):
+    """A command whose ``--box`` takes four numbers, or, as one word, a geometry of ImageMagick."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write geometries as numbers, and parse those as Click does."""
+        return super().parse_args(ctx, list(_without_geometries(ctx, args)))
+
+
+def _without_geometries(ctx: click.Context, args: list[str]) -> Iterator[str]:
+    rest = iter(args)
+    for word in rest:
+        name, equals, text = word.partition("=")
+        if name == "--box" and (text := text if equals else next(rest, "")):
+            numbers = types.parse_geometry(text)
+            if numbers is None and re.match(r"\d[\d.]*x", text, re.IGNORECASE):
+                fault = f"{text!r} is not a box; write X Y W H or WxH+X+Y, as in 64x48+10+20"
+                raise click.BadParameter(fault, ctx, param_hint="'--box'")
+            yield name
+            yield from numbers or (text,)
+        else:
+            yield word
+        if word == "--":
+            yield from rest
+
+
+@click.command(cls=CropCommand)
+@option(
+    BOXES,
+    "--box",
+    type=types.PixelNumber(),
+    nargs=4,
+    metavar="X Y W H|WxH+X+Y",
+    help="Box in pixels: corner and size, or a geometry.",
+)
 @option(
     BOXES,
     "--normalized-box",
-    type=float,
+    type=types.BoxNumber(),
     nargs=4,
     metavar="X0 Y0 X1 Y1",
     help="Corners in the coordinates of grid_sample: -1 -1 is top left, 1 1 bottom right.",
@@ -56,7 +89,8 @@ BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("cro
     "--boxes",
     type=types.File(),
     metavar="FILE",
-    help="List of boxes, one a line, JSON Lines or CSV; - for standard input.",
+    help="List of boxes: CSV, JSON Lines, COCO's JSON or YOLO's lines; 'labels/{stem}.txt' for one of each image, - for standard "
+    "input.",
 )
 @option(
     BOXES,
@@ -70,13 +104,19 @@ BESIDE_FIT = (("report", "--report FILE"), ("steps", "--fit-report FILE"), ("cro
     SAMPLING,
     "--size",
     type=types.Size(),
-    help="Size of the crop; default: that of the box, rounded; with --fit that of the template.",
+    help="Size of the crop, without a box of the whole image; default: that of the box, rounded, or of the template of --fit.",
+)
+@option(
+    SAMPLING,
+    "--max-size",
+    type=types.Size(),
+    help="Largest size inside this one that keeps the shape of the box, or of the whole image; never enlarged.",
 )
 @option(
     SAMPLING,
     "--resampling",
     type=click.Choice(tuple(RESAMPLING)),
-    help="How pixels are sampled; default: bilinear, nearest for indices.",
+    help="How pixels are sampled; default: bilinear, area where --max-size shrinks, nearest for indices.",
 )
 @option(
     SAMPLING,
@@ -107,6 +147,8 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli crop photo.png --normalized-box -0.5 -0.3 0.7 0.8 --size 224x224 -o crop.png
     patchcli crop --boxes boxes.csv --size 64 -o 'crops/{stem}-{index}.png'
     patchcli crop --boxes boxes.csv --size 64 -o crops.npz
+    patchcli crop images --boxes instances.json -o 'crops/{category}/{stem}-{index}.png'
+    patchcli crop photos --max-size 1024 -d small
     patchcli crop photo.png --fit part.png -o found.png
     """
     batch = options.taken(BatchOptions, given)
@@ -115,8 +157,11 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     asked = options.taken(CropOptions, given)
     stack = asked.boxes is not None and is_stack(batch.output)
     image_format = None if stack else options.image_format_of(asked.image_format, batch)
+    resampling = _resampling(asked, reading.color)
     settings = CropSettings(
-        resampling=_resampling(asked, reading.color),
+        resampling=resampling,
+        max_size=asked.max_size,
+        shrinking=resampling if asked.resampling is not None or resampling == UNMIXED else CropSettings.shrinking,
         align_corners=asked.align_corners,
         outside=asked.outside,
         image_format=image_format,
@@ -124,10 +169,11 @@ def crop(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         metadata=asked.metadata,
         reading=reading,
         tell_outside=ctx.get_parameter_source("outside") is click.core.ParameterSource.DEFAULT,
-        tell_mixing=asked.resampling is None and asked.fit is None,
+        tell_resampling=asked.resampling is None and asked.fit is None,
         overwrite=batch.overwrite,
         resume=batch.resume,
     )
+    _check_size(asked, settings)
     if asked.boxes is not None:
         _check_list(asked, pages)
         from patchcli.cli.crop_boxes import run_boxes  # loaded for nobody else
@@ -147,6 +193,7 @@ class CropOptions:
     normalized_box: Box | None
     boxes: str | None
     size: tuple[int, int] | None
+    max_size: tuple[int, int] | None
     resampling: str | None
     align_corners: bool
     outside: str
@@ -176,12 +223,11 @@ def _name(path: str, settings: CropSettings) -> str:
 
 
 def _run_box(asked: CropOptions, settings: CropSettings, found: Found, *, batch: BatchOptions, pages: PageRange | None) -> int:
-    """Crop one box of each image; the exit code."""
+    """Crop one box of each image, or the whole of it; the exit code."""
     box = asked.box or asked.normalized_box
-    assert box is not None
 
     def make(place: InputPage) -> CropTask:
-        row = BoxRow(box, asked.box is None, asked.size, place.target)
+        row = BoxRow(box or WHOLE, asked.normalized_box is not None, asked.size, place.target, fractions=box is None)
         return CropTask(source=place.source, target=place.target, page=place.own_page, boxes=(row,))
 
     voice = options.make_voice(batch)
@@ -222,6 +268,16 @@ def _run_fit(asked: CropOptions, plain: CropSettings, found: Found, *, batch: Ba
     return code
 
 
+def _check_size(asked: CropOptions, settings: CropSettings) -> None:
+    """Check the size that crops are to have."""
+    for name in ("size", "fit"):
+        if getattr(asked, name) is not None and asked.max_size is not None:
+            raise UsageError(f"use only one of --{name} and --max-size")
+    if asked.size is not None:
+        with _as_usage():
+            check_crop(asked.size, 0, settings.reading.max_pixels)
+
+
 def _check_list(asked: CropOptions, pages: PageRange | None) -> None:
     """Refuse options that a list of boxes leaves without a meaning."""
     if pages is not None and pages.several:
@@ -236,8 +292,10 @@ def _check_box(asked: CropOptions, settings: CropSettings, batch: BatchOptions) 
     if asked.box is not None and asked.normalized_box is not None:
         raise UsageError("use only one of --box and --normalized-box")
     box = asked.box or asked.normalized_box
-    if box is None and asked.fit is None:
-        raise UsageError("give a box: --box, --normalized-box, --boxes or --fit")
+    if box is None and asked.fit is None and asked.size is None and asked.max_size is None:
+        raise UsageError(
+            "give a box: --box, --normalized-box, --boxes or --fit; or --size or --max-size, for the whole image at that size"
+        )
     if asked.fit is None and asked.fit_report is not None:
         raise UsageError("--fit-report is for --fit")
     if box is not None:
@@ -246,9 +304,6 @@ def _check_box(asked: CropOptions, settings: CropSettings, batch: BatchOptions) 
         empty = (numbers[2:] == 0) if asked.box is not None else (numbers[2:] == numbers[:2])
         if empty.any():
             raise UsageError(f"box is empty: {' '.join(f'{number:g}' for number in numbers)}; give one with width and height")
-    if asked.size is not None:
-        with _as_usage():
-            check_crop(asked.size, 0, settings.reading.max_pixels)
     if asked.fit is not None:
         _check_fit(asked, settings, batch)
 

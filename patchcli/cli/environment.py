@@ -29,6 +29,8 @@ RIVALS = (  # options that exclude each other
     {"box", "boxes"},
     {"normalized_box", "boxes"},
     {"fit", "boxes"},
+    {"size", "max_size"},
+    {"fit", "max_size"},
 )
 
 

@@ -12,21 +12,23 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import InputPage, expand, has_fields, place_tasks
+from patchcli.batch.targets import InputPage, has_fields, place_tasks
 from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
 from patchcli.errors import PatchcliError, UsageError
-from patchcli.geometry.axis import EDGES, stride_from_overlap
-from patchcli.images.formats import SUFFIXES
+from patchcli.geometry.axis import CLIP, EDGES, stride_from_overlap
+from patchcli.images.formats import FORMATS, SUFFIXES, WRITABLE
 from patchcli.jobs.extract import extract_one
 from patchcli.jobs.extract_plan import plan_one, recipes
 from patchcli.jobs.settings import ExtractSettings, Reading
-from patchcli.jobs.task import ExtractTask
+from patchcli.jobs.task import COMPANION, LABELS, Companion, ExtractTask
 from patchcli.patches.padded import PAD_MODES
 from patchcli.patches.select import MAX_SEED, Choice
 from patchcli.stacks.layouts import LAYOUTS, ORDERS, UNROLLED
+from patchcli.stacks.tile_names import IMAGE_ROLE, fields_in_words, has_position, index_path, of_role
 from patchcli.storage import files
 from patchcli.storage.listing import Folders
+from patchcli.storage.paths import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,7 @@ OTHERS = (  # suffixes of what a stack is not
     *SUFFIXES,
     *(".jp2", ".jxl", ".avif", ".heic", ".exr", ".hdr", ".tga", ".h5", ".hdf5", ".tar", ".gz", ".zarr", ".mat", ".pt"),
 )
+WRITTEN = {suffix for name in WRITABLE for suffix in FORMATS[name].suffixes}
 PATCHES, CHOOSING = "Patches", "Choosing patches"
 
 
@@ -72,6 +75,20 @@ PATCHES, CHOOSING = "Patches", "Choosing patches"
     multiple=True,
     metavar="FILE|TEMPLATE",
     help="Cut this image too, at the very same places; repeatable.",
+)
+@option(
+    PATCHES,
+    "--labels",
+    type=types.File(),
+    metavar="FILE|TEMPLATE",
+    help="Cut this image of class numbers too: indices, not colours.",
+)
+@option(
+    PATCHES,
+    "--label-pad",
+    type=int,
+    metavar="CLASS",
+    help="Class number that margin and padding of --labels hold; default: as the image is padded.",
 )
 @option(CHOOSING, "--max-patches", type=types.Amount(), help="Keep at most N patches of an image, drawn at random.")
 @option(
@@ -110,29 +127,40 @@ PATCHES, CHOOSING = "Patches", "Choosing patches"
     help="Split the output into numbered files of at most N patches.",
 )
 @option(options.OUTPUT, "--compress", is_flag=True, help="Deflate the stack: smaller, and many times slower.")
+@options.creation_option
 @options.metadata_option
 @options.reading_options
 @click.pass_context
 def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
-    """Cut each image into overlapping patches and write them, with where each one lay, as a stack file (.npz).
+    """Cut each image into overlapping patches and write them, with where each one lay, as a stack file (.npz) or as images.
 
     \b
     patchcli extract photo.png -s 8 --stride 1 -o photo.npz
     patchcli extract photos/*.jpg -s 64 --overlap 25% -d stacks
-    patchcli extract photos/*.jpg -s 64 --companion 'masks/{stem}.png' -d stacks
+    patchcli extract photos/*.jpg -s 64 --labels 'masks/{stem}.png' -d stacks
+    patchcli extract photos/*.jpg -s 256 --edge clip -o 'tiles/{stem}-{x}-{y}.png'
 
-    A TEMPLATE is a name with {stem}, {name}, {ext}, {parent}, {index} or {page} of the input in it.
+    A TEMPLATE is a name with {stem}, {name}, {ext}, {parent}, {relative}, {index} or {page} of the input in it. With {x}, {y},
+    {row}, {col}, {row+1}, {col+1} or {patch} of each patch, and the suffix of an image, it names tile files; {role} is image,
+    labels, companion ...
     """
     batch = options.taken(BatchOptions, given)
     reading = options.taken(options.ReadingOptions, given)
     asked = options.taken(ExtractOptions, given)
     found = options.find_inputs(ctx, batch, SUFFIXES)
+    tiled = batch.output is not None and has_position(batch.output)
+    _check_tiled(ctx, asked, tiled=tiled)
     settings = _settings(asked, reading.reading(), batch)
     voice = options.make_voice(batch)
 
-    tasks = place_tasks(
-        batch, found, lambda place: _task(place, asked, batch), rename=lambda path: f"{path}.npz", pages=reading.pages
-    )
+    def make(place: InputPage) -> ExtractTask:
+        return _task(place, asked, batch, tiled=tiled)
+
+    if tiled:
+        from patchcli.cli.extract_tiles import run_tiles  # loaded for nobody else
+
+        ctx.exit(run_tiles(make, found, settings, batch=batch, pages=reading.pages, voice=voice))
+    tasks = place_tasks(batch, found, make, rename=lambda path: f"{path}.npz", pages=reading.pages)
     _check_suffixes(tasks)
     if settings.shard_patches and not batch.overwrite and not batch.resume:
         _refuse_shards(tasks)
@@ -161,9 +189,25 @@ class ExtractOptions:
     min_valid: Fraction | None
     nodata: float | None
     companion: tuple[str, ...]
+    labels: str | None
+    label_pad: int | None
     shard_patches: int | None
     compress: bool
+    co: tuple[tuple[str, str], ...]
     metadata: str
+
+
+OF_STACKS = ("layout", "pixel_order", "shard_patches", "compress")  # options that tile files leave without a meaning
+
+
+def _check_tiled(ctx: click.Context, asked: ExtractOptions, *, tiled: bool) -> None:
+    """Refuse options of stacks where tile files are made, and of tile files where stacks are."""
+    for name in OF_STACKS if tiled else ():
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise UsageError(f"--{name.replace('_', '-')} is for stacks; -o names tile files, of which each is an image")
+    for name, given in () if tiled else (("--edge clip", asked.edge == CLIP), ("--co", asked.co)):
+        if given:
+            raise UsageError(f"{name} is for tile files; give -o the name of an image with position fields: {fields_in_words()}")
 
 
 def _check_suffixes(tasks: Sequence[ExtractTask]) -> None:
@@ -171,7 +215,10 @@ def _check_suffixes(tasks: Sequence[ExtractTask]) -> None:
     for target in (target for task in tasks for target in task.targets()):
         suffix = os.path.splitext(target)[1].lower()
         if suffix in OTHERS and not files.is_special(target):
-            raise UsageError(f"{target}: a stack is a .npz file, and {suffix} says that it is something else; name it .npz")
+            instead = f", or for tile files put {{x}} and {{y}} into the name ({fields_in_words()})" if suffix in WRITTEN else ""
+            raise UsageError(
+                f"{target}: a stack is a .npz file, and {suffix} says that it is something else; name it .npz{instead}"
+            )
 
 
 def _settings(asked: ExtractOptions, reading: Reading, batch: BatchOptions) -> ExtractSettings:
@@ -179,6 +226,8 @@ def _settings(asked: ExtractOptions, reading: Reading, batch: BatchOptions) -> E
         raise UsageError("Missing option '-s' / '--patch-size'; give W or WxH, as in 8 or 64x48")
     if asked.pad_value is not None and asked.pad_mode != "constant":
         raise UsageError(f"--pad-value is for --pad-mode constant, not for {asked.pad_mode}")
+    if asked.label_pad is not None and asked.labels is None:
+        raise UsageError("--label-pad is for --labels, which was not given")
     if asked.pixel_order is not None and asked.layout not in UNROLLED:
         raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {asked.layout}")
     _check_choice(asked, batch)
@@ -195,6 +244,8 @@ def _settings(asked: ExtractOptions, reading: Reading, batch: BatchOptions) -> E
         choice=Choice(asked.max_patches, asked.seed or 0, asked.min_std or 0, asked.min_cover, asked.min_valid, asked.nodata),
         shard_patches=asked.shard_patches,
         compress=asked.compress,
+        label_pad=asked.label_pad,
+        creation=asked.co,
         reading=reading,
         metadata=asked.metadata,
         overwrite=batch.overwrite,
@@ -212,8 +263,8 @@ def _check_choice(asked: ExtractOptions, batch: BatchOptions) -> None:
         raise UsageError("--nodata is for --min-valid and --min-std, and neither was given")
     if asked.min_std is not None and not math.isfinite(asked.min_std):
         raise UsageError(f"--min-std is {asked.min_std}; give a finite number from 0")
-    if "" in (asked.mask, *asked.companion):
-        raise UsageError("an empty name was given to --mask or --companion; give names of files")
+    if "" in (asked.mask, asked.labels, *asked.companion):
+        raise UsageError("an empty name was given to --mask, --labels or --companion; give names of files")
     if asked.layout == "grid" and asked.shard_patches is not None:
         raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
     chosen = {
@@ -240,27 +291,39 @@ def _stride(patch: tuple[int, int], stride: tuple[int, int] | None, overlap: str
         raise UsageError(str(error)) from None
 
 
-def _task(place: InputPage, asked: ExtractOptions, batch: BatchOptions) -> ExtractTask:
-    """A task with its companions and its mask."""
+def _task(place: InputPage, asked: ExtractOptions, batch: BatchOptions, *, tiled: bool) -> ExtractTask:
+    """A task with its labels, its companions and its mask."""
     task = ExtractTask(source=place.source, target=place.target, page=place.own_page)
-    masks = [] if asked.mask is None else [asked.mask]
-    named = [*asked.companion, *masks]
+    beside = [*([] if asked.labels is None else [(LABELS, asked.labels)]), *((COMPANION, name) for name in asked.companion)]
+    named = [*(name for _, name in beside), *([] if asked.mask is None else [asked.mask])]
     if not named:
-        return task
+        return in_tiles(task, place) if tiled else task
     if task.source == files.STREAM and any(map(has_fields, named)):
         raise UsageError("standard input has no name to fill a template with; give the name of a file")
     if files.STREAM in named:
-        raise UsageError("--companion and --mask are names of files; standard input (-) is not one")
-    companions = [expand(template, place.source, place.number, page=place.page) for template in asked.companion]
-    if companions and task.target == files.STREAM:
-        raise UsageError("--companion makes several stacks; give -o the name of a file")
-    if batch.output_dir is not None:
-        names = [os.path.join(batch.output_dir, f"{place.below(path)}.npz") for path in companions]
-    else:
-        root, suffix = os.path.splitext(task.target)
-        names = [f"{root}.companion{number or ''}{suffix}" for number in range(len(companions))]
-    mask = next((expand(template, place.source, place.number, page=place.page) for template in masks), None)
-    return replace(task, companions=tuple(zip(companions, names, strict=True)), mask=mask)
+        raise UsageError("--companion, --labels and --mask are names of files; standard input (-) is not one")
+    if beside and task.target == files.STREAM:
+        raise UsageError(f"--{beside[0][0]} makes several stacks; give -o the name of a file")
+    root, suffix = os.path.splitext(task.target)
+    companions: list[Companion] = []
+    for role, template in beside:
+        path, number = place.fill(template), sum(one.role == role for one in companions)
+        own = f"{root}.{role}{number or ''}{suffix}"
+        target = own if batch.output_dir is None else os.path.join(batch.output_dir, f"{place.below(path)}.npz")
+        companions.append(Companion(path, target, role))
+    task = replace(task, companions=tuple(companions), mask=None if asked.mask is None else place.fill(asked.mask))
+    return in_tiles(task, place) if tiled else task
+
+
+def in_tiles(task: ExtractTask, place: InputPage) -> ExtractTask:
+    """The same task, whose outputs are indexes of tile files."""
+    kinds = [one.role for one in task.companions]
+    roles = [IMAGE_ROLE, *(f"{role}{kinds[:number].count(role) or ''}" for number, role in enumerate(kinds))]
+    stem = os.path.splitext(os.path.basename(plain(place.source)))[0] if place.source != files.STREAM else "stdin"
+    tiles = [of_role(place.target, role) for role in roles]
+    indexes = [index_path(names, stem + place.suffix, role) for names, role in zip(tiles, roles, strict=True)]
+    companions = tuple(one._replace(target=index) for one, index in zip(task.companions, indexes[1:], strict=True))
+    return replace(task, target=indexes[0], companions=companions, tiles=tuple(tiles))
 
 
 def _refuse_shards(tasks: Sequence[ExtractTask]) -> None:

@@ -11,7 +11,18 @@ from patchcli.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GROUPS = ("Patches", "Choosing patches", "Merging", "Boxes", "Sampling", "Reading", "Output", "Many files", "Messages")
+GROUPS = (
+    "Patches",
+    "Choosing patches",
+    "Merging",
+    "Tile files",
+    "Boxes",
+    "Sampling",
+    "Reading",
+    "Output",
+    "Many files",
+    "Messages",
+)
 
 
 class _Option(click.Option):

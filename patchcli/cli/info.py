@@ -17,6 +17,7 @@ from patchcli.cli.types import File
 from patchcli.errors import DONE, FAILED, OutputError, fault_of, one_line, shortened
 from patchcli.images.formats import SUFFIXES
 from patchcli.jobs.info import as_json, facts_of, for_people
+from patchcli.stacks.tile_names import INDEX_SUFFIX
 from patchcli.storage.files import name_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from patchcli.batch.progress import Voice
     from patchcli.jobs.info import Fact
 
-STACKS_AND_ARRAYS = (".npz", ".npy")
+STACKS_AND_ARRAYS = (".npz", ".npy", INDEX_SUFFIX)
 
 
 @click.command(cls=environment.BatchCommand)
@@ -41,7 +42,7 @@ STACKS_AND_ARRAYS = (".npz", ".npy")
 @version_option
 @click.pass_context
 def info(ctx: click.Context, /, *, check: bool, max_pixels: int, **given: Any) -> None:  # noqa: ANN401
-    """Tell what is in images, stacks and other array files: size, dtype, pages, metadata, grid, from headers alone.
+    """Tell what is in images, stacks, indexes of tile files and arrays: size, dtype, pages, metadata, grid, from headers alone.
 
     \b
     patchcli info photo.tif photo.npz

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import InputPage, has_fields, place_tasks
+from patchcli.batch.targets import InputPage, has_fields, needs_name, place_tasks
 from patchcli.cli import environment, options, types
 from patchcli.cli.help import option
-from patchcli.errors import UsageError
-from patchcli.images.formats import FORMATS
+from patchcli.errors import PatchcliError, UsageError, counted
+from patchcli.images.formats import FORMATS, SUFFIXES
 from patchcli.images.sink import format_of, output_name
 from patchcli.jobs.merge import merge_one
 from patchcli.jobs.merge_plan import plan_one, recipes
@@ -21,9 +22,17 @@ from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask
 from patchcli.patches.reducers import REDUCERS
 from patchcli.patches.windows import NAMES
+from patchcli.stacks.tile_names import INDEX_SUFFIX, is_index
+from patchcli.storage.files import STREAM
 
-STACKS = (".npz", ".npy")
-MERGING = "Merging"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from patchcli.batch.inputs import Found
+    from patchcli.stacks.tile_patterns import NamePattern
+
+STACKS = (".npz", ".npy", INDEX_SUFFIX)
+MERGING, TILES = "Merging", "Tile files"
 DTYPES = (
     "keep",
     "bool",
@@ -46,9 +55,8 @@ DTYPES = (
     MERGING,
     "--reduce",
     type=click.Choice(tuple(REDUCERS)),
-    default="mean",
-    show_default=True,
-    help="How overlapping values are combined; first, last: in row-major order of origins.",
+    help="How overlapping values are combined; mode: the most frequent; first, last: in row-major order of origins; "
+    "default: mean; mode for labels.",
 )
 @option(
     MERGING,
@@ -58,6 +66,15 @@ DTYPES = (
     default="uniform",
     show_default=True,
     help="Weights over a patch, for --reduce mean.",
+)
+@option(
+    MERGING,
+    "--halo",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Pixels on each side of a patch that are not used, or without which it came back.",
 )
 @option(MERGING, "--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers.")
 @option(MERGING, "--trim", is_flag=True, help="Cut off the border that no patch covers.")
@@ -79,6 +96,23 @@ DTYPES = (
     help="Take origins and image from this stack, for patches in a bare .npy or .npz.",
 )
 @option(options.READING, "--key", metavar="NAME", help="Array that holds the patches; default: patches, or the only one.")
+@option(
+    TILES,
+    "--tiles-from",
+    type=types.Folder(),
+    metavar="DIR",
+    help="Take the tiles of an index from this folder, by name, whatever their suffix.",
+)
+@option(
+    TILES,
+    "--names",
+    metavar="PATTERN",
+    help="INPUTS are tiles named like this, without an index: '{stem}-{x}-{y}.png', or {row} {col}, {row+1} {col+1}, {patch}.",
+)
+@option(TILES, "--stride", type=types.Size(), help="Step from tile to tile, for rows and columns; default: the size of a tile.")
+@option(
+    TILES, "--across", type=click.IntRange(1, types.MAX_SIDE), metavar="N", help="How many tiles lie side by side, for {patch}."
+)
 @options.batch_options
 @option(
     options.OUTPUT,
@@ -99,6 +133,8 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     patchcli merge photo.npz -o back.png
     patchcli merge photo-*-of-*.npz -o back.png
     patchcli extract photo.png -s 8 --stride 1 -o - | patchcli merge - -o back.png
+    patchcli merge tiles/photo.tiles.jsonl -o back.png
+    patchcli merge tiles/*.png --names '{stem}-{x}-{y}.png' -o '{stem}.png'
 
     With -o several inputs are shards of one image; with -d each is an image of its own.
     """
@@ -113,34 +149,106 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         overwrite=batch.overwrite,
         resume=batch.resume,
         unasked_format=image_format is None and batch.output is None,
-        tell_mixing=ctx.get_parameter_source("reduce") is click.core.ParameterSource.DEFAULT,
     )
-    found = options.find_inputs(ctx, batch, STACKS)
+    found = options.find_inputs(ctx, batch, STACKS if settings.names is None else SUFFIXES)
     voice = options.make_voice(batch)
     if cover is not None and batch.output is None and len(found.paths) > 1:
         raise UsageError(f"--cover names one output but there are {len(found.paths)} inputs; give one input")
     _check_rule(settings)
+    _check_tiles(settings, found.paths)
+    tiles = {} if settings.names is None else _tiles_by_image(settings.names, found, settings, batch)
     shards: tuple[str, ...] = ()
-    if batch.output is not None and not has_fields(batch.output):
+    if batch.output is not None and not has_fields(batch.output) and not tiles and not any(map(is_index, found.paths)):
         shards = tuple(found.paths[1:])
         del found.paths[1:]
     if shards and settings.like is not None:
         raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
 
     def make(place: InputPage) -> MergeTask:
-        return MergeTask(source=place.source, target=place.target, shards=shards, cover=cover)
+        if place.source in tiles:
+            called, paths = tiles[place.source]
+            return MergeTask(source=called, target=place.target, tiles=tuple(paths), cover=cover)
+        return MergeTask(source=place.source, target=place.target, shards=shards, below=place.relative, cover=cover)
 
     windows = [settings.window] if settings.window not in NAMES else []
     tasks = place_tasks(
         batch,
         found,
         make,
-        rename=lambda path: _image_name(path, image_format, noted=batch.resume),
+        rename=lambda path: _image_name(path, image_format, noted=batch.resume, tiles=bool(tiles)),
         also_read=[*([] if settings.like is None else [settings.like]), *windows],
+        named_in=_tiles_of(settings) if any(map(is_index, found.paths)) else None,
     )
     _check_cover(cover, settings)
     options.check_formats([task.target for task in tasks], image_format, resume=batch.resume, creation=settings.creation)
     ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
+
+
+def _tiles_of(settings: MergeSettings) -> Callable[[MergeTask], Sequence[str]]:
+    """The function that tells the tiles which the index of a task names."""
+    from patchcli.jobs.tile_source import tile_paths  # which stacks don't need
+
+    return lambda task: tile_paths(task, settings) if is_index(task.source) else ()
+
+
+def _check_tiles(settings: MergeSettings, paths: Sequence[str]) -> None:
+    """Refuse options of tiles for what are none, and of stacks for tiles."""
+    indexed = [path for path in paths if is_index(path)]
+    if settings.names is None:
+        if settings.across is not None or settings.stride is not None:
+            raise UsageError(f"--{'across' if settings.across else 'stride'} is for tiles that --names tells of; give --names")
+        if settings.tiles_from is not None and len(indexed) < len(paths):
+            raise UsageError("--tiles-from is for an index of tiles (.tiles.jsonl), which says how they lie; give its name")
+    elif settings.tiles_from is not None:
+        raise UsageError("use only one of --names and --tiles-from")
+    elif STREAM in paths:
+        raise UsageError("standard input (-) has no name, which --names is about; give files")
+    if (settings.like is not None or settings.key is not None) and (indexed or settings.names is not None):
+        raise UsageError(f"--{'key' if settings.like is None else 'like'} is for stacks, not for tiles")
+
+
+def _tiles_by_image(names: str, found: Found, settings: MergeSettings, batch: BatchOptions) -> dict[str, tuple[str, list[str]]]:
+    """What the tiles of each image are called together, and their files; by a name that stands for them among the inputs."""
+    from patchcli.stacks.tile_patterns import NamePattern  # loaded for nobody else
+
+    try:
+        pattern = NamePattern(names)
+    except PatchcliError as error:
+        raise UsageError(f"--names {error}") from None
+    _check_pattern(pattern, settings, batch)
+    images: dict[tuple[str, str], list[str]] = {}
+    for path in found.paths:
+        folder, name = pattern.split(path)
+        try:
+            matched = pattern.match(name)
+        except PatchcliError as error:
+            raise UsageError(f"{path}: {error}") from None
+        if matched is not None:
+            images.setdefault((folder, matched.stem), []).append(path)
+        elif path in found.searched:
+            found.passed[os.path.splitext(name)[1].lower()] += 1
+        else:
+            raise UsageError(f"{path}: does not match --names {names}; give tiles of such names alone, or another pattern")
+    if found.paths and not images:
+        raise UsageError(f"no file of the {counted(len(found.paths), 'input')} matches --names {names}; give another pattern")
+    stand_ins = {
+        os.path.join(folder, stem + os.path.splitext(paths[0])[1]): (os.path.join(folder, pattern.of_image(stem)), paths)
+        for (folder, stem), paths in images.items()
+    }
+    found.paths[:] = stand_ins
+    return stand_ins
+
+
+def _check_pattern(pattern: NamePattern, settings: MergeSettings, batch: BatchOptions) -> None:
+    """Refuse what does not go with names of a pattern."""
+    if (pattern.place == ("patch",)) != (settings.across is not None):
+        raise UsageError("--across N is for --names with {patch}, of which it says how many lie side by side; give both or none")
+    if pattern.place == ("y", "x") and settings.stride is not None:
+        raise UsageError("--stride is for --names with {row} and {col} or {patch}; {x} and {y} are pixels")
+    if not pattern.has_stem and (batch.output_dir is not None or needs_name(str(batch.output))):
+        raise UsageError(
+            "--names has no {stem}, after which an output could be called; put it in, or give -o a name without fields"
+        )
 
 
 def _check_cover(cover: str | None, settings: MergeSettings) -> None:
@@ -159,17 +267,18 @@ def _check_rule(settings: MergeSettings) -> None:
     reduce, window, dtype = settings.reduce, settings.window, settings.dtype
     if window not in NAMES and not window.endswith(".npy"):
         raise UsageError(f"--window is {window!r}; choose {', '.join(NAMES)}, or give a .npy file")
-    if window != NAMES[0] and not REDUCERS[reduce].weighted:
+    if reduce is not None and window != NAMES[0] and not REDUCERS[reduce].weighted:
         weighted = " or ".join(name for name, reducer in REDUCERS.items() if reducer.weighted)
         raise UsageError(f"--window is for --reduce {weighted}, not for {reduce}")
     if settings.unit_range and (dtype.startswith("float") or dtype == "bool"):
         raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if settings.unit_range and not REDUCERS[reduce].keeps_range:
+    if reduce is not None and settings.unit_range and not REDUCERS[reduce].keeps_range:
         raise UsageError(f"--unit-range is for values from 0 to 1, which {reduce}s are not; use another --reduce")
     if settings.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
         raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 
-def _image_name(path: str, image_format: str | None, *, noted: bool) -> str:
+def _image_name(path: str, image_format: str | None, *, noted: bool, tiles: bool) -> str:
     """``a.png.npz`` becomes ``a.png`` again; a suffix that would lose something, or none, gets another behind it."""
-    return output_name(path[:-4] if path.lower().endswith((".npz", ".npy")) else path, image_format, lossless=True, noted=noted)
+    suffix = next((suffix for suffix in STACKS if path.lower().endswith(suffix) and not tiles), "")
+    return output_name(path[: len(path) - len(suffix)], image_format, lossless=True, noted=noted)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PART = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
+GEOMETRY = re.compile(
+    r"(?P<width>{0})x(?P<height>{0})(?P<x>[+-]{0})(?P<y>[+-]{0})".format(r"\d{1,10}(?:\.\d{1,10})?"), re.ASCII | re.IGNORECASE
+)
 PAGES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
 
@@ -89,6 +92,32 @@ def parse_size(text: str) -> tuple[int, int] | None:
     if not all(side.isascii() and side.isdecimal() and 0 < int(side[:20]) <= MAX_SIDE for side in sides):
         return None
     return int(sides[0]), int(sides[1])
+
+
+class BoxNumber(click.types.FloatParamType):
+    """A number of a box, of which an option takes several words, whatever they are."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Parse a number."""
+        try:
+            return float(value)
+        except ValueError:
+            count = param.nargs if param is not None else 1
+            self.fail(f"{value!r} is not a number; give {count} of them: {param.metavar if param else self.name}", param, ctx)
+
+
+class PixelNumber(BoxNumber):
+    """A number of a box in pixels; in a variable a box may be written as a geometry too."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The four numbers."""
+        return parse_geometry(rv.strip()) or rv.split()
+
+
+def parse_geometry(text: str) -> tuple[str, str, str, str] | None:
+    """ImageMagick's ``WxH+X+Y`` as the numbers X, Y, W, H; None if it is none."""
+    matched = GEOMETRY.fullmatch(text)
+    return None if matched is None else (matched["x"], matched["y"], matched["width"], matched["height"])
 
 
 class Pages(click.ParamType[PageRange]):

@@ -186,7 +186,7 @@ def _searched(image: NDArray[np.float64], template: NDArray[np.float64], samplin
 
 def not_found(fit: Fit) -> str:
     """Why a fit did not converge, in words."""
-    where = f"the best box is {describe(fit.box)}"
+    where = f"the best box is {describe(fit.box, 6)}"
     if fit.ambiguous:
         return f"template matches in several places about as well: {where}; give a box nearby to start from"
     if fit.gain > 0 and fit.explained >= EXPLAINED and fit.deviation > CERTAIN:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]
 
 OVERLAP = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9}(?=%))?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
+CLIP = "clip"  # the rule of which tile files are as small as the image leaves them
 MAX_LENGTH = 2**40  # pixels of one padded axis; keeps every product of grid numbers inside int64
 
 
@@ -32,9 +33,9 @@ def _ceil_div(a: int, b: int) -> int:
 
 @dataclass(frozen=True)
 class EdgeRule:
-    """How many patches fit and where patch ``i`` starts, for ``room = D - o - p`` pixels of play."""
+    """How many patches of ``p`` pixels fit and where patch ``i`` starts, for ``room = D - o - p`` pixels of play."""
 
-    count: Callable[[int, int], int]
+    count: Callable[[int, int, int], int]
     start: Callable[[NDArray[np.int64], int, int], NDArray[np.int64]]
     needs_room: bool = True
 
@@ -48,10 +49,16 @@ def _even_start(i: NDArray[np.int64], room: int, stride: int) -> NDArray[np.int6
 
 
 EDGES: dict[str, EdgeRule] = {
-    "shift": EdgeRule(lambda room, s: _ceil_div(room, s) + 1, lambda i, room, s: np.minimum(i * s, room)),
-    "pad": EdgeRule(lambda room, s: max(1, _ceil_div(room, s) + 1), lambda i, _room, s: i * s, needs_room=False),
-    "drop": EdgeRule(lambda room, s: room // s + 1, lambda i, _room, s: i * s),
-    "even": EdgeRule(lambda room, s: _ceil_div(room, s) + 1, _even_start),
+    "shift": EdgeRule(lambda room, s, _p: _ceil_div(room, s) + 1, lambda i, room, s: np.minimum(i * s, room)),
+    "pad": EdgeRule(lambda room, s, _p: max(1, _ceil_div(room, s) + 1), lambda i, _room, s: i * s, needs_room=False),
+    "drop": EdgeRule(lambda room, s, _p: room // s + 1, lambda i, _room, s: i * s),
+    "even": EdgeRule(lambda room, s, _p: _ceil_div(room, s) + 1, _even_start),
+    # as pad, but a patch that has no pixel of the image, which wide strides make, could not be cut
+    CLIP: EdgeRule(
+        lambda room, s, p: max(1, min(_ceil_div(room, s) + 1, _ceil_div(room + p, s))),
+        lambda i, _room, s: i * s,
+        needs_room=False,
+    ),
 }
 
 
@@ -125,15 +132,21 @@ class Axis:
     @property
     def count(self) -> int:
         """Number of patches along this axis."""
-        return self._rule.count(self.room, self.stride)
+        return self._rule.count(self.room, self.stride, self.patch)
 
     @property
     def padded(self) -> int:
-        """Length with both margins and, for edge ``pad``, with what the far side needs."""
+        """Length with both margins and, for edges ``pad`` and ``clip``, with what the far side needs."""
         length = self.length + 2 * self.margin
         if self._rule.needs_room:
             return length
         return max(length, self.offset + (self.count - 1) * self.stride + self.patch)
+
+    def cut_lengths(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How long tile files at ``starts`` are, int64 of their shape: edge ``clip`` cuts them where image and margin end."""
+        if self.edge != CLIP:
+            return np.full_like(starts, self.patch)
+        return np.minimum(self.length + 2 * self.margin - starts, self.patch)
 
     @property
     def padding(self) -> Pair:

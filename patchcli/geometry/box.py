@@ -2,6 +2,7 @@
 
 A pixel box is ``(x, y, width, height)`` of pixel edges: the image is (0, 0, W, H). A normalised box is ``(x0, y0, x1, y1)``,
 two opposite corners, (-1, -1) being top left and (1, 1) bottom right. Negative sizes, or x1 < x0, mirror the crop.
+Fractions ``(cx, cy, width, height)``, centre and size, are of the image's width and height.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Numbers = Any  # a float or an array of them
 
 FARTHEST = 4  # normalised corners beyond are hardly meant as such
 BOX_LIMIT = 2.0**31  # box numbers beyond this are no pixels of any image
+WHOLE: Box = (0.5, 0.5, 1.0, 1.0)  # of an image, in fractions
+FRACTION = 1e-6  # fractions are mostly written with six decimals
 
 
 def normalized_box(pixels: Box, image: Pair, *, align_corners: bool = False) -> Box:
@@ -48,6 +51,37 @@ def pixel_box(box: Box, image: Pair, *, align_corners: bool = False) -> Box:
     x, width = pixel_span(box[0], box[2], image[1], align_corners=align_corners)
     y, height = pixel_span(box[1], box[3], image[0], align_corners=align_corners)
     return x, y, width, height
+
+
+def fraction_box(fractions: Box, image: Pair) -> Box:
+    """``(x, y, width, height)`` in pixels of fractions ``(cx, cy, width, height)`` of an image.
+
+    An edge that is less than a millionth of the image away from a whole pixel is there: so much is lost where fractions are
+    written with six decimals.
+
+    >>> fraction_box((0.270833, 0.5625, 0.333333, 0.5), (64, 96))
+    (10.0, 20.0, 32.0, 32.0)
+    """
+    cx, cy, width, height = fractions
+    left, right = (_at_whole((cx + side * width / 2) * image[1], image[1] * FRACTION) for side in (-1, 1))
+    top, bottom = (_at_whole((cy + side * height / 2) * image[0], image[0] * FRACTION) for side in (-1, 1))
+    return left, top, right - left, bottom - top
+
+
+def _at_whole(edge: float, tolerance: float) -> float:
+    """The whole pixel beside which an edge lies, as near as that; else the edge."""
+    return float(round(edge)) if abs(edge - round(edge)) <= tolerance else edge
+
+
+def size_within(size: tuple[float, float], most: Pair) -> Pair | None:
+    """The largest size ``(h, w)`` within another that keeps the shape of ``size``; None where that is not larger itself.
+
+    >>> size_within((300, 400), (100, 100)), size_within((30, 40), (100, 100))
+    ((75, 100), None)
+    """
+    height, width = size
+    scale = min(most[0] / height, most[1] / width)
+    return (max(1, round(height * scale)), max(1, round(width * scale))) if scale < 1 else None
 
 
 def normalized_span(start: Numbers, extent: Numbers, length: int, *, align_corners: bool) -> tuple[Numbers, Numbers]:
@@ -89,6 +123,20 @@ def check_boxes(boxes: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def describe(box: Box) -> str:
-    """A pixel box in words."""
-    return "x={:g} y={:g} width={:g} height={:g}".format(*box)
+def describe(box: Box, digits: int = 12) -> str:
+    """A pixel box in words, its numbers to so many digits.
+
+    >>> describe((130.00001, 0.1 + 0.2, 30, 1234567))
+    'x=130.00001 y=0.3 width=30 height=1234567'
+    """
+    return "x={} y={} width={} height={}".format(*(shown(number, digits) for number in box))
+
+
+def shown(number: float, digits: int = 12) -> str:
+    """A number to so many digits, or to all that it has where it would look like a whole one and is not.
+
+    >>> shown(1 / 3), shown(130 + 2**-44), shown(-4.0)
+    ('0.333333333333', '130.00000000000006', '-4')
+    """
+    short = f"{number:.{digits}g}"
+    return repr(float(number)).removesuffix(".0") if float(short).is_integer() else short

@@ -46,6 +46,7 @@ def _whole(name: str, value: int) -> int:
 
 _axis = lru_cache(8)(Axis)  # the images of a folder mostly have a grid in common
 CACHED_LENGTH = 1 << 16  # pixels of an axis that is kept
+MOST_LOST = 16  # the largest ratio that patches which lost a halo may be known by without it
 
 
 @dataclass(frozen=True, init=False)
@@ -58,7 +59,8 @@ class Grid:
         stride: ``(rows, columns)`` from one patch to the next, or one number; the patch itself if not given.
         offset: ``(row, column)`` of the first patch, counted from the corner of the margin.
         edge: what happens at the far sides: a key of `EDGES`. ``drop`` leaves uncovered what does not fill a patch,
-            ``shift`` moves one more patch back to the border, ``even`` spreads the patches, ``pad`` enlarges the image.
+            ``shift`` moves one more patch back to the border, ``even`` spreads the patches, ``pad`` enlarges the image, and
+            ``clip`` does, too, but cuts the tile files of what it added.
         margin: pixels added on all four sides before the grid is laid.
 
     Raises:
@@ -155,18 +157,57 @@ class Grid:
         row, column = np.divmod(index, self.columns.count)
         return np.stack([self.rows.starts[row], self.columns.starts[column]], axis=1)
 
-    def scale_of(self, patch: Pair) -> Pair | None:
+    def scale_of(self, patch: Pair, halo: int = 0) -> Pair | None:
         """``(over, under)``: how often larger patches of another size are, k or 1/k on both axes; None for any other ratio.
+
+        With a halo that holds too for patches that lost so many pixels (of those of this grid) on each side. Of several ratios
+        that of a size as it was cut, or as it is without its halo, comes first, then that to the former.
 
         >>> Grid((8, 8), 4).scale_of((8, 8)), Grid((8, 8), 4).scale_of((2, 2)), Grid((8, 8), 4).scale_of((6, 6))
         ((2, 1), (1, 2), None)
+        >>> Grid((8, 8), 4).scale_of((2, 2), halo=1), Grid((8, 8), 4).scale_of((6, 6), halo=1)
+        ((1, 1), (3, 1))
+        """
+        sizes = [self.patch, self.inside(halo)]
+        if patch in sizes:
+            return 1, 1
+        return next((ratio for size in sizes if (ratio := _ratio(patch, size)) is not None), None)
+
+    def inside(self, halo: int) -> Pair:
+        """``(h, w)`` of what a patch has that lies so many pixels inside it.
+
+        Raises:
+            PatchcliError: nothing is left.
+        """
+        height, width = self.patch
+        if not 0 <= 2 * _whole("halo", halo) < min(self.patch):
+            raise PatchcliError(
+                f"halo is {halo}; allowed are 0 to {(min(self.patch) - 1) // 2}, so that something is left of patches of "
+                f"width={width} height={height}"
+            )
+        return height - 2 * halo, width - 2 * halo
+
+    def lost_by(self, patch: Pair) -> int | None:
+        """How many pixels patches of this size lost on each side, the same number on all of them, at least 1; None otherwise.
+
+        >>> Grid((8, 8), 4).lost_by((2, 2)), Grid((8, 8), 4).lost_by((3, 3)), Grid((8, 8), 4).lost_by((2, 4))
+        (1, None, None)
+        """
+        down, across = self.patch[0] - patch[0], self.patch[1] - patch[1]
+        return down // 2 if down == across > 0 == down % 2 and min(patch) > 0 else None
+
+    def takes(self, patch: Pair) -> bool:
+        """Whether patches of this size can be placed: of the size that they were cut in, times a ratio, or less some halo.
+
+        >>> [Grid((8, 8), 4).takes(size) for size in ((8, 8), (2, 2), (1, 1), (6, 6), (3, 4))]
+        [True, True, True, True, False]
         """
         height, width = patch
-        if min(patch) < 1 or height * self.patch[1] != width * self.patch[0]:
-            return None
-        if height % self.patch[0] == 0:
-            return height // self.patch[0], 1
-        return None if self.patch[0] % height else (1, self.patch[0] // height)
+        if self.scale_of(patch) is not None:
+            return True
+        larger = ((height * k, width * k) for k in range(1, MOST_LOST + 1))
+        smaller = ((height // k, width // k) for k in range(2, MOST_LOST + 1) if height % k == width % k == 0)
+        return any(self.lost_by(size) is not None for size in (*larger, *smaller))
 
     def cover(self) -> NDArray[np.int64]:
         """How many patches lie on each image pixel, int64 ``(H, W)``."""
@@ -184,6 +225,16 @@ class Grid:
             for j in range(0, nx, columns_at_most):
                 stop = min(j + columns_at_most, nx)
                 yield Block(slice(i, i + 1), slice(j, stop), i * nx + j, stop - j)
+
+
+def _ratio(patch: Pair, size: Pair) -> Pair | None:
+    """``(k, 1)`` or ``(1, k)``: how often larger than ``size`` a patch is on both axes; None for any other ratio."""
+    height, width = patch
+    if min(patch) < 1 or height * size[1] != width * size[0]:
+        return None
+    if height % size[0] == 0:
+        return height // size[0], 1
+    return None if size[0] % height else (1, size[0] // height)
 
 
 class Part:

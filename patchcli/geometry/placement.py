@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import PatchcliError, counted
+from patchcli.geometry.axis import EDGES
 from patchcli.geometry.cover import BoxCover, Cover
 from patchcli.geometry.grid import Grid
 
@@ -116,23 +117,45 @@ class Placement:
         tops, lefts = np.ascontiguousarray(self.ordered.T) - grid.margin
         return BoxCover(tops, lefts, grid.patch, grid.image)
 
-    def resized(self, patch: Pair) -> Placement:
+    def check_size(self, patch: Pair) -> None:
+        """Refuse patches of a size that cannot be merged, with whatever halo.
+
+        Raises:
+            PatchcliError: as `resized`.
+        """
+        if self.grid.scale_of(patch) is not None or not self.grid.takes(patch):
+            self.resized(patch)
+
+    def resized(self, patch: Pair, halo: int = 0) -> Placement:
         """The same placement where patches, image and all else are larger or smaller by a factor k or 1/k on both axes.
 
         Origins, margin and offset are multiplied by the factor, strides too, rounded up where 1/k leaves no whole pixels. Where
         the edge rule of the new grid puts a patch elsewhere than ``k * start``, the patches are scattered.
 
+        Args:
+            patch: ``(h, w)`` as they came.
+            halo: pixels, of those that were cut, on each side of a patch that are not used, or which it lost; the patches of
+                the new placement are without them.
+
         Raises:
-            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels.
+            PatchcliError: a patch of any other size; where 1/k leaves no whole pixels; a halo that leaves none.
         """
-        grid, origins = self.grid, self.scattered
+        grid = self.grid
         if patch == grid.patch:
-            return self
-        over, under = _scale(grid, patch, origins)
+            return self._inside(halo)
+        over, under = _scale(grid, patch, self.scattered, halo)
+        if over == under:  # they lost their halo
+            return self._inside(halo)
+        size = grid.patch[0] * over // under, grid.patch[1] * over // under
+        return self._scaled(size, over, under).resized(size, halo * over // under)
+
+    def _scaled(self, patch: Pair, over: int, under: int) -> Placement:
+        """The same placement of patches that are ``over / under`` times as large."""
+        grid, origins = self.grid, self.scattered
         whole = *grid.image, *grid.offset, grid.margin
         height, width, row, column, margin = (number * over // under for number in whole)
         dy, dx = (-(-stride * over // under) for stride in grid.stride)
-        new = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=grid.edge, margin=margin)
+        new = Grid((height, width), patch, (dy, dx), offset=(row, column), edge=_filled(grid.edge), margin=margin)
         if origins is not None:
             return Placement(new, origins * over // under)
         rows, columns = (axis.starts * over // under for axis in (grid.rows, grid.columns))
@@ -140,15 +163,45 @@ class Placement:
             return Placement(new, None)
         return Placement(new, np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2) - new.margin)
 
+    def _inside(self, halo: int) -> Placement:
+        """The same patches without a halo of so many pixels: smaller, and their origins that much further inside.
 
-def _scale(grid: Grid, patch: Pair, origins: NDArray[np.int64] | None) -> Pair:
+        A margin of at least the halo becomes smaller by it: then the grid has as much room for its starts as it had, and so
+        has the same ones, under any edge rule. From a smaller margin the first patches move into the image. As the room
+        grows by as much, only the rules ``drop`` and ``pad`` may leave the starts as they are; else patches are scattered.
+        """
+        grid = self.grid
+        patch, margin, inner = grid.inside(halo), max(grid.margin - halo, 0), max(halo - grid.margin, 0)
+        if not halo:
+            return self
+        offset = grid.offset[0] + inner, grid.offset[1] + inner
+        if any(first >= length + 2 * margin for first, length in zip(offset, grid.image, strict=True)):
+            raise PatchcliError(f"a halo of {halo} moves the first patch of the grid out of the image")
+        edge = "drop" if inner and EDGES[grid.edge].needs_room else _filled(grid.edge)
+        new = Grid(grid.image, patch, grid.stride, offset=offset, edge=edge, margin=margin)
+        moved = all(
+            np.array_equal(now.starts, was.starts + inner) for now, was in ((new.rows, grid.rows), (new.columns, grid.columns))
+        )
+        return Placement(new, None if self.scattered is None and moved else self.origins() + halo)
+
+
+def _filled(edge: str) -> str:
+    """The rule of whole patches that start as those of another: what lies beyond the far sides is cut off in any case."""
+    return edge if EDGES[edge].needs_room else "pad"
+
+
+def _scale(grid: Grid, patch: Pair, origins: NDArray[np.int64] | None, halo: int) -> Pair:
     """``(over, under)``, the factor of `Grid.scale_of`, which must leave whole pixels."""
-    scale = grid.scale_of(patch)
+    scale = grid.scale_of(patch, halo)
     sizes = f"patches have width={patch[1]} height={patch[0]} where width={grid.patch[1]} height={grid.patch[0]} was recorded"
     if scale is None:
-        raise PatchcliError(f"{sizes}; give that size, or one k or 1/k times as large on both axes, k a whole number")
-    whole = [*grid.image, grid.margin, *grid.offset]
+        inside = "that size" if not halo else "that size, or width={1} height={0} without the halo".format(*grid.inside(halo))
+        lost = grid.lost_by(patch)
+        fitting = "" if lost is None else f"; or --halo {lost} if they lost {counted(lost, 'pixel')} on each side"
+        raise PatchcliError(f"{sizes}; give {inside}, or one k or 1/k times as large on both axes, k a whole number{fitting}")
+    whole = [*grid.image, grid.margin, *grid.offset, halo]
     numbers = np.concatenate([whole, grid.rows.starts, grid.columns.starts, () if origins is None else origins.ravel()])
     if (numbers.astype(np.int64) % scale[1]).any():
-        raise PatchcliError(f"{sizes}; 1/{scale[1]} of it leaves no whole pixels of image, margin or origins")
+        what = "image, margin, halo or origins" if halo else "image, margin or origins"
+        raise PatchcliError(f"{sizes}; 1/{scale[1]} of it leaves no whole pixels of {what}")
     return scale

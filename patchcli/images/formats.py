@@ -118,7 +118,7 @@ FORMATS: dict[str, Format] = {
         indices=("u1",),
         creation={"level": range(10)},
         quiet=True,
-        encoder_times=1.3,
+        encoder_times=2.1,
     ),
     "tiff": Format(
         (".tif", ".tiff"),

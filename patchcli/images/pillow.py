@@ -114,10 +114,15 @@ def by_pillow(image: NDArray[Any], kind: str, **options: Any) -> bytes:  # noqa:
 
 def colours_used(image: NDArray[Any], made: Encoding) -> tuple[tuple[int, ...], ...]:
     """The colour table of an image of 8-bit indices, 8 bits a colour, black for those beyond it; empty where it has none."""
-    table = made.meaning.colormap or ()
-    if image.ndim != 2 or image.dtype != np.uint8 or not table:  # noqa: PLR2004
+    if image.ndim != 2 or image.dtype != np.uint8:  # noqa: PLR2004
         return ()
-    beyond = ((0, 0, 0),) * (int(image.max(initial=0)) + 1 - len(table))
+    return colours_of(made.meaning, int(image.max(initial=0)))
+
+
+def colours_of(meant: Metadata, largest: int) -> tuple[tuple[int, ...], ...]:
+    """The colour table of 8-bit indices of which one is the largest, as `colours_used` gives it."""
+    table = meant.colormap or ()
+    beyond = ((0, 0, 0),) * (largest + 1 - len(table)) if table else ()
     return tuple(tuple(value >> 8 for value in colour) for colour in (*table[:256], *beyond))
 
 

@@ -67,6 +67,16 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
     )
 
 
+def check_keeps_classes(name: str, creation: Iterable[tuple[str, str]]) -> None:
+    """Check that a format, written as ``--co`` says, keeps each value as it is.
+
+    Raises:
+        PatchcliError: it changes some.
+    """
+    if not FORMATS[name].lossless or "quality" in dict(creation):  # which all formats have that can lose something
+        raise PatchcliError(f"holds class numbers, which {name.upper()} changes; give a lossless format, as .png or .tif")
+
+
 def check_creation(names: Iterable[str], creation: Iterable[tuple[str, str]]) -> None:
     """Check keys and values of ``--co`` for files of these formats.
 
@@ -120,19 +130,34 @@ def hints_of_loss(name: str, metadata: Metadata | None, shape: tuple[int, ...], 
         hints.append(
             f"its samples are {meant.in_words()}, and {name.upper()} shows them as {usual.in_words()}; TIFF keeps what they are"
         )
-    code, kept = f"{dtype.kind}{dtype.itemsize}", known.keeps
+    code = f"{dtype.kind}{dtype.itemsize}"
+    kept = _kept_by(name, code)
     if metadata is not None and metadata.colormap and channels > 1:
         hints.append(f"its colour table is lost, for it has {channels} channels; indices are one")
     elif meant.colormap and code not in FORMATS["tiff"].indices:
         hints.append(f"its colour table is lost, for its dtype is {dtype}; uint8 and uint16 keep it")
-        kept = (*kept, "colormap")
-    elif code in known.indices:
-        kept = (*kept, "colormap")
-    lost = [words for field, words in LOSSES.items() if getattr(meant, field) and field not in kept]
-    if lost:
+        kept |= {"colormap"}
+    fields = [field for field in LOSSES if getattr(meant, field) and field not in kept]
+    if fields:
+        lost = [LOSSES[field] for field in fields]
+        able = [
+            other.upper()
+            for other in WRITABLE
+            if FORMATS[other].lossless
+            and channels in FORMATS[other].holds.get(code, ())
+            and _kept_by(other, code).issuperset(fields)
+        ]
+        *others, last = able
+        instead = f"{', '.join(others)} or {last}" if others else last
         what = f"{', '.join(lost[:-1])} and {lost[-1]}" if len(lost) > 1 else lost[0]
-        hints.append(f"{name.upper()} cannot hold its {what}; write TIFF to keep {'them' if len(lost) > 1 else 'it'}")
+        hints.append(f"{name.upper()} cannot hold its {what}; write {instead} to keep {'them' if len(lost) > 1 else 'it'}")
     return tuple(hints)
+
+
+def _kept_by(name: str, code: str) -> set[str]:
+    """The fields of `Metadata` that files of a format have a place for, with pixels of a dtype."""
+    known = FORMATS[name]
+    return {*known.keeps, *(["colormap"] if code in known.indices else [])}
 
 
 def output_name(path: str, image_format: str | None, *, lossless: bool = False, noted: bool = False) -> str:

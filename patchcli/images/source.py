@@ -172,7 +172,7 @@ class ImageSource:
         """
         if len(self.shape) > 2 or self.dtype.kind == "f":  # noqa: PLR2004
             kind = f"dtype {self.dtype}" if self.dtype.kind == "f" else f"samples {self.metadata.in_words()}"
-            raise PatchcliError(f"has {kind}, so no indices; use --color indices for palettes and for gray of integers alone")
+            raise PatchcliError(f"has {kind}, so no indices; --color indices and --labels take palettes and gray of integers")
         if self.dtype.kind != "b":
             return self
         return self._converted(lambda pixels: pixels.view(np.uint8), 0, dtype=np.dtype(np.uint8))
@@ -331,6 +331,21 @@ def _by_indices(opened: Opened, header: Header, indices: Indices) -> tuple[Opene
         opened._replace(decode=indices.decode, metadata=metadata),
         header._replace(channels=1, dtype=indices.dtype, read=None),
     )
+
+
+def open_joined(file: BinaryIO, *, rotate: bool = True, max_pixels: int = MAX_PIXELS, color: str | None = None) -> ImageSource:
+    """An image whose gray pages are its channels, as it was written of one that was joined; with channels of its own, page 0.
+
+    It takes what `open_image` takes but for the page, and raises what that and `join_pages` raise.
+    """
+
+    def at(page: int) -> ImageSource:
+        return open_image(file, page=page, rotate=rotate, max_pixels=max_pixels, color=color)
+
+    first = at(0)
+    if first.shape[2:] or first.pages == 1:
+        return first
+    return join_pages(((page, at(page)) for page in range(first.pages)), max_pixels=max_pixels)
 
 
 def join_pages(pages: Iterable[tuple[int, ImageSource]], *, max_pixels: int = MAX_PIXELS) -> ImageSource:

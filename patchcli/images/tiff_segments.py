@@ -6,6 +6,7 @@ import copy
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -192,9 +193,9 @@ class Segments:
             PatchcliError: a damaged or truncated strip or tile, which is named.
         """
         if self.page.is_final and not self.in_planes:
-            stored = self.dtype.newbyteorder(self.page.parent.byteorder)
-            shape = self.height, self.width, self.channels
-            return StoredRows(self.file, self.offsets[0], shape, stored).read(rows, columns)
+            with self._lock:
+                stored = self._stored
+            return stored.read(rows, columns)
         window = np.empty((rows[1] - rows[0], columns[1] - columns[0], self.channels), self.dtype)
         if self.by_rows:
             for plane in range(self.channels if self.in_planes else 1):
@@ -202,7 +203,8 @@ class Segments:
                     target = self._plane(window, plane)[first - rows[0] : last - rows[0]]
                     target[...] = self._stored_rows(plane, first, last, columns)
             return window
-        self.page.decode  # noqa: B018  made here, because it is not made by several threads at once
+        with self._lock:
+            self.page.decode  # noqa: B018  made here, because it is not made by several threads at once
         met = list(self._meeting(rows, columns))
         each = max(1, RUN_BYTES // max(1, self.nbytes))
         parts = [met[start : start + each] for start in range(0, len(met), each)]
@@ -215,6 +217,12 @@ class Segments:
         for _ in map_in_order(decode, parts, min(threads, len(parts))):
             pass
         return window
+
+    @cached_property
+    def _stored(self) -> StoredRows:
+        """Pixels that are in the file as they are in memory."""
+        stored = self.dtype.newbyteorder(self.page.parent.byteorder)
+        return StoredRows(self.file, self.offsets[0], (self.height, self.width, self.channels), stored)
 
     def _plane(self, window: NDArray[Any], plane: int) -> NDArray[Any]:
         """What of a window ``(h, w, C)`` the strips or tiles of a plane hold."""

@@ -6,7 +6,6 @@ A tag can have any type and count: what makes no sense is left out. Nothing is r
 from __future__ import annotations
 
 import contextlib
-import html
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +79,8 @@ def _pixel_size(
             unit = _unit(found.group(1)) if found else ""
             return (as_pair((1 / resolution[0], 1 / resolution[1], unit)), None) if unit else (None, resolution)
         if described.startswith("<") and (element := PIXELS_ELEMENT.search(described)):
+            import html  # loaded for nobody else
+
             sizes = {name: html.unescape(value) for name, value in OME_SIZES.findall(element.group(1))}
             x, y = (float(sizes.get(f"PhysicalSize{axis}") or sizes.get("PhysicalSizeX", "nan")) for axis in "XY")
             unit, other = (_unit(sizes.get(f"PhysicalSize{axis}Unit") or sizes.get("PhysicalSizeXUnit", "µm")) for axis in "XY")

@@ -54,9 +54,7 @@ def write_tiff(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) ->
         place = tifffile.imwrite(handle, None, shape=shape, dtype=native, returnoffset=True, **options)
         assert place is not None
         file.seek(place[0])
-        file.writelines(
-            np.ascontiguousarray(some, native).data for some in lines_in_parts(lines, rows_at_once(made, STRIP_BYTES))
-        )
+        file.writelines(np.ascontiguousarray(some, native).data for some in lines_in_parts(lines, rows_at_once(made)))
         return
     rows = tile or _rows_of_strip(made, compression)
     if not tile:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from patchcli.cropping.crop import crop
 from patchcli.errors import OutputError, PatchcliError, counted
 from patchcli.images import sink
-from patchcli.jobs.crop_plan import check_cut, hints_of, meaning_of, planned
+from patchcli.jobs.crop_plan import check_cut, faults_of, hints_of, made_of, meaning_of, planned
+from patchcli.jobs.crop_rows import boxes_on, sampling_of
 from patchcli.jobs.crop_windows import from_the_top, in_windows, lines_of, window_of
 from patchcli.jobs.task import Said
 from patchcli.storage.outputs import create
+from patchcli.storage.write_behind import flushing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from patchcli.geometry.axis import Pair
-    from patchcli.geometry.box import Box
     from patchcli.images.metadata import Metadata
     from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import CropSettings
@@ -31,9 +30,10 @@ if TYPE_CHECKING:
 
 def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
     """Crop each box of one image; a sentence on what was done. A box of a list fails alone."""
-    faults: dict[int, str] = {}
+    failed: list[tuple[BoxRow, PatchcliError]] = []
     nbytes, done = 0, ""
     with planned(task, settings) as plan:
+        task = boxes_on(task, plan.image, settings)
         windows = in_windows(plan.image, task.boxes, settings)
         pixels = None if windows else plan.image.pixels()
         for row in from_the_top(task.boxes, plan.image, settings) if windows else task.boxes:
@@ -46,14 +46,14 @@ def crop_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
             except PatchcliError as error:
                 if not row.label:
                     raise
-                faults[row.place] = f"{row.label}: {error}"
+                failed.append((row, error))
                 continue
             nbytes += math.prod(made.shape) * plan.image.dtype.itemsize
             done = f"crop of width={made.shape[1]} height={made.shape[0]}"
-        rows = [row for row in task.boxes if row.place not in faults]
+        rows = made_of(task, failed)
         hints = (*hints_of(task.targets(), plan.image, rows, settings), *plan.records.hints())
     said = crops_in_words(task, rows) if task.boxes[0].label else done
-    return Said(said, hints, faults=tuple(faults[place] for place in sorted(faults)), nbytes=nbytes)
+    return Said(said, hints, faults=faults_of(failed), nbytes=nbytes)
 
 
 class Cropped(NamedTuple):
@@ -67,11 +67,11 @@ class Cropped(NamedTuple):
 def cropped(pixels: NDArray[Any] | None, image: ImageSource, row: BoxRow, settings: CropSettings) -> Cropped:
     """The crop of a box: of the decoded image, or, where there is none, from windows of it."""
     if pixels is None:
-        check_cut(image, row.box, row.size, settings, normalized=row.normalized)
+        check_cut(image, row, settings)
         window = window_of(image, row, settings)
         lines = lines_of(image, window)
         return Cropped(window.shape, image.dtype, lines if window.lines < window.shape[0] else list(lines))
-    made = cut_boxes(pixels, image, row.box, row.size, settings, normalized=row.normalized)
+    made = cut_boxes(pixels, image, [row], settings)[0]
     return Cropped(made.shape, made.dtype, [made])
 
 
@@ -80,28 +80,12 @@ def crops_in_words(task: CropTask, made: Sequence[BoxRow]) -> str:
     return f"{len(made)} of {counted(len(task.boxes), 'crop')}"
 
 
-def cut_boxes(
-    pixels: NDArray[Any],
-    image: ImageSource,
-    box: Box | Sequence[Box],
-    size: Pair | None,
-    settings: CropSettings,
-    *,
-    normalized: bool,
-) -> NDArray[Any]:
-    """Crop a box, or several at once, as the settings say."""
-    for one in np.atleast_2d(box):
-        check_cut(image, one, size, settings, normalized=normalized)
-    return crop(
-        pixels,
-        box,
-        size,
-        normalized=normalized,
-        resampling=settings.resampling,
-        align_corners=settings.align_corners,
-        outside=settings.outside,
-        alpha=image.metadata.alpha,
-    )
+def cut_boxes(pixels: NDArray[Any], image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> NDArray[Any]:
+    """The crops ``(B, h, w[, C])`` of boxes that are given, sized and sampled alike."""
+    for row in rows:
+        check_cut(image, row, settings)
+    sampling = sampling_of(rows[0], settings)._asdict()
+    return crop(pixels, [row.box for row in rows], rows[0].size, **sampling, alpha=image.metadata.alpha)
 
 
 def save(target: str, made: Cropped, metadata: Metadata, settings: CropSettings, records: Records, *, replace: bool) -> None:
@@ -110,4 +94,4 @@ def save(target: str, made: Cropped, metadata: Metadata, settings: CropSettings,
     sink.check_holds(name, made.shape, made.dtype)
     encoding = sink.Encoding(made.shape, made.dtype, records.note(target), settings.kept(metadata), settings.creation)
     with create(target, overwrite=settings.overwrite or replace, whole=True) as file:
-        sink.write_lines(file, made.lines, name, encoding)
+        sink.write_lines(file, flushing(made.lines, file), name, encoding)

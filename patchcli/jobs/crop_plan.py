@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from patchcli.arrays import nodata_in, parse_number, work_dtype
-from patchcli.cropping.plan import Sampling, plan_of, spans_of
+from patchcli.cropping.plan import plan_of, spans_of
 from patchcli.cropping.resample import MID_BYTES
 from patchcli.cropping.taps import WIDE
 from patchcli.errors import PatchcliError, counted
-from patchcli.geometry.box import FARTHEST, check_boxes, describe, pixel_box
+from patchcli.geometry.box import FARTHEST, WHOLE, check_boxes, describe
 from patchcli.images import sink, source
 from patchcli.images.formats import FORMATS
-from patchcli.jobs.crop_windows import in_pixels, in_windows, window_of
+from patchcli.jobs.crop_rows import boxes_on, in_pixels, sampling_of
+from patchcli.jobs.crop_windows import in_windows, window_of
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.settings import UNMIXED, CropSettings, size_in_words
-from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick, as_said
+from patchcli.jobs.task import BoxRow, CropTask, PartFault, Planned, Said, Tick, as_said
 from patchcli.storage.provenance import Recipe, Records, differing
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 STACK = ".npz"  # which takes all crops of a list
 PARTS = 12_000_000  # bytes of the lines of an image that are weighed at once
+ALIASES = 2  # times that a box is larger than its crop, from which on a filter of fixed width skips pixels
 LINES_OF_A_STEP = 10  # lines that a wide filter reads for each step from pixel to pixel
 
 
@@ -57,8 +60,13 @@ def recipes(task: CropTask, settings: CropSettings) -> dict[str, Recipe]:
 
 def recipe_of(row: BoxRow, source: str, settings: CropSettings) -> Recipe:
     """What the crop of one box depends on."""
-    own = {"--normalized-box" if row.normalized else "--box": row.box, "--size": size_in_words(row.size), **settings.options()}
-    return Recipe("crop", differing(own, {"--box": None, "--size": None, **CropSettings().options()}), {"image": source})
+    given = "--normalized-box" if row.normalized else "--boxes" if row.fractions else "--box"
+    box = None if row.fractions and row.box == WHOLE else row.box
+    if row.size is not None and settings.max_size is not None:  # which is for boxes without a size of their own
+        settings = replace(settings, max_size=None)
+    own = {given: box, "--size": size_in_words(row.size), **settings.options()}
+    usual = {"--box": None, "--boxes": None, "--size": None, **CropSettings().options()}
+    return Recipe("crop", differing(own, usual), {"image": source})
 
 
 @contextlib.contextmanager
@@ -69,12 +77,11 @@ def planned(task: CropTask, settings: CropSettings) -> Iterator[CropPlan]:
         yield CropPlan(settings, opened.image, records)
 
 
-def check_cut(image: ImageSource, box: Box, size: Pair | None, settings: CropSettings, *, normalized: bool) -> None:
+def check_cut(image: ImageSource, row: BoxRow, settings: CropSettings) -> None:
     """Refuse a crop of more pixels, or bytes, than an image may have."""
-    check_boxes(box)
-    length = image.shape[0], image.shape[1]
-    own = pixel_box(box, length, align_corners=settings.align_corners) if normalized else box
-    rows, columns = size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2]))))
+    check_boxes(row.box)
+    own = in_pixels(row, (image.shape[0], image.shape[1]), settings)
+    rows, columns = row.size or (max(1, round(abs(own[3]))), max(1, round(abs(own[2]))))
     check_crop((rows, columns), math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels)
 
 
@@ -116,10 +123,37 @@ def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[
     """Refuse a crop of another shape or dtype than those that were put into the same file."""
     if got == wanted:
         return
-    way_out = "--size" if got[0][:2] != wanted[0][:2] else "--color or --channel"
-    raise PatchcliError(
-        f"crop is {got[0]} {got[1]} but those before it are {wanted[0]} {wanted[1]}; in one file all are equal: use {way_out}"
-    )
+    sized = got[0][:2] == wanted[0][:2]
+    way_out = "all are equal: use --color or --channel" if sized else "all have one size, and nothing is written: use --size"
+    raise UnlikeError(f"crop is unlike those before it: {got[0]} {got[1]}, not {wanted[0]} {wanted[1]}; in one file {way_out}")
+
+
+class UnlikeError(PatchcliError):
+    """A crop that is not as those before it, which go to the same file."""
+
+
+Failed = list[tuple[BoxRow, PatchcliError]]  # boxes, each with what is wrong with it
+
+
+def made_of(task: CropTask, failed: Failed) -> list[BoxRow]:
+    """The boxes that did not fail."""
+    places = {row.place for row, _ in failed}
+    return [row for row in task.boxes if row.place not in places]
+
+
+def faults_of(failed: Failed) -> tuple[str, ...]:
+    """What is wrong with boxes of a list, in its order: each by itself, but those told once that are unlike others."""
+    faults: list[str] = []
+    inorder = sorted(failed, key=lambda one: one[0].place)
+    unlike = sum(isinstance(error, UnlikeError) for _, error in inorder)
+    for row, error in inorder:
+        if not isinstance(error, UnlikeError):
+            faults.append(PartFault(row.label, str(error)))
+        elif unlike:
+            more = f" and {unlike - 1} more" if unlike > 1 else ""
+            faults.append(PartFault(row.label + more, str(error)))
+            unlike = 0
+    return tuple(faults)
 
 
 def hints_of(targets: Sequence[str], image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> tuple[str, ...]:
@@ -141,7 +175,29 @@ def hints_of(targets: Sequence[str], image: ImageSource, rows: Sequence[BoxRow],
         )
         if any(row.normalized and max(map(abs, row.box)) > FARTHEST for row in rows):
             hints[-1] += "; corners of -1..1 are in the image, pixels are for --box"
-    return (*hints, *_hints_of_nodata(image, rows, settings))
+    return (*hints, *_hints_of_aliasing(image, rows, settings), *_hints_of_nodata(image, rows, settings))
+
+
+def _hints_of_aliasing(image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> Iterator[str]:
+    """What to say where crops are so much smaller than their boxes that pixels between those that are read are lost."""
+    if not settings.tell_resampling or settings.resampling == UNMIXED or settings.resampling in WIDE:
+        return
+    shrinks = [_shrink(row, (image.shape[0], image.shape[1]), settings) for row in rows if not row.resampling and row.size]
+    most = max(shrinks, default=0.0)
+    if most > ALIASES:
+        count = sum(one > ALIASES for one in shrinks)
+        many = "its box is" if len(rows) == 1 else f"{count} of {len(rows)} boxes are"
+        yield (
+            f"{many} shrunk {most:.3g} times by {settings.resampling}, which skips pixels (aliasing); --resampling area weighs "
+            "all of them"
+        )
+
+
+def _shrink(row: BoxRow, length: Pair, settings: CropSettings) -> float:
+    """How many times larger a box is than its crop, along the side where that is most."""
+    _, _, width, height = in_pixels(row, length, settings)
+    rows, columns = row.size or (height, width)
+    return max(abs(height) / rows, abs(width) / columns)
 
 
 def _hints_of_nodata(image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> Iterator[str]:
@@ -150,7 +206,7 @@ def _hints_of_nodata(image: ImageSource, rows: Sequence[BoxRow], settings: CropS
     value = None if nodata is None else nodata_in(image.dtype, parse_number(nodata))
     if value is None:  # no pixel has it
         return
-    if settings.tell_mixing and settings.resampling != UNMIXED and not all(_copied(row, length, settings) for row in rows):
+    if settings.tell_resampling and settings.resampling != UNMIXED and not all(_copied(row, length, settings) for row in rows):
         yield f"its nodata value ({nodata}) is mixed into the pixels beside it; --resampling {UNMIXED} keeps it apart"
     zeros = settings.tell_outside and settings.outside == "zeros" and value != 0
     if zeros and any(_reaches_out(in_pixels(row, length, settings), length) for row in rows):
@@ -159,8 +215,7 @@ def _hints_of_nodata(image: ImageSource, rows: Sequence[BoxRow], settings: CropS
 
 def _copied(row: BoxRow, image: Pair, settings: CropSettings) -> bool:
     """Whether the crop of a box is whole pixels of an image ``(H, W)``, as they are."""
-    sampling = Sampling(row.normalized, settings.resampling, settings.align_corners, settings.outside)
-    return bool(plan_of(image, row.box, row.size, sampling).whole[0])
+    return bool(plan_of(image, row.box, row.size, sampling_of(row, settings)).whole[0])
 
 
 def _reaches_out(box: Box, image: Pair) -> bool:
@@ -178,6 +233,7 @@ def _misses(box: Box, image: Pair) -> bool:
 def plan_one(task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
     """Say what crops would be made of one image, each in its own file."""
     with planned(task, settings) as plan:
+        task = boxes_on(task, plan.image, settings)
         windows = in_windows(plan.image, task.boxes, settings)
 
         def one(row: BoxRow) -> Planned:
@@ -218,8 +274,8 @@ def plan_file(target: str, image: ImageSource, held: Held, settings: CropSetting
 def held_for(image: ImageSource, row: BoxRow, settings: CropSettings, *, windows: bool) -> Held:
     """What the crop of a box takes, out of the whole image or from windows of it."""
     length = image.shape[0], image.shape[1]
-    check_cut(image, row.box, row.size, settings, normalized=row.normalized)
-    sampling = Sampling(row.normalized, settings.resampling, settings.align_corners, settings.outside)
+    check_cut(image, row, settings)
+    sampling = sampling_of(row, settings)
     spans = spans_of(np.atleast_2d(check_boxes(row.box)), length, row.size, sampling)
     lines, seen, read, beside = spans[0].size, length, image.memory, image.nbytes
     deep = min(LINES_OF_A_STEP * max(1.0, abs(float(spans[0].extent[0])) / lines), length[0])
@@ -232,15 +288,15 @@ def held_for(image: ImageSource, row: BoxRow, settings: CropSettings, *, windows
         if window.cut.copied:
             return Held(window.shape, read, beside, lines)
     shape = (spans[0].size, spans[1].size, *image.shape[2:])
-    return Held(shape, read, beside + _sampling(image, spans, seen, deep, settings), lines)
+    return Held(shape, read, beside + _sampling(image, spans, seen, deep, sampling.resampling), lines)
 
 
-def _sampling(image: ImageSource, spans: tuple[Span, Span], seen: Pair, deep: float, settings: CropSettings) -> int:
+def _sampling(image: ImageSource, spans: tuple[Span, Span], seen: Pair, deep: float, resampling: str) -> int:
     """A bound on the bytes that sampling takes where so many rows and columns are seen, and ``deep`` rows weighed at once."""
     rows, columns = spans
     channels, work = math.prod(image.shape[2:]), work_dtype(image.dtype)
-    if settings.resampling not in WIDE:
-        return 0 if settings.resampling == "nearest" else min(PARTS, 4 * rows.size * columns.size * channels * work.itemsize)
+    if resampling not in WIDE:
+        return 0 if resampling == "nearest" else min(PARTS, 4 * rows.size * columns.size * channels * work.itemsize)
     wide = min(abs(float(columns.extent[0])) + 1, seen[1]) * channels * work.itemsize
     weighed = 2 * math.prod(seen) * channels * work.itemsize if image.metadata.alpha is not None else 0
     return int(2 * max(MID_BYTES, deep * wide * (image.dtype != work))) + weighed
@@ -249,21 +305,21 @@ def _sampling(image: ImageSource, spans: tuple[Span, Span], seen: Pair, deep: fl
 def said_of(task: CropTask, image: ImageSource, settings: CropSettings, plan: Callable[[BoxRow], Planned]) -> Said:
     """The plans of all boxes of an image planned_together; a box of a list fails alone, and nothing is planned where all did."""
     plans: list[Planned] = []
-    faults, made = [], []
+    failed: Failed = []
     for row in task.boxes:
         try:
             plans.append(plan(row))
-            made.append(row)
         except PatchcliError as error:
             if not row.label:
                 raise
-            faults.append(f"{row.label}: {error}")
-    hints = hints_of(task.targets(), image, made, settings)
+            failed.append((row, error))
+    hints = hints_of(task.targets(), image, made_of(task, failed), settings)
+    faults = faults_of(failed)
     if not plans:
-        return Said("", hints, faults=tuple(faults))
+        return Said("", hints, faults=faults)
     together = planned_together(plans, listed=bool(task.boxes[0].label))
     together = together._replace(memory=together.memory + image.kept * (len(plans) > 1))
-    return as_said(task, together, hints)._replace(faults=tuple(faults))
+    return as_said(task, together, hints)._replace(faults=faults)
 
 
 def planned_together(plans: Sequence[Planned], *, listed: bool) -> Planned:

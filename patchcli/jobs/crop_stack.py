@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any, Self
@@ -10,9 +11,10 @@ import numpy as np
 
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
-from patchcli.jobs.crop import cropped, crops_in_words, cut_boxes
-from patchcli.jobs.crop_plan import check_alike, held_for, hints_of, said_of
-from patchcli.jobs.crop_windows import from_the_top, in_pixels, in_windows
+from patchcli.jobs.crop import Cropped, cropped, crops_in_words, cut_boxes
+from patchcli.jobs.crop_plan import Failed, check_alike, faults_of, held_for, hints_of, made_of, said_of
+from patchcli.jobs.crop_rows import boxes_on, in_pixels, sampling_of
+from patchcli.jobs.crop_windows import LEAST_WINDOW, from_the_top, in_windows
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
@@ -21,6 +23,7 @@ from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
 from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
+from patchcli.threads import map_in_order, usable_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +57,9 @@ class Collector:
         self._image = np.full(count, -1, np.int64)
         self._lines = np.zeros(count, np.int64)
         self._boxes = np.zeros((count, 4))
+        self._sampled: dict[str, None] = {}  # by which of the resamplings
         self._shape: Pair = (0, 0)  # of the last image
+        self._equal = True  # in size
 
     def __enter__(self) -> Self:
         return self
@@ -65,46 +70,56 @@ class Collector:
 
     def take(self, task: CropTask, _settings: CropSettings, _tick: Tick) -> Said:
         """Crop all boxes of one image."""
-        faults: dict[int, str] = {}
+        failed: Failed = []
         settings = self._settings
         with open_input_image(task.source, settings.reading) as (image, source, _):
+            task = boxes_on(task, image, settings)
             windows = in_windows(image, task.boxes, settings)
             pixels = None if windows else image.pixels()
             self._sources.append(source)
             self._metadata.append(settings.kept(image.metadata))
             self._shape = image.shape[0], image.shape[1]
-            for some in (
-                _alike(task.boxes, image) if pixels is not None else ([row] for row in _in_turn(task.boxes, image, settings))
-            ):
-                faults |= self._crop_each(pixels, image, some)
-            rows = [row for row in task.boxes if row.place not in faults]
+            if pixels is not None:
+                for some in _alike(task.boxes, image):
+                    failed += self._crop_each(pixels, image, some)
+            else:
+                for row, cut in _begun(_in_turn(task.boxes, image, settings), image, settings):
+                    failed += self._take_window(row, cut)
+            rows = made_of(task, failed)
             hints = hints_of(task.targets(), image, rows, settings)
-        return Said(crops_in_words(task, rows), hints, faults=tuple(faults[place] for place in sorted(faults)))
+        return Said(crops_in_words(task, rows), hints, faults=faults_of(failed))
 
-    def _crop_each(self, pixels: NDArray[Any] | None, image: ImageSource, rows: Sequence[BoxRow]) -> dict[int, str]:
-        """Crop boxes together, or, where that fails, each by itself; what is wrong with some of them, by their places."""
+    def _crop_each(self, pixels: NDArray[Any], image: ImageSource, rows: Sequence[BoxRow]) -> Failed:
+        """Crop boxes of the decoded image together, or, where that fails, each by itself; those that failed."""
         try:
-            self._crop(pixels, image, rows)
+            made = cut_boxes(pixels, image, rows, self._settings)
+            self._room(made.shape[1:], made.dtype)[[row.place for row in rows]] = made
+            self._keep(rows)
         except PatchcliError as error:
             if len(rows) == 1:
-                return {rows[0].place: f"{rows[0].label}: {error}"}
-            return {place: said for row in rows for place, said in self._crop_each(pixels, image, [row]).items()}
-        return {}
+                return [(rows[0], error)]
+            return [one for row in rows for one in self._crop_each(pixels, image, [row])]
+        return []
 
-    def _crop(self, pixels: NDArray[Any] | None, image: ImageSource, rows: Sequence[BoxRow]) -> None:
-        """Crop boxes of one size together, of the decoded image, or one of a window of it."""
-        settings, first = self._settings, rows[0]
-        if pixels is None:
-            cut = cropped(None, image, first, settings)
-            at, held = 0, self._room(cut.shape, image.dtype)
+    def _take_window(self, row: BoxRow, cut: Cropped | PatchcliError) -> Failed:
+        """Keep the crop of a window; what failed."""
+        try:
+            if isinstance(cut, PatchcliError):
+                raise cut
+            at, held = 0, self._room(cut.shape, cut.dtype)
             for some in cut.lines:
-                held[first.place, at : at + len(some)] = some
+                held[row.place, at : at + len(some)] = some
                 at += len(some)
-        else:
-            made = cut_boxes(pixels, image, [row.box for row in rows], first.size, settings, normalized=first.normalized)
-            self._room(made.shape[1:], made.dtype)[[row.place for row in rows]] = made
+            self._keep([row])
+        except PatchcliError as error:
+            return [(row, error)]
+        return []
+
+    def _keep(self, rows: Sequence[BoxRow]) -> None:
+        """Remember what crops are of."""
         for row in rows:
-            self._boxes[row.place], self._lines[row.place] = in_pixels(row, self._shape, settings), row.line
+            self._boxes[row.place], self._lines[row.place] = in_pixels(row, self._shape, self._settings), row.line
+            self._sampled[sampling_of(row, self._settings).resampling] = None
             self._image[row.place] = len(self._sources) - 1
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -117,13 +132,14 @@ class Collector:
                 self._held = np.memmap(self._file, dtype, "r+", shape=every)
             else:
                 self._held = np.empty(every, dtype)
+        self._equal &= shape[:2] == self._held.shape[1:3]
         check_alike((shape, dtype), (self._held.shape[1:], self._held.dtype))
         return self._held
 
     @property
-    def count(self) -> int:
-        """How many crops there are."""
-        return int(np.count_nonzero(self._image >= 0))
+    def complete(self) -> bool:
+        """Whether there are crops, and none was left out for its size."""
+        return self._equal and bool((self._image >= 0).any())
 
     def write(self, target: str) -> None:
         """Write the file: a patch stack where the crops are patches of one image, else a file of crops."""
@@ -165,7 +181,7 @@ class Collector:
             "format": FORMAT,
             "version": VERSION,
             "images": [source._asdict() for source in self._sources],
-            "resampling": settings.resampling,
+            "resampling": ", ".join(sorted(self._sampled)),
             "align_corners": settings.align_corners,
             "outside": settings.outside,
         }
@@ -177,6 +193,25 @@ class Collector:
         step = max(1, PIECE // max(1, int(np.prod(held.shape[1:])) * held.itemsize))
         for at in range(0, len(done), step):
             yield held[done[at : at + step]]
+
+
+def _begun(
+    rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings
+) -> Iterator[tuple[BoxRow, Cropped | PatchcliError]]:
+    """The crops of windows, each with its first lines made; several at once, if none is so large as to use all CPUs."""
+
+    def begun(row: BoxRow) -> tuple[BoxRow, Cropped | PatchcliError]:
+        try:
+            cut = cropped(None, image, row, settings)
+            lines = iter(cut.lines)
+            return row, cut._replace(lines=itertools.chain(list(itertools.islice(lines, 1)), lines))
+        except PatchcliError as error:
+            return row, error
+
+    length, pixel = (image.shape[0], image.shape[1]), math.prod(image.shape[2:]) * image.dtype.itemsize
+    sizes = [abs(math.prod(in_pixels(row, length, settings)[2:])) * pixel for row in rows]
+    together = LEAST_WINDOW * len(rows) <= sum(sizes) and max(sizes) <= PIECE
+    return map_in_order(begun, rows, min(usable_threads(int(sum(sizes))), len(rows) // 2) if together else 1)
 
 
 def _in_turn(rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings) -> Sequence[BoxRow]:
@@ -191,11 +226,12 @@ def _alike(rows: Sequence[BoxRow], image: ImageSource) -> Iterator[Sequence[BoxR
     at = 0
     while at < len(rows):
         first, end = rows[at], at + 1
+        alike = first.size, first.normalized, first.resampling
         if first.size is not None:
             each = math.prod((*first.size, *image.shape[2:])) * image.dtype.itemsize
             while (
                 end < len(rows)
-                and (rows[end].size, rows[end].normalized) == (first.size, first.normalized)
+                and (rows[end].size, rows[end].normalized, rows[end].resampling) == alike
                 and (end - at + 1) * each <= TOGETHER_BYTES
             ):
                 end += 1
@@ -213,6 +249,7 @@ class StackPlan:
     def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         """Say what crops would be made of one image."""
         with open_input_image(task.source, settings.reading) as (image, _, _):
+            task = boxes_on(task, image, settings)
             windows = in_windows(image, task.boxes, settings)
 
             def one(row: BoxRow) -> Planned:

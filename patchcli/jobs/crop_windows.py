@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from patchcli.cropping.crop import LineCrop
-from patchcli.cropping.plan import Sampling, plan_of
+from patchcli.cropping.plan import plan_of
 from patchcli.errors import PatchcliError, reason
-from patchcli.geometry.box import pixel_box
+from patchcli.jobs.crop_rows import in_pixels, sampling_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,18 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
-    from patchcli.geometry.box import Box
     from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import CropSettings
     from patchcli.jobs.task import BoxRow
 
 LEAST_WINDOW = 1 << 16  # pixels that are decoded whole in about the time in which any window is read
 MADE_AT_ONCE = 1 << 25  # bytes of a window and of the lines that are made from it
-
-
-def in_pixels(row: BoxRow, length: Pair, settings: CropSettings) -> Box:
-    """The box of a row as ``(x, y, width, height)`` in pixels of an image ``(H, W)``."""
-    return pixel_box(row.box, length, align_corners=settings.align_corners) if row.normalized else row.box
 
 
 def in_windows(image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> bool:
@@ -92,7 +86,7 @@ class CropWindow(NamedTuple):
 
 def window_of(image: ImageSource, row: BoxRow, settings: CropSettings) -> CropWindow:
     """How the crop of a box is made from windows: all at once, or as many lines as go into `MADE_AT_ONCE`."""
-    sampling = Sampling(row.normalized, settings.resampling, settings.align_corners, settings.outside)
+    sampling = sampling_of(row, settings)
     plan = plan_of(image.shape, row.box, row.size, sampling)
     cut = LineCrop(plan, image.dtype, sampling, image.metadata.alpha)
     height, pixel = cut.shape[0], math.prod(image.shape[2:]) * image.dtype.itemsize

@@ -42,8 +42,8 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
     """Cut one image, and its companions at the same places, into stack files; a sentence on what was done."""
     with planned(task, settings) as plan:
         grid, sharded = plan.grid, settings.sharded
-        padded = _padded(plan, 0)
-        index = choose(padded, plan.choice, None if plan.mask is None else _inside(plan, plan.mask))
+        padded = padded_image(plan, 0)
+        index = chosen(plan, padded)
         count = grid.count if index is None else len(index)
         most = settings.shard_patches or count
         parts = [Part(grid, first, min(first + most, count), index) for first in range(0, count, most)]
@@ -52,7 +52,7 @@ def extract_one(task: ExtractTask, settings: ExtractSettings, tick: Tick) -> Sai
             for number, target in enumerate(plan.targets):
                 if number:
                     del padded  # before another is decoded
-                    padded = _padded(plan, number)
+                    padded = padded_image(plan, number)
                 for shard, part in enumerate(parts):
                     meta = plan.meta(number, (shard, len(parts), mark) if sharded else None)
                     name = shard_name(target, shard, len(parts)) if sharded else target
@@ -89,16 +89,21 @@ class _Bands:
         return pixels if self._change is None else self._change(pixels)
 
 
-def _padded(plan: ExtractPlan, number: int) -> Padded:
+def padded_image(plan: ExtractPlan, number: int) -> Padded:
     """The image, or a companion, padded: as it is read, or decoded whole where that cannot be, or all of it is needed at once."""
-    given, settings = plan.images[number], plan.settings
+    given = plan.images[number]
     source: PixelSource
     if plan.is_banded(given):
         source = _Bands(given)
     else:
         with blamed(given.label):
             source = ArraySource(given.image.pixels())
-    return Padded(source, plan.grid, settings.pad_mode, settings.pad_value)
+    return Padded(source, plan.grid, *plan.padding(number))
+
+
+def chosen(plan: ExtractPlan, padded: Padded) -> NDArray[np.int64] | None:
+    """The numbers of the patches that are kept, sorted; None for all."""
+    return choose(padded, plan.choice, None if plan.mask is None else _inside(plan, plan.mask))
 
 
 def _inside(plan: ExtractPlan, mask: ImageInput) -> Padded:

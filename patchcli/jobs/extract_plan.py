@@ -14,11 +14,12 @@ from patchcli.images.source import check_size
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels, open_input_image
 from patchcli.jobs.settings import ExtractSettings
-from patchcli.jobs.task import ExtractTask, Planned, Said, Tick, as_said
+from patchcli.jobs.task import LABELS, ExtractTask, Planned, Said, Tick, as_said
 from patchcli.patches.extract import CUT_BYTES
 from patchcli.patches.padded import LINES_BYTES
 from patchcli.stacks.file import ORIGINS_AT_ONCE, stack_file_size
 from patchcli.stacks.header import Meta
+from patchcli.stacks.tile_names import split_template
 from patchcli.storage import files
 from patchcli.storage.provenance import Recipe, Records, differing
 from patchcli.storage.shards import shard_name
@@ -43,6 +44,7 @@ class ExtractPlan(NamedTuple):
         grid: of the image, which its companions share.
         images: the image and its companions.
         targets: the stack file of each.
+        labels: the number of the image of class numbers, if there is one.
         mask: the image that says which part counts.
         records: how each output comes to be.
     """
@@ -51,6 +53,7 @@ class ExtractPlan(NamedTuple):
     grid: Grid
     images: list[ImageInput]
     targets: list[str]
+    labels: int | None
     mask: ImageInput | None
     records: Records
 
@@ -61,15 +64,21 @@ class ExtractPlan(NamedTuple):
             self.grid,
             image.shape[2:],
             image.dtype,
-            chosen.pad_mode,
-            chosen.pad_value,
+            *self.padding(number),
             source,
             chosen.layout,
             chosen.pixel_order,
             shard,
             self.records.of(self.targets[number]),
             chosen.kept(image.metadata),
+            labels=number == self.labels,
         )
+
+    def padding(self, number: int) -> tuple[str, float]:
+        """What margin and padding of an image hold: the mode, and the value of a constant."""
+        if number == self.labels and self.settings.label_pad is not None:
+            return "constant", self.settings.label_pad
+        return self.settings.pad_mode, self.settings.pad_value
 
     @property
     def choice(self) -> Choice:
@@ -109,8 +118,12 @@ def recipes(task: ExtractTask, settings: ExtractSettings) -> dict[str, Recipe]:
     if task.mask is not None:
         options["--mask"] = True
         of_all["mask"] = task.mask
-    made = {target: Recipe("extract", options, {**of_all, "companion": path}) for path, target in task.companions}
-    return {task.target: Recipe("extract", options, of_all), **made}
+    inputs = [of_all, *({**of_all, one.role: one.path} for one in task.companions)]
+    names = [{"--output": split_template(template)[1]} for template in task.tiles] or [{}] * len(inputs)
+    return {
+        target: Recipe("extract", {**options, **own}, read)
+        for target, own, read in zip(task.targets(), names, inputs, strict=True)
+    }
 
 
 @contextlib.contextmanager
@@ -120,13 +133,16 @@ def planned(task: ExtractTask, settings: ExtractSettings) -> Iterator[ExtractPla
     with contextlib.ExitStack() as opened:
         first = opened.enter_context(open_input_image(task.source, settings.reading))
         grid = grid_of(first.image, settings)
-        beside = [("companion", path) for path, _ in task.companions]
-        others = [opened.enter_context(_beside(path, grid, settings, what)) for what, path in beside]
+        others = [opened.enter_context(_beside(one.path, grid, settings, one.role)) for one in task.companions]
         mask = None if task.mask is None else opened.enter_context(_beside(task.mask, grid, settings, "mask"))
-        if settings.pad_mode == "constant":
-            for one in (first, *others):
-                exact_scalar(settings.pad_value, one.image.dtype)
-        yield ExtractPlan(settings, grid, [first, *others], task.targets(), mask, records)
+        labels = next((number for number, one in enumerate(task.companions, 1) if one.role == LABELS), None)
+        plan = ExtractPlan(settings, grid, [first, *others], task.targets(), labels, mask, records)
+        for number, one in enumerate(plan.images):
+            mode, value = plan.padding(number)
+            if mode == "constant":
+                with blamed(one.label and f"{one.label}cannot be padded: "):
+                    exact_scalar(value, one.image.dtype)
+        yield plan
 
 
 def _in_bands(image: ImageSource, settings: ExtractSettings) -> bool:
@@ -154,9 +170,10 @@ def _beside(path: str, grid: Grid, settings: ExtractSettings, what: str) -> Iter
     label = f"its {what} {path} "
     with contextlib.ExitStack() as opened:
         with blamed(label):
-            beside = opened.enter_context(open_input_image(path, settings.reading.beside(), label))
+            reading = settings.reading.of_labels() if what == LABELS else settings.reading.beside()
+            beside = opened.enter_context(open_input_image(path, reading, label))
             image = beside.image
-            if what == "companion" and settings.layout == "columns":
+            if what != "mask" and settings.layout == "columns":
                 image.check_whole()
             if image.shape[:2] != grid.image:
                 raise PatchcliError(
@@ -183,7 +200,7 @@ def plan_one(task: ExtractTask, settings: ExtractSettings, _tick: Tick) -> Said:
 def estimate(plan: ExtractPlan) -> Planned:
     """What a plan makes."""
     grid, settings = plan.grid, plan.settings
-    count, known = _count(plan)
+    count, known = count_of(plan)
     sharded, whole = settings.sharded, count == grid.count
     most = settings.shard_patches or count
     counts = [min(first + most, count) - first for first in range(0, count, most)]
@@ -195,7 +212,7 @@ def estimate(plan: ExtractPlan) -> Planned:
         f"{counted(count, 'patch')} of width={width} height={height}{shards}",
         (*grid.patch, *plan.images[0].image.shape[2:]),
         sum(_file_bytes(plan, number, counts, mark) for number in range(len(plan.images))),
-        _memory(plan, count),
+        memory_of(plan, count),
         tuple(names),
         count,
         max(grid.uncovered, math.prod(grid.image) - count * height * width),
@@ -205,7 +222,7 @@ def estimate(plan: ExtractPlan) -> Planned:
     )
 
 
-def _count(plan: ExtractPlan) -> tuple[int, bool]:
+def count_of(plan: ExtractPlan) -> tuple[int, bool]:
     """How many patches are kept, and whether that is known: what lies in the pixels can only make them fewer."""
     choice, count = plan.settings.choice, plan.grid.count
     if choice.most is not None:
@@ -238,7 +255,7 @@ def _reading(plan: ExtractPlan, given: ImageInput) -> int:
     return image.memory + padding * (plan.grid.padded != plan.grid.image)
 
 
-def _memory(plan: ExtractPlan, count: int) -> int:
+def memory_of(plan: ExtractPlan, count: int) -> int:
     """A bound on what is in use at once: pixels, whole or some lines of them, and patches that are chosen, or cut and written."""
     grid, choice, images = plan.grid, plan.settings.choice, [one.image for one in plan.images]
     masks = [] if plan.mask is None else [plan.mask.image]

@@ -92,8 +92,9 @@ def fit_one(task: Task, settings: FitSettings, _tick: Tick) -> Said:
         curve = tuple(json.dumps({**of, **step._asdict()}) for step in found.curve)
         if not found.converged:
             return Said("", result=_result(of, None, found, plan, settings), faults=(not_found(found),), curve=curve)
-        cropped = cut_boxes(pixels, plan.image, found.box, plan.size, settings, normalized=False)
-        meaning = meaning_of(plan.image, BoxRow(found.box, False, None, ""), cropped.shape[:2], settings)  # noqa: FBT003
+        row = BoxRow(found.box, normalized=False, size=plan.size, target=task.target)
+        (cropped,) = cut_boxes(pixels, plan.image, [row], settings)
+        meaning = meaning_of(plan.image, row, cropped.shape[:2], settings)
         save(task.target, Cropped(cropped.shape, cropped.dtype, [cropped]), meaning, settings, plan.records, replace=task.replace)
         said = f"crop of width={cropped.shape[1]} height={cropped.shape[0]}, fitted in {found.iterations} steps"
         result = _result(of, files.name_of(task.target), found, plan, settings)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from patchcli.errors import PatchcliError, counted, one_line, shortened
+from patchcli.geometry.axis import CLIP
 from patchcli.images.formats import FORMATS, SNIFF
-from patchcli.images.source import open_image
+from patchcli.images.source import open_image, open_joined
 from patchcli.npy_header import NotPlainError
+from patchcli.stacks.tile_names import INDEX_SUFFIX
 from patchcli.storage.files import name_of, open_head, open_input
 from patchcli.storage.paths import is_remote
+from patchcli.threads import map_in_order, usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
     from patchcli.stacks.file import StackReader
     from patchcli.stacks.header import Meta
     from patchcli.stacks.npz import ArrayStream, NpzReader
+    from patchcli.stacks.tile_index import TileIndex
 
 ARCHIVE, NPY = b"PK", b"\x93NUMPY"
+INDEX_START = b'{"format": "patchcli.stack"'
 MOST_LOOKED_AT = 100  # pages whose headers are read where nothing is checked
 CHECKED_BYTES = 1 << 24  # that are decoded, or read, at once
 LONGEST_AXIS, MOST_COUNTED = 1 << 22, 1 << 28  # pixels of an axis, and of an image, of which the cover is counted
@@ -66,14 +72,16 @@ def facts_of(path: str, *, check: bool, max_pixels: int) -> list[Fact]:
     """
     if is_remote(path) and not check:
         with contextlib.suppress(PatchcliError), open_head(path) as file:  # not every server sends parts of a file
-            return _facts_in(file, check=False, max_pixels=max_pixels)
+            return _facts_in(file, path, check=False, max_pixels=max_pixels)
     with open_input(path) as file:
-        facts = _facts_in(file, check=check, max_pixels=max_pixels)
+        facts = _facts_in(file, path, check=check, max_pixels=max_pixels)
     return [*facts, *([Fact("check", "ok", {"check": "ok"})] if check else [])]
 
 
-def _facts_in(file: BinaryIO, *, check: bool, max_pixels: int) -> list[Fact]:
+def _facts_in(file: BinaryIO, path: str, *, check: bool, max_pixels: int) -> list[Fact]:
     head = file.read(SNIFF)
+    if head.startswith(INDEX_START) or path.endswith(INDEX_SUFFIX):
+        return _of_tiles(file, os.path.dirname(path), check=check, max_pixels=max_pixels)
     if head.startswith(ARCHIVE) or (head.startswith(NPY) and not _is_image(file)):
         return _of_arrays(file, check=check)
     return _of_image(file, check=check, max_pixels=max_pixels)
@@ -385,7 +393,7 @@ def _of_stack(file: BinaryIO, npz: NpzReader, about: dict[str, Any], nbytes: int
         _cover_fact(grid, shape[0], placement),
         _layout_fact(meta, compressed=any(map(npz.is_deflated, npz.names()))),
         *_origin_facts(meta),
-        Fact("image", image, {"image": pixels}),
+        Fact("image", f"{image}{', labels' * meta.labels}", {"image": pixels, "labels": meta.labels}),
     ]
     told, metadata = ([], None) if meta.metadata is None else metadata_facts(meta.metadata)
     facts += [*told, Fact("", "", {"metadata": metadata})]
@@ -398,7 +406,7 @@ def _of_stack(file: BinaryIO, npz: NpzReader, about: dict[str, Any], nbytes: int
 def _checked(reader: StackReader) -> Placement:
     """Where the patches of a stack lie, once all of its origins fit its grid, and the size of its patches does."""
     _, laid = reader.lay_out()
-    laid.placement.resized((laid.shape[1], laid.shape[2]))
+    laid.placement.check_size((laid.shape[1], laid.shape[2]))
     return laid.placement
 
 
@@ -497,6 +505,69 @@ def _origin_facts(meta: Meta) -> list[Fact]:
 
 def _said(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _of_tiles(file: BinaryIO, folder: str, *, check: bool, max_pixels: int) -> list[Fact]:
+    """What an index of tile files holds; where it is checked, all tiles are read."""
+    from patchcli.geometry.placement import Placement
+    from patchcli.stacks.header import STACK_VERSION
+    from patchcli.stacks.tile_index import read_index
+
+    nbytes = file.seek(0, 2)
+    file.seek(0)
+    index = read_index(file)
+    meta, grid, count = index.meta, index.meta.grid, len(index.files)
+    words, fields = _sized(grid.patch[1], grid.patch[0], (*meta.channels, 1)[0], meta.dtype)
+    image, pixels = _sized(grid.image[1], grid.image[0], (*meta.channels, 1)[0], meta.dtype)
+    some = "" if count == grid.count else f" of the {grid.count} of its grid"
+    files = {"first": index.files[0], "last": index.files[-1]} if count else None
+    told, metadata = ([], None) if meta.metadata is None else metadata_facts(meta.metadata)
+    return [
+        Fact(
+            "format",
+            f"index of tile files, version {STACK_VERSION}, {nbytes} bytes",
+            {"kind": "tiles", "bytes": nbytes, "version": STACK_VERSION},
+        ),
+        Fact(
+            "tiles", f"{count}{some}, {words}{', cut at the far sides' * (grid.edge == CLIP)}", {"tiles": count, "tile": fields}
+        ),
+        Fact("files" * bool(files), "{first} to {last}".format_map(files) if files else "", {"files": files}),
+        *_of_grid(meta),
+        _cover_fact(grid, count, Placement.at(grid, index.places - grid.margin)),
+        *_origin_facts(meta),
+        Fact("image", image, {"image": pixels}),
+        *told,
+        Fact("", "", {"metadata": metadata}),
+        *(_checked_tiles(index, folder, max_pixels) if check else ()),
+    ]
+
+
+def _checked_tiles(index: TileIndex, folder: str, max_pixels: int) -> Iterator[Fact]:
+    """Decode all tiles, several at once; how many have another size than was cut, or pages that ``merge`` does not read.
+
+    Raises:
+        PatchcliError: one that is missing or damaged; the sentence names it.
+    """
+    from patchcli.jobs.reading import blamed
+
+    grid, metadata = index.meta.grid, index.meta.metadata
+    open_tile = open_joined if metadata is not None and metadata.of_pages else open_image
+    heights, widths = grid.rows.cut_lengths(index.places[:, 0]), grid.columns.cut_lengths(index.places[:, 1])
+
+    def sizes_of(name: str) -> tuple[int, int, int]:
+        with blamed(f"its tile {name} "), open_input(os.path.join(folder, name)) as file:
+            image = open_tile(file, max_pixels=max_pixels)
+            image.pixels()
+            return image.shape[0], image.shape[1], 1 if image.metadata.of_pages else image.pages
+
+    sizes = list(map_in_order(sizes_of, index.files, usable_cpus()))
+    cut = zip(index.files, sizes, heights.tolist(), widths.tolist(), strict=True)
+    other = [(name, got) for name, got, height, width in cut if got[:2] != (height, width)]
+    words = f"{counted(len(other), 'tile')}, as {other[0][0]}: width={other[0][1][1]} height={other[0][1][0]}" if other else ""
+    yield Fact("another size" * bool(other), words, {"other_size": len(other)})
+    unread = [(name, got[2]) for name, got in zip(index.files, sizes, strict=True) if got[2] > 1]
+    words = f"{counted(len(unread), 'tile')}, as {unread[0][0]}: {unread[0][1]} pages, of which page 0 is read" if unread else ""
+    yield Fact("unread pages" * bool(unread), words, {"unread_pages": len(unread)})
 
 
 def _of_crops(npz: NpzReader, about: dict[str, Any], nbytes: int) -> list[Fact]:

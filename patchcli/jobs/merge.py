@@ -34,7 +34,7 @@ def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
     """Rebuild one image from a stack file or from shards; a sentence on what was done."""
     with Outputs(overwrite=settings.overwrite or task.replace) as outputs, planned(task, settings) as plan:
         # One thread folds: the one that reads and checks keeps a second core busy.
-        merged = merge_from(plan.payload, plan.placement, plan.rule, wanted=plan.wanted, tick=tick)
+        merged = merge_from(plan.source, plan.placement, plan.rule, wanted=plan.wanted, tick=tick)
         if task.cover is not None:
             cover = cover_dtype(merged.cover, plan.window)
             check_cover(task.cover, merged.cover.shape, cover)

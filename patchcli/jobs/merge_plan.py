@@ -22,11 +22,13 @@ from patchcli.patches.merge import in_bands
 from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.merge_streaming import CHUNK_BYTES, SUMS_BYTES
 from patchcli.patches.normalize import DIVIDED_BYTES, Divider, Wanted
-from patchcli.patches.reducers import REDUCERS, Rule, rule_of
+from patchcli.patches.reducers import REDUCERS, Rule, check_values, rule_of
+from patchcli.patches.sources import inside
 from patchcli.patches.windows import NAMES, Window, as_window
 from patchcli.stacks.file import StackReader
 from patchcli.stacks.npz import NpzReader
 from patchcli.stacks.reader import Payload, StackFile
+from patchcli.stacks.tile_names import is_index
 from patchcli.storage import files
 from patchcli.storage.paths import is_remote
 from patchcli.storage.provenance import Recipe, Records, differing
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from patchcli.geometry.grid import Grid
     from patchcli.geometry.placement import Placement
     from patchcli.images.metadata import Metadata
+    from patchcli.patches.sources import PatchSource
+    from patchcli.stacks.tile_files import TileFiles
 
 LINES_AHEAD = 4  # times the bytes of lines that are made at once: those that wait, and are written
 PLACE_NUMBERS = (
@@ -54,20 +58,27 @@ class MergePlan(NamedTuple):
         payload: the patches.
         wanted: the image that is asked for.
         formats: of its file, and of that of its cover.
-        placement: where the patches lie, as large as they came.
+        placement: where the patches lie, as large as they came, or as what is used of them.
+        reduce: by which values of one pixel become one, a key of `REDUCERS`.
         window: by which they are weighed; None for equal weights.
-        rule: by which values of one pixel become one.
+        rule: how that is done.
         records: how each output comes to be.
     """
 
     settings: MergeSettings
-    payload: Payload
+    payload: Payload | TileFiles
     wanted: Wanted
     formats: list[str]
     placement: Placement
+    reduce: str
     window: Window | None
     rule: Rule | Ranking
     records: Records
+
+    @property
+    def source(self) -> PatchSource:
+        """The patches, or what is used of them."""
+        return inside(self.payload, self.placement.grid.patch)
 
     @property
     def hints(self) -> tuple[str, ...]:
@@ -76,18 +87,30 @@ class MergePlan(NamedTuple):
         lost = (
             sink.hints_of_loss(self.formats[0], self.metadata, shape, self.wanted.dtype) if self.settings.keeps_metadata else ()
         )
-        return (*_hints_of(self.payload), *self._hints_of_mixing(), *lost, *self._lost_nodata(), *self.records.hints())
+        mixing = *self._hints_of_mixing(), *self._hints_of_halo()
+        return (*_hints_of(self.payload), *mixing, *lost, *self._lost_nodata(), *self.records.hints())
+
+    def _hints_of_halo(self) -> Iterator[str]:
+        """What to say where patches that were taken for smaller ones may as well have lost a halo, as a margin provides for."""
+        _, height, width, *_ = self.payload.shape
+        grid = self.payload.meta.grid
+        lost = grid.lost_by((height, width))
+        if lost is not None and lost == grid.margin and not self.settings.halo:
+            yield (
+                f"its patches of width={width} height={height} were taken for 1/{grid.patch[0] // height} of what was cut; "
+                f"if they lost {counted(lost, 'pixel')} on each side, as many as the margin has, add --halo {lost}"
+            )
 
     def _hints_of_mixing(self) -> Iterator[str]:
         """What to say where values are numbers of classes, and the rule makes others of them."""
-        meta, reduce = self.payload.meta, self.settings.reduce
-        if not (self.settings.tell_mixing and REDUCERS[reduce].mixes and self.placement.cover.most > 1):
+        meta, reducer = self.payload.meta, REDUCERS[self.reduce]
+        if not (self.settings.reduce is None and reducer.mixes and self.placement.cover.most > 1):
             return
         of_table = meta.metadata is not None and meta.metadata.colormap is not None
         if of_table or (meta.record is not None and meta.record.settings.get("--color") == "indices"):
-            *keeping, last = (name for name, reducer in REDUCERS.items() if not reducer.mixes)
             what = "indices of a colour table" if of_table else "indices (--color indices)"
-            yield f"its values are {what}, which {reduce} mixes; --reduce {', '.join(keeping)} or {last} keeps them"
+            keeping = _unmixed(self.payload.dtype)
+            yield f"its values are {what}, which {self.reduce} mixes; --reduce {keeping} keeps them"
 
     def _lost_nodata(self) -> tuple[str, ...]:
         """Where the stack's dtype can hold the value that stands for no data, and that of the image cannot."""
@@ -112,7 +135,13 @@ class MergePlan(NamedTuple):
 
 def recipes(task: MergeTask, settings: MergeSettings) -> dict[str, Recipe]:
     """What the image of a task, and its cover, depend on."""
-    inputs: dict[str, str | tuple[str, ...]] = {"stack": (task.source, *task.shards) if task.shards else task.source}
+    inputs: dict[str, str | tuple[str, ...]]
+    if _has_tiles(task):  # of which all are looked at for those who ask how it was made, and for nobody else
+        from patchcli.jobs.tile_source import tile_paths  # which stacks don't need
+
+        inputs = {"tiles": tile_paths(task, settings) if settings.resume else task.sources()[0]}
+    else:
+        inputs = {"stack": (task.source, *task.shards) if task.shards else task.source}
     if settings.like is not None:
         inputs["like"] = settings.like
     if settings.window not in NAMES:
@@ -120,19 +149,32 @@ def recipes(task: MergeTask, settings: MergeSettings) -> dict[str, Recipe]:
     return dict.fromkeys(task.targets(), Recipe("merge", differing(settings.options(), MergeSettings().options()), inputs))
 
 
+def _has_tiles(task: MergeTask) -> bool:
+    """Whether a task merges tile files, not a stack."""
+    return bool(task.tiles) or is_index(task.source)
+
+
 @contextlib.contextmanager
 def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
     """Open the stack of a task, or its shards, and lay out its patches; what headers show to be wrong is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        payload = _payload_of(task, settings, opened)
+        payload = _tiles_of(task, settings) if _has_tiles(task) else _payload_of(task, settings, opened)
         opened.enter_context(_missing_shards_named(payload))
         wanted = _wanted_of(payload, settings)
         formats = [sink.format_of(task.target, settings.image_format), *map(sink.format_of, task.targets()[1:])]
         placement = _laid_out(payload, wanted, formats, settings)
+        reduce = _reducer_of(payload, settings)
         window = _window_of(settings.window, placement.grid)
-        rule = rule_of(REDUCERS[settings.reduce], window)
-        yield MergePlan(settings, payload, wanted, formats, placement, window, rule, records)
+        rule = rule_of(REDUCERS[reduce], window)
+        yield MergePlan(settings, payload, wanted, formats, placement, reduce, window, rule, records)
+
+
+def _tiles_of(task: MergeTask, settings: MergeSettings) -> TileFiles:
+    """The patches of a task's tiles: their headers are read and checked."""
+    from patchcli.jobs.tile_source import open_tiles
+
+    return open_tiles(task, settings)
 
 
 def _payload_of(task: MergeTask, settings: MergeSettings, opened: contextlib.ExitStack) -> Payload:
@@ -146,7 +188,26 @@ def _payload_of(task: MergeTask, settings: MergeSettings, opened: contextlib.Exi
     )
 
 
-def _wanted_of(payload: Payload, settings: MergeSettings) -> Wanted:
+def _unmixed(dtype: np.dtype[Any]) -> str:
+    """The reducers that give no value but those of patches of a dtype, the one that counts them first."""
+    names = [name for name, one in REDUCERS.items() if not one.mixes and not (one.counts and dtype.kind == "f")]
+    *most, last = sorted(names, key=lambda name: not REDUCERS[name].counts)
+    return f"{', '.join(most)} or {last}"
+
+
+def _reducer_of(payload: Payload | TileFiles, settings: MergeSettings) -> str:
+    """The reducer that was asked for, or the usual one; labels are not mixed, and what is not of integers is not counted."""
+    labels = payload.meta.labels
+    reduce = settings.reduce or ("mode" if labels else "mean")
+    if labels and REDUCERS[reduce].mixes:
+        raise PatchcliError(f"holds labels, whose class numbers {reduce} mixes; use --reduce {_unmixed(payload.dtype)}")
+    if labels and settings.window != NAMES[0]:
+        raise PatchcliError("holds labels, whose class numbers a window mixes; merge it without --window")
+    check_values(reduce, payload.dtype)
+    return reduce
+
+
+def _wanted_of(payload: Payload | TileFiles, settings: MergeSettings) -> Wanted:
     """The image that is asked for."""
     recorded = payload.meta.dtype
     dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
@@ -182,28 +243,40 @@ def _stack_file(
     return StackFile(files.name_of(path, "standard input"), read)
 
 
-def _laid_out(payload: Payload, wanted: Wanted, formats: list[str], settings: MergeSettings) -> Placement:
+def _laid_out(payload: Payload | TileFiles, wanted: Wanted, formats: list[str], settings: MergeSettings) -> Placement:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
     most = settings.max_pixels if _held(payload, formats, settings) else 0
     check_pixels(payload.meta.grid, 0, most)
     _check_covered(payload, wanted)
-    placement = payload.placement.resized((payload.shape[1], payload.shape[2]))
+    placement = payload.placement.resized((payload.shape[1], payload.shape[2]), settings.halo)
     grid = placement.grid
+    if settings.halo > payload.meta.grid.margin and wanted.fill is None and not wanted.trim and placement.cover.uncovered:
+        raise PatchcliError(
+            f"--halo {settings.halo} leaves {placement.cover.uncovered} of {math.prod(grid.image)} pixels covered by no patch; "
+            f"extract with --margin {settings.halo} to cover the border, or add --fill or --trim"
+        )
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, most)
     shape, unasked = (*grid.image, *payload.shape[3:]), settings.unasked_format
     sink.check_holds(formats[0], shape, wanted.dtype, ", or another --dtype", unasked=unasked)
+    _refuse_losses(payload, formats, settings)
     return placement
 
 
-def _held(payload: Payload, formats: list[str], settings: MergeSettings) -> bool:
+def _refuse_losses(payload: Payload | TileFiles, formats: list[str], settings: MergeSettings) -> None:
+    """Refuse to write class numbers where they change."""
+    if payload.meta.labels:
+        sink.check_keeps_classes(formats[0], settings.creation)
+
+
+def _held(payload: Payload | TileFiles, formats: list[str], settings: MergeSettings) -> bool:
     """Whether all of an image, or of its sums, is held at once; or of its sides, where they are longer than all its patches."""
     covered = math.prod(payload.shape[:3])
     sides = sum(payload.meta.grid.padded) > max(FREE_PIXELS, covered)
     in_lines = all(FORMATS[name].by_lines for name in formats)
-    return sides or not in_lines or not in_bands(payload, payload.placement, rule_of(REDUCERS[settings.reduce]))
+    return sides or not in_lines or not in_bands(payload, payload.placement, rule_of(REDUCERS[_reducer_of(payload, settings)]))
 
 
-def _check_covered(payload: Payload, wanted: Wanted) -> None:
+def _check_covered(payload: Payload | TileFiles, wanted: Wanted) -> None:
     """Refuse, before anything is allocated, a large canvas that a few numbers claim and no patches can fill.
 
     What ``fill`` or ``trim`` ask for may be larger than the patches, but a margin and the padding behind the last patch, which
@@ -236,7 +309,7 @@ def _window_of(window: str, grid: Grid) -> Window | None:
 
 
 @contextlib.contextmanager
-def _missing_shards_named(payload: Payload) -> Iterator[None]:
+def _missing_shards_named(payload: Payload | TileFiles) -> Iterator[None]:
     """What is wrong with an image of which shards are missing may come of that."""
     try:
         yield
@@ -247,9 +320,9 @@ def _missing_shards_named(payload: Payload) -> Iterator[None]:
         raise PatchcliError(f"{error}; only {payload.shards} of {counted(count, 'shard')} were given") from None
 
 
-def _hints_of(payload: Payload) -> tuple[str, ...]:
-    """What to say where some of several shards are missing, or patches stand in an order of axes of their own."""
-    shard, hints = payload.meta.shard, []
+def _hints_of(payload: Payload | TileFiles) -> tuple[str, ...]:
+    """What to say where some of several shards are missing, patches stand in an order of axes of their own, or files are odd."""
+    shard, hints = payload.meta.shard, list(payload.hints)
     if shard is not None and 1 < payload.shards < shard[1]:
         hints.append(f"{payload.shards} of {counted(shard[1], 'shard')} were given")
     if payload.channels_first:
@@ -297,26 +370,33 @@ def _held_by(image_format: str, shape: tuple[int, ...], dtype: np.dtype[Any], cr
 
 
 def _pieces(plan: MergePlan) -> int:
-    """A bound on the bytes of the pieces that are read ahead and folded."""
-    payload = plan.payload
+    """A bound on the bytes of the pieces that are read ahead and folded, and, with a halo, of what is used of them."""
+    payload, used = plan.payload, _used_bytes(plan)
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
     if payload.meta.layout == "columns":
         return PIECES * payload.shape[0] * payload.dtype.itemsize
-    return min(PIECES * max(FOLD_BYTES, patch), 2 * payload.shape[0] * patch)
+    pieces = min(PIECES * max(FOLD_BYTES, patch), 2 * payload.shape[0] * patch)
+    return pieces + (min(max(FOLD_BYTES, used), payload.shape[0] * used) if used < patch else 0)
+
+
+def _used_bytes(plan: MergePlan) -> int:
+    """Bytes of what is used of a patch."""
+    return math.prod((*plan.placement.grid.patch, *plan.payload.shape[3:])) * plan.payload.dtype.itemsize
 
 
 def _folding(plan: MergePlan, divider: Divider) -> int:
     """A bound on what is in use beside the pieces while patches become lines: places, patches or sums of a band, lines."""
     payload, placement, rule = plan.payload, plan.placement, plan.rule
-    grid = placement.grid
-    patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
+    grid, patch = placement.grid, _used_bytes(plan)
     line = grid.columns.padded * math.prod(divider.channels)
     used = LINES_AHEAD * DIVIDED_BYTES + (0 if placement.whole else PLACE_NUMBERS * NUMBER_BYTES * placement.count)
     if isinstance(rule, Ranking):
         bands = list(RankFold(divider, rule).bands())
-        held = max(last - first for _, _, first, last in bands) * patch
+        whole = math.prod(payload.shape[1:]) * payload.dtype.itemsize if payload.meta.layout == "columns" else patch
+        held = max(last - first for _, _, first, last in bands) * whole
         values = max(stop - top for top, stop, _, _ in bands) * line
-        return used + 3 * held + (BAND_BYTES + 4 * NUMBER_BYTES * values if rule.holds_all else NUMBER_BYTES * values)
+        layers = BAND_BYTES + payload.dtype.itemsize * values if rule.holds_all else 0
+        return used + 3 * held + layers + rule.numbers * NUMBER_BYTES * values
     line *= sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
     if not in_bands(payload, placement, rule):
         return used + line * grid.rows.padded

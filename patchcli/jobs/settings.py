@@ -86,6 +86,10 @@ class Reading:
         """How an image is read that lies over this one pixel by pixel: color and channel are the other's own."""
         return Reading(page=self.page, stacked=self.stacked, or_only=True, rotate=self.rotate, max_pixels=self.max_pixels)
 
+    def of_labels(self) -> Reading:
+        """How class numbers are read that lie over this one: as they are stored, be there colours for them or not."""
+        return replace(self.beside(), color="indices")
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
@@ -123,7 +127,11 @@ class ImageSettings(JobSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings(ImageSettings):
-    """The options of ``extract``."""
+    """The options of ``extract``.
+
+    Attributes:
+        label_pad: the class number that margin and padding of labels hold; None for what those of the image do.
+    """
 
     patch: Pair
     stride: Pair
@@ -137,6 +145,8 @@ class ExtractSettings(ImageSettings):
     choice: Choice = EVERY
     shard_patches: int | None = None
     compress: bool = False
+    label_pad: int | None = None
+    creation: tuple[tuple[str, str], ...] = ()
 
     @property
     def sharded(self) -> bool:
@@ -164,6 +174,8 @@ class ExtractSettings(ImageSettings):
             "--nodata": choice.nodata,
             "--shard-patches": self.shard_patches,
             "--compress": self.compress,
+            "--label-pad": self.label_pad,
+            "--co": ", ".join(map("=".join, self.creation)) or None,
             "--metadata": self.metadata,
             **self.reading.options(),
         }
@@ -174,13 +186,23 @@ class MergeSettings(JobSettings):
     """The options of ``merge``.
 
     Attributes:
+        reduce: a key of `REDUCERS`; None for the mean, and for the mode of labels.
+        halo: pixels, of those that were cut, on each side of a patch that are not used.
+        tiles_from: the folder in which the tiles of an index are, in place of its own.
+        names: how tiles without an index are named, as `NamePattern` has it.
+        stride: from one of their rows and columns to the next; None for the size of a tile.
+        across: how many of them lie side by side, where they are numbered.
         unasked_format: the format of an image is that of the name that its stack was given.
-        tell_mixing: that indices are mixed is worth a hint.
     """
 
     like: str | None = None
     key: str | None = None
-    reduce: str = "mean"
+    tiles_from: str | None = None
+    names: str | None = None
+    stride: Pair | None = None
+    across: int | None = None
+    reduce: str | None = None
+    halo: int = 0
     window: str = NAMES[0]
     dtype: str = "keep"
     unit_range: bool = False
@@ -191,14 +213,18 @@ class MergeSettings(JobSettings):
     creation: tuple[tuple[str, str], ...] = ()
     max_pixels: int = MAX_PIXELS
     unasked_format: bool = False
-    tell_mixing: bool = True
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
         return {
             "--like": self.like is not None,
             "--key": self.key,
-            "--reduce": self.reduce,
+            "--tiles-from": self.tiles_from is not None,
+            "--names": self.names,
+            "--stride": size_in_words(self.stride),
+            "--across": self.across,
+            "--reduce": None if self.reduce == "mean" else self.reduce,  # which is the default but of labels
+            "--halo": self.halo,
             "--window": self.window,
             "--dtype": self.dtype,
             "--unit-range": self.unit_range,
@@ -217,21 +243,27 @@ class CropSettings(ImageSettings):
 
     Attributes:
         tell_outside: what a box reads outside its image is worth a hint.
-        tell_mixing: that pixels of no data are weighed with others is.
+        max_size: the largest size of crops that have none of their own; None for that of their boxes.
+        shrinking: how boxes larger than that are sampled.
+        tell_resampling: what the default resampling makes of pixels is.
     """
 
     resampling: str = "bilinear"
+    max_size: Pair | None = None
+    shrinking: str = "area"
     align_corners: bool = False
     outside: str = "zeros"
     image_format: str | None = None
     creation: tuple[tuple[str, str], ...] = ()
     tell_outside: bool = True
-    tell_mixing: bool = True
+    tell_resampling: bool = True
 
     def options(self) -> dict[str, object]:
         """Those that change an output, by name."""
+        alike = self.max_size is None or self.shrinking == self.resampling
         return {
-            "--resampling": self.resampling,
+            "--max-size": size_in_words(self.max_size),
+            "--resampling": self.resampling if alike else f"{self.resampling}, {self.shrinking} to shrink",
             "--align-corners": self.align_corners,
             "--outside": self.outside,
             "--image-format": self.image_format,

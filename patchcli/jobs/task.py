@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from patchcli.geometry.box import Box
 
 Tick = Callable[[int, int], None]  # (patches done now, patches in all)
+LABELS, COMPANION = "labels", "companion"  # what an image is that is cut beside another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,10 @@ class Task:
         """All its outputs."""
         return [self.target]
 
+    def made_before(self) -> list[str]:
+        """What a run before may have made: its outputs, of which that run then knew the names."""
+        return self.targets()
+
     def streams(self) -> bool:
         """Whether it reads or writes a standard stream, which no other process can do for it."""
         return files.STREAM in (*self.sources(), *self.targets())
@@ -61,42 +67,64 @@ class Task:
         return replace(self, done=True) if len(done) == len(self.targets()) else replace(self, replace=True)
 
 
+class Companion(NamedTuple):
+    """A further image that is cut at the same places, `LABELS` or of no special kind, and the stack that it becomes."""
+
+    path: str
+    target: str
+    role: str = COMPANION
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractTask(Task):
     """An image that is cut.
 
     Attributes:
-        companions: further images that are cut at the same places, and the stacks that they become.
+        companions: further images that are cut at the same places, labels first.
         mask: an image that says which part of the first counts.
+        tiles: templates of the tile files of the image and of each companion, whose targets are their indexes; empty for stacks.
     """
 
-    companions: tuple[tuple[str, str], ...] = ()
+    companions: tuple[Companion, ...] = ()
     mask: str | None = None
+    tiles: tuple[str, ...] = ()
 
     def sources(self) -> list[str]:
         """The image, its companions and its mask."""
-        return [self.source, *(path for path, _ in self.companions), *([] if self.mask is None else [self.mask])]
+        return [self.source, *(one.path for one in self.companions), *([] if self.mask is None else [self.mask])]
 
     def targets(self) -> list[str]:
-        """A stack of each image."""
-        return [self.target, *(target for _, target in self.companions)]
+        """A stack, or an index of tile files, of each image."""
+        return [self.target, *(one.target for one in self.companions)]
+
+    def made_before(self) -> list[str]:
+        """The stacks, or the tile files that their indexes name."""
+        if not self.tiles:
+            return self.targets()
+        from patchcli.stacks.tile_set import known_tiles  # loaded for nobody else
+
+        return [os.path.join(os.path.dirname(target), name) for target in self.targets() for name in known_tiles(target)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergeTask(Task):
-    """A stack that becomes an image.
+    """A stack, or a set of tile files, that becomes an image.
 
     Attributes:
         shards: further files that make one stack together with the first.
+        tiles: image files that make up the image, by their names; the source is then no file, but what they are called.
+        below: the folder of an index below the one that was given, in which its tiles are in another folder, too.
         cover: where to write how many patches lie on each pixel.
     """
 
     shards: tuple[str, ...] = ()
+    tiles: tuple[str, ...] = ()
+    below: str = os.curdir
     cover: str | None = None
 
     def sources(self) -> list[str]:
-        """The stack and its shards."""
-        return [self.source, *self.shards]
+        """The stack and its shards, an index, or tiles."""
+        return [*self.tiles] or [self.source, *self.shards]
 
     def targets(self) -> list[str]:
         """The image and its cover."""
@@ -109,11 +137,13 @@ class BoxRow(NamedTuple):
     Attributes:
         box: four numbers.
         normalized: whether they are corners in the coordinates of grid_sample, or ``(x, y, width, height)`` in pixels.
-        size: of the crop, (rows, columns); None for the box's own.
+        size: of the crop, (rows, columns); None for the box's own, or as the settings say.
         target: where the crop goes; not used where all go to one stack.
         label: the list and the line, for messages; empty where the box was typed.
         line: its number in the list.
-        place: the how-manieth row of the list it is, from 0.
+        place: the how-manieth row of all lists it is, from 0.
+        fractions: the box is ``(cx, cy, width, height)`` in fractions of the image, which only its size makes pixels of.
+        resampling: where it is another than that of the settings.
     """
 
     box: Box
@@ -123,6 +153,8 @@ class BoxRow(NamedTuple):
     label: str = ""
     line: int = 0
     place: int = 0
+    fractions: bool = False
+    resampling: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +201,28 @@ class Planned(NamedTuple):
     uncovered: int | None = None
     exact: bool = True
     packed: bool = True
+
+
+class PartFault(str):
+    """What is wrong with a part of an input: a sentence that names the part in front, as ``boxes.csv:3: is not CSV``.
+
+    Attributes:
+        part: its name.
+        why: what is wrong with it.
+    """
+
+    __slots__ = ("part", "why")
+    part: str
+    why: str
+
+    def __new__(cls, part: str, why: str) -> Self:
+        """The sentence."""
+        made = super().__new__(cls, f"{part}: {why}")
+        made.part, made.why = part, why
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # it goes to other processes
+        return self.part, self.why
 
 
 class Said(NamedTuple):

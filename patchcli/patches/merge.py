@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from patchcli.patches.extract import blocks, check_grid, check_stack
 from patchcli.patches.merge_ranked import RankFold, Ranking
 from patchcli.patches.merge_streaming import BandFold, GridFold, PlaneFold, ScatteredFold, chunk_patches
 from patchcli.patches.normalize import Divider, Merged, Wanted
-from patchcli.patches.reducers import REDUCERS, Rule, rule_of
+from patchcli.patches.reducers import REDUCERS, Rule, check_values, rule_of
+from patchcli.patches.sources import InMemory, inside
 from patchcli.patches.windows import as_window
 from patchcli.threads import usable_threads
 
@@ -26,66 +27,10 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.cover import BoxCover, Cover
     from patchcli.geometry.grid import Block, Grid
-    from patchcli.patches.planes import Plane
+    from patchcli.patches.sources import PatchSource
     from patchcli.patches.windows import Window
 
     Given = tuple[Block, NDArray[Any]]
-
-
-class PatchSource(Protocol):
-    """Where the patches of a merge come from: an array, or files that are read as they are needed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(N, h, w[, C])``."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Any real dtype."""
-
-    def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
-        """All patches, in order, in pieces ``(n, h, w[, C])`` of ``counts``."""
-
-    def planes(self) -> Iterator[Plane] | None:
-        """All patches as planes, one pixel of many patches each; None where they come as patches."""
-
-    @property
-    def by_number(self) -> bool:
-        """Whether some patches, in any order, cost no more than they do themselves."""
-
-    def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
-        """A function that gives the patches of some numbers, ``(n, h, w[, C])``."""
-
-
-class InMemory(NamedTuple):
-    """The patches ``(N, h, w[, C])`` of an array, as a `PatchSource`."""
-
-    stack: NDArray[Any]
-    by_number: bool = True
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(N, h, w[, C])``."""
-        return self.stack.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """That of the array."""
-        return self.stack.dtype
-
-    def patches(self, counts: Iterable[int]) -> Iterator[NDArray[Any]]:
-        """Views of the array."""
-        first = 0
-        for count in counts:
-            yield self.stack[first : first + count]
-            first += count
-
-    def planes(self) -> None:
-        """None: they are patches."""
-
-    def picker(self) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
-        """Picks copies."""
-        return self.stack.__getitem__
 
 
 def in_bands(source: PatchSource, placement: Placement, rule: Rule | Ranking) -> bool:
@@ -195,28 +140,33 @@ def merge(
     dtype: DTypeLike | None = None,
     fill: float | None = None,
     allow_nonfinite: bool = False,
+    halo: int = 0,
 ) -> NDArray[Any]:
     """Rebuild an image from patches, as the mean of all patches that lie on a pixel or by another rule.
 
     Args:
         patches: ``(N, h', w')`` or ``(N, h', w', C)``, any real dtype. ``(h', w')`` is the patch size of the grid, or that size
-            times a ratio an axis that leaves all of the grid whole; the image is then larger or smaller by the same ratio.
+            times a ratio an axis that leaves all of the grid whole; the image is then larger or smaller by the same ratio. With a
+            halo it may be that of patches without it, too.
         grid: the grid that they were cut with.
         origins: ``(N, 2)`` (row, column) of each patch in the image that was cut, in any order, some missing or repeated; all
             those of the grid, in order, if not given.
-        reduce: ``mean``, ``sum``, ``min``, ``max``, ``median``, or ``first`` or ``last``: the patch whose origin comes first or
-            last in row-major order.
-        window: weights of a mean: a name of `patchcli.patches.windows.NAMES`, or an array ``(h', w')`` of numbers from 0.
+        reduce: ``mean``, ``sum``, ``min``, ``max``, ``median``, ``mode`` (the most frequent value, of several the smallest; for
+            integers and bool), or ``first`` or ``last``: the patch whose origin comes first or last in row-major order.
+        window: weights of a mean: a name of `patchcli.patches.windows.NAMES`, or an array of numbers from 0, of the height and
+            width of what is used of a patch.
         dtype: of the image; that of the patches if not given. Integers are rounded to nearest, ties to even, and saturated.
         fill: value for pixels that no patch covers; without it they are an error.
         allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
+        halo: pixels on each side of a patch that are not used, of a patch as the grid has it (times the ratio, of one of another
+            size). Patches that lost just these are placed so many pixels further inside.
 
     Returns:
-        A new array ``(H, W[, C])``. Means of integers are exact before rounding, whatever the order (with a window: up to 16
-        bits); floats are added in float64, a few float32 first.
+        A new array ``(H, W[, C])``. Means of integers are exact before rounding, whatever the order (with a window
+        that has a name: up to 16 bits); floats are added in float64, a few float32 first.
 
     Raises:
-        PatchcliError: patches that don't belong to the grid, uncovered pixels, values that are not finite.
+        PatchcliError: patches that don't belong to the grid, uncovered pixels, values that are not finite, floats for ``mode``.
 
     >>> image = np.arange(12).reshape(3, 4)
     >>> from patchcli import Grid, extract
@@ -228,12 +178,13 @@ def merge(
     check_grid(grid)
     own = None if origins is None else np.asarray(origins)
     check_stack(stack.shape, stack.dtype, grid, grid.count if own is None else len(own))
-    placement = (Placement.whole_grid(grid) if own is None else Placement.at(grid, own)).resized(stack.shape[1:3])
+    placement = (Placement.whole_grid(grid) if own is None else Placement.at(grid, own)).resized(stack.shape[1:3], halo)
     weights = as_window(window, placement.grid.patch)
     if reduce not in REDUCERS:
         raise PatchcliError(f"reduce is {reduce!r}; allowed are {', '.join(REDUCERS)}")
     if weights is not None and not REDUCERS[reduce].weighted:
         raise PatchcliError(f"a window is for a mean, not for {reduce}")
+    check_values(reduce, stack.dtype)
     try:
         target = stack.dtype if dtype is None else np.dtype(dtype)
     except TypeError:
@@ -241,4 +192,5 @@ def merge(
     check_real(target, "image")
     wanted = Wanted(target, fill, allow_nonfinite=allow_nonfinite)
     rule, threads = rule_of(REDUCERS[reduce], weights), usable_threads(stack.nbytes)
-    return merge_from(InMemory(stack), placement, rule, wanted=wanted, threads=threads).image()
+    source = inside(InMemory(stack), placement.grid.patch)
+    return merge_from(source, placement, rule, wanted=wanted, threads=threads).image()

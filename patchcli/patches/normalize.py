@@ -210,8 +210,11 @@ class Divider:
                 self._notice(values)
                 if self.wanted.unit:
                     values = values * float(limits(out.dtype)[1])
-        if out.dtype == values.dtype or (out.dtype == self.dtype and divisor is not None):
-            np.copyto(out, values, casting="unsafe")  # a mean lies between the values that it is of
+        mean = out.dtype == self.dtype and divisor is not None  # which lies between the values that it is of
+        if mean and values.dtype == np.float64 and out.dtype in (np.int64, np.uint64):
+            convert(values, out)  # but for what a float64 next to the end of 64 bits is rounded up to
+        elif mean or out.dtype == values.dtype:
+            np.copyto(out, values, casting="unsafe")
         else:
             self.saturated += convert(values, out)
         if bare is not None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from patchcli.arrays import limits
+from patchcli.errors import PatchcliError
 from patchcli.geometry.cover import Cover
-from patchcli.patches.merge_ranked import FIRST, LAST, MEDIAN, Ranking
+from patchcli.patches.merge_ranked import FIRST, LAST, MEDIAN, MODE, Ranking
 from patchcli.patches.normalize import HALF
 from patchcli.patches.overlap_add import ADD, Combine
 
@@ -33,12 +34,14 @@ class Reducer(NamedTuple):
             other reducer takes a window.
         keeps_range: whether values from 0 to 1 give one from 0 to 1.
         mixes: whether values may give one that is none of them.
+        counts: whether equal values are counted, which floats hardly ever are: it takes integers and bool alone.
     """
 
     how: Callable[[np.dtype[Any]], Combine] | Ranking
     weighted: bool = False
     keeps_range: bool = True
     mixes: bool = False
+    counts: bool = False
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -52,9 +55,22 @@ REDUCERS = {
     "min": Reducer(lambda dtype: Combine(np.minimum, _range(dtype)[1])),
     "max": Reducer(lambda dtype: Combine(np.maximum, _range(dtype)[0])),
     "median": Reducer(MEDIAN, mixes=True),
+    "mode": Reducer(MODE, counts=True),
     "first": Reducer(FIRST),
     "last": Reducer(LAST),
 }
+
+
+def check_values(reduce: str, dtype: np.dtype[Any]) -> None:
+    """Refuse patches of a dtype whose values a reducer does not count.
+
+    Raises:
+        PatchcliError: floats, for a reducer that counts.
+    """
+    if REDUCERS[reduce].counts and dtype.kind == "f":
+        raise PatchcliError(
+            f"patches are {dtype}, and {reduce} is for integers; give class numbers, as argmax makes them of scores"
+        )
 
 
 class Rule(NamedTuple):

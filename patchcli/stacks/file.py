@@ -161,7 +161,7 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
     patches, origins = np.asarray(stack.patches), np.asarray(stack.origins)
     check_stack(patches.shape, patches.dtype, stack.meta.grid, len(origins) if origins.ndim else 0)
     placement = Placement.at(stack.meta.grid, origins)
-    placement.resized(patches.shape[1:3])  # refuses what cannot be merged
+    placement.check_size((patches.shape[1], patches.shape[2]))
     origins = placement.origins()
     with NpzWriter(file) as writer:
         write_meta(writer, stack.meta.to_json())
@@ -184,7 +184,7 @@ def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:
             return read_stack(opened)
     reader = StackReader(file)
     stream, about, meta = *reader.lay_out(), reader.meta
-    about.placement.resized((about.shape[1], about.shape[2]))  # refuses what cannot be merged
+    about.placement.check_size((about.shape[1], about.shape[2]))
     return Stack(_from_payload(stream.load(), about, meta), about.placement.origins(), meta)
 
 

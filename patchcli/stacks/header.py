@@ -55,6 +55,7 @@ class Meta(NamedTuple):
             CRC-32 of the origins of all of them: files of equal marks belong together.
         record: how the file was made; undoing needs nothing of it.
         metadata: what the samples of the image mean; None for what is usual for so many channels.
+        labels: whether its values are class numbers, of which no others may be made.
     """
 
     grid: Grid
@@ -68,6 +69,7 @@ class Meta(NamedTuple):
     shard: tuple[int, int, int] | None = None
     record: Record | None = None
     metadata: Metadata | None = None
+    labels: bool = False
 
     def to_json(self) -> str:
         """The text of the ``meta`` member."""
@@ -88,6 +90,7 @@ class Meta(NamedTuple):
                     "page": source.page,
                     "rotated": source.rotated,
                     **({} if self.metadata is None else {"metadata": self.metadata.fields()}),
+                    **({"labels": True} if self.labels else {}),
                 },
                 "grid": {
                     "patch": list(grid.patch),
@@ -149,6 +152,7 @@ class Meta(NamedTuple):
             shard=top.shard(),
             record=Record.from_fields(read.get("record")),
             metadata=image.metadata((*shape, 1)[2]),
+            labels=image.flag("labels"),
         )
 
 
@@ -208,6 +212,10 @@ class _Fields:
     def metadata(self, channels: int) -> Metadata | None:
         """What the samples of an image of so many channels mean, where the file says it."""
         return Metadata.from_fields(self.get("metadata", dict), channels) if "metadata" in self._fields else None
+
+    def flag(self, name: str) -> bool:
+        """Whether a field says true; where it is missing it does not."""
+        return name in self._fields and bool(self.get(name, bool))
 
     def shard(self) -> tuple[int, int, int] | None:
         """Which of how many files, where there are several, and of which."""

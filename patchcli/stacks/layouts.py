@@ -70,10 +70,15 @@ def channels_first(grid: Grid, patch: Shape) -> bool:
     >>> from patchcli import Grid
     >>> channels_first(Grid((8, 8), 4), (3, 4, 4)), channels_first(Grid((8, 8), 4), (4, 4, 4))
     (True, False)
+    >>> channels_first(Grid((8, 8), 6), (3, 4, 4)), channels_first(Grid((8, 8), 6), (4, 4, 3))
+    (True, False)
     """
     if len(patch) != 3:  # noqa: PLR2004
         return False
-    return grid.scale_of((patch[0], patch[1])) is None and grid.scale_of((patch[1], patch[2])) is not None
+    last, first = (patch[0], patch[1]), (patch[1], patch[2])
+    if grid.scale_of(last) is not None or grid.scale_of(first) is not None:
+        return grid.scale_of(last) is None
+    return grid.takes(first) and not grid.takes(last)
 
 
 def unroll(patches: NDArray[Any], order: str) -> NDArray[Any]:

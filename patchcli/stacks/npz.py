@@ -238,7 +238,8 @@ class NpzReader:
             return
         if start[:2] != b"PK":
             what = "is empty" if not self._size else f"is not a patch stack or an array (it starts with {start!r})"
-            raise PatchcliError(f"{what}; give a .npz or a .npy")
+            index = ", or the name of an index of tiles, beside which they lie (.tiles.jsonl)" if start[:1] == b"{" else ""
+            raise PatchcliError(f"{what}; give a .npz or a .npy{index}")
         import zipfile
 
         try:

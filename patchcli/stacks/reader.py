@@ -59,6 +59,7 @@ class Payload:
         shape: ``(N, h, w[, C])``.
         channels_first: whether they stand in the files as ``(N, C, h, w)``.
         dtype: of the patches.
+        hints: what is odd about the files, in a sentence each.
         placement: where they lie, of the recorded size.
 
     Args:
@@ -67,6 +68,8 @@ class Payload:
     Raises:
         PatchcliError: files that don't belong together, a shard given twice.
     """
+
+    hints: tuple[str, ...] = ()
 
     def __init__(self, files: Sequence[StackFile]) -> None:
         self._shards = _in_order([_look(one) for one in files])

@@ -25,6 +25,7 @@ MAX_NAME = 200  # bytes of a name that its temporary name keeps
 TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 UNFINISHED: set[str] = set()  # temporary files there are now
+FOLDERS: set[str] = set()  # folders that were made for what is unfinished
 
 WORTH_ALL = 4  # files from which on one call for all of a file system is cheaper
 TELLING = (5, 8)  # Linux from which on that call fails if something could not be written
@@ -93,7 +94,7 @@ def _opened(temporary: str) -> int:
     try:
         return os.open(temporary, NEW, 0o666)
     except FileNotFoundError:
-        _make_folder(os.path.dirname(temporary))
+        make_folder(os.path.dirname(temporary))
         return os.open(temporary, NEW, 0o666)
     except OSError as error:
         if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
@@ -101,11 +102,25 @@ def _opened(temporary: str) -> int:
         raise
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> list[str]:
+    """Make a folder, and those above it, where it is missing; those that were."""
+    missing, above = [], folder
+    while above and not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
     try:
         os.makedirs(folder, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    return missing
+
+
+def remove_empty(folders: Iterable[str]) -> None:
+    """Remove those of some folders in which nothing is, or nothing but others of them."""
+    for folder in sorted(folders, key=len, reverse=True):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+    FOLDERS.difference_update(folders)
 
 
 @contextlib.contextmanager
@@ -124,10 +139,17 @@ def remove_temporary(temporary: str) -> None:
     UNFINISHED.discard(temporary)
 
 
+def remove(path: str) -> None:
+    """Remove a file; that it is gone already is no fault."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def discard_unfinished() -> None:
-    """Remove the temporary files of outputs in the making; for a process that ends at once."""
+    """Remove the temporary files of outputs in the making, and their folders; for a process that ends at once."""
     for temporary in list(UNFINISHED):
         remove_temporary(temporary)
+    remove_empty(list(FOLDERS))
 
 
 def remove_leftovers(targets: Iterable[str]) -> None:
@@ -142,10 +164,10 @@ def remove_leftovers(targets: Iterable[str]) -> None:
             for entry in entries:
                 found = TEMPORARY.fullmatch(entry.name)
                 if found and (found[1] in names or whole(found[1]) in names):
-                    _remove_dead(entry.path)
+                    remove_dead(entry.path)
 
 
-def _remove_dead(path: str) -> None:
+def remove_dead(path: str) -> None:
     """Remove a temporary file that no living process has locked; where nothing is known of locks it stays."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
@@ -185,17 +207,25 @@ signals.not_now(put_off)
 signals.at_end(signals.FILES, discard_unfinished)
 
 
-def flush(numbers: Sequence[int]) -> None:
+def flush(numbers: Sequence[int], of_all: Sequence[int] = ()) -> None:
     """Bring open files to disk: several on one file system by a single call, where that promises the same.
 
     syncfs(2) writes all of a file system, and since Linux 5.8 it fails if anything could not be written since the descriptor
     was opened. Others than local file systems may not hand it on.
+
+    Args:
+        numbers: of open files.
+        of_all: of open files, one of each file system all of which is brought to disk, as `flushes_all` said it can be.
     """
+    known = {os.fstat(number).st_dev: number for number in of_all}
+    for number in known.values():
+        if not _sync_all(number):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
     together: dict[int, list[int]] = defaultdict(list)
     for number in numbers:
         together[os.fstat(number).st_dev].append(number)
-    for several in together.values():
-        if len(several) < WORTH_ALL or not _sync_all(several[0]):
+    for device, several in together.items():
+        if device not in known and (len(several) < WORTH_ALL or not _sync_all(several[0])):
             for number in several:
                 os.fsync(number)
 
@@ -205,13 +235,18 @@ def _sync_all(number: int) -> bool:
 
     What fails may be a file of anybody: a flush of each tells whose.
     """
+    return flushes_all(number) and not _system().syncfs(number)
+
+
+def flushes_all(number: int) -> bool:
+    """Whether all of the file system of an open file is brought to disk in one call."""
     library = _system()
     if library is None:
         return False
     import ctypes
 
     told = (ctypes.c_long * 64)()  # struct statfs, which begins with the kind
-    return not library.fstatfs(number, told) and told[0] in LOCAL_FILE_SYSTEMS and not library.syncfs(number)
+    return not library.fstatfs(number, told) and told[0] in LOCAL_FILE_SYSTEMS
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import shutil
 import sys
 from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from patchcli.errors import OutputError, PatchcliError, reason
 from patchcli.storage import atomic
@@ -91,9 +91,22 @@ def _error_of(step: Callable[[], None]) -> Exception | None:
 
 def _flush_all(several: Sequence[Outputs]) -> None:
     """Bring to disk what is written; a failure is told of the first that has anything on its way there."""
-    given = next((one.given for one in several if one.numbers), "")
-    with _named(given):
-        atomic.flush([number for one in several for number in one.numbers])
+    given = next((one.given for one in several if one.numbers or one.of_all), "")
+    with blaming(given):
+        atomic.flush([number for one in several for number in one.numbers], [number for one in several for number in one.of_all])
+
+
+class Follower(Protocol):
+    """What is published together with outputs: `before` them, `after` them, in one go that no signal interrupts."""
+
+    def before(self) -> None:
+        """Do what is to be done before the outputs, which are on disk, get their names."""
+
+    def after(self) -> None:
+        """Do what is to be done once they have their names."""
+
+    def discard(self) -> None:
+        """Let go of what is open, in any case, and remove what was made, unless all ended well; called once or more."""
 
 
 class Outputs:
@@ -107,6 +120,7 @@ class Outputs:
 
     Attributes:
         numbers: descriptors of those that are yet to be flushed to disk.
+        of_all: descriptors of files whose file systems are to be flushed as a whole before any output gets its name.
         nbytes: their size.
         folders: in which any of them got its name.
         done: whether they are published, or have failed by ``error``.
@@ -121,6 +135,8 @@ class Outputs:
         if _TAKER.get() is None:
             real_folder.cache_clear()  # links may lead elsewhere by now
         self.numbers: list[int] = []
+        self.of_all: list[int] = []
+        self._followers: list[Follower] = []
         self.nbytes = 0
         self.folders: set[str] = set()
         self.made = self.done = False
@@ -154,6 +170,15 @@ class Outputs:
             with contextlib.suppress(OSError):  # what was written is on disk, or its flush has failed
                 os.close(number)
         self.numbers.clear()
+        while self._followers:
+            self._followers.pop().discard()
+        self.of_all.clear()
+
+    def follow(self, follower: Follower, on: int | None) -> None:
+        """Publish something together with the outputs; ``on``: an open file, all of whose file system is on disk before that."""
+        self._followers.append(follower)
+        if on is not None:
+            self.of_all.append(on)
 
     def check(self) -> None:
         """Refuse to replace a file that came to exist; one of the same content is as good as the own, which is left out then.
@@ -176,7 +201,7 @@ class Outputs:
         sent = []
         try:
             for temporary, path, given in self._remote:
-                with _named(given):
+                with blaming(given):
                     if remote.send(temporary, path, overwrite=self._overwrite):
                         sent.append(path)
             yield
@@ -188,9 +213,11 @@ class Outputs:
     def commit(self) -> None:
         """Send the remote ones, and give the local ones, which are on disk, their names."""
         with within(self._world), self._sent(), atomic.undisturbed():
+            for follower in self._followers:
+                follower.before()
             while self._whole:
                 temporary, path, given = self._whole[-1]
-                with _named(given):
+                with blaming(given):
                     try:
                         atomic.put_in_place(temporary, path, overwrite=self._overwrite)
                     except FileExistsError:  # since it was looked for
@@ -199,6 +226,8 @@ class Outputs:
                         self.folders.add(os.path.dirname(path))
                 atomic.UNFINISHED.discard(temporary)
                 self._whole.pop()
+            for follower in self._followers:
+                follower.after()
             self.made = bool(self.folders or self._remote)
 
     @contextlib.contextmanager
@@ -214,7 +243,7 @@ class Outputs:
             PatchcliError: the output exists by the end of the block and may not be overwritten.
             BrokenPipeError: the reader of a pipe went away.
         """
-        with _named(path):
+        with blaming(path):
             if is_special(path):
                 with (
                     _special(path if path == STREAM else full(path)) as file,
@@ -256,7 +285,7 @@ real_folder = functools.lru_cache(64)(os.path.realpath)
 
 def _leave_out(temporary: str, path: str, given: str) -> None:
     """Remove an output that exists already as it was made here; if it exists otherwise, that is refused."""
-    with _named(given):
+    with blaming(given):
         if not _alike(temporary, path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     atomic.remove_temporary(temporary)
@@ -281,12 +310,12 @@ def create(path: str, *, overwrite: bool = False, whole: bool = False) -> Iterat
 
 def delete(path: str) -> None:
     """Delete an output of before; that it is gone already is no fault."""
-    with _named(path):
+    with blaming(path):
         store_of(path).delete(path)
 
 
 @contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
+def blaming(path: str) -> Iterator[None]:
     """What the system raises while an output is made, as one sentence that names it."""
     try:
         yield
@@ -306,7 +335,7 @@ def _named(path: str) -> Iterator[None]:
 def check_name(path: str) -> None:
     """Refuse the name of an output that is too long for its folder, as writing it would."""
     if path != STREAM:
-        with _named(path):
+        with blaming(path):
             store_of(path).check_name(path)
 
 

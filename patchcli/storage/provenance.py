@@ -30,6 +30,11 @@ class Record(NamedTuple):
     settings: dict[str, Any]
     inputs: dict[str, Any]
 
+    @property
+    def is_stamped(self) -> bool:
+        """Whether it is known of all inputs when they changed; some web servers don't tell."""
+        return all(isinstance(stamp, str) or (stamp is not None and None not in stamp) for stamp in self.inputs.values())
+
     def fields(self) -> dict[str, Any]:
         """The record as a JSON object."""
         return {"format": RECORD_FORMAT, **self._asdict()}

@@ -16,6 +16,7 @@ import importlib.util
 import io
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from patchcli.errors import UsageError
@@ -39,6 +40,7 @@ LONGEST_KEY = 1024  # bytes of a name in a bucket, for S3 and Google alike
 MOST_FETCHED = 1 << 10
 _fetched: dict[str, tuple[int, int | None]] = {}  # sizes and times of the last files
 _listed: dict[str, tuple[int, int | None]] = {}  # those that a folder's list told, until the file is fetched
+_fetching = threading.Lock()  # threads may fetch at the same time, but from the web, whose headers stand in one place
 _headers: list[dict[str, str]] = []  # what web servers told of files, to the last request
 EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -65,9 +67,10 @@ def _fetch(path: str, file: BinaryIO) -> None:
     """Copy a file into an open one, and remember its size and when it was changed."""
     changed = _fetch_web(path, file) if scheme_of(path) in WEB else _fetch_stored(path, file)
     _listed.pop(path, None)
-    while len(_fetched) >= MOST_FETCHED:
-        del _fetched[next(iter(_fetched))]
-    _fetched[path] = file.tell(), changed
+    with _fetching:
+        while len(_fetched) >= MOST_FETCHED:
+            del _fetched[next(iter(_fetched))]
+        _fetched[path] = file.tell(), changed
 
 
 def _fetch_web(path: str, file: BinaryIO) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from patchcli.batch.report import kind_of
+from patchcli.jobs.task import PartFault
 from tests.helpers.runs import Run, gray, refused, write_image
 
 if TYPE_CHECKING:
@@ -107,6 +109,9 @@ def test_reports_that_cannot_be(patchcli: Run, tmp_path: Path) -> None:
 def test_kinds_of_errors() -> None:
     assert kind_of("has suffix '.xyz' where 3 were; allowed are none") == "has suffix '...' where N were"
     assert kind_of("in: out/a.npz: cannot be written: it exists by now, made otherwise") == "cannot be written"
+    assert kind_of('has bbox "five"; give four numbers') == "has bbox '...'"
+    fault = copy.copy(PartFault("mix.json: annotation 2", "box is empty: width=0"))  # made anew, as in other processes
+    assert (fault, kind_of(fault)) == ("mix.json: annotation 2: box is empty: width=0", "box is empty")
 
 
 def test_an_output_that_cannot_be_written_is_counted_as_that(patchcli: Run, tmp_path: Path) -> None:

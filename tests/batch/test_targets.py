@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from patchcli import read_stack
-from patchcli.batch.targets import expand, has_fields
+from patchcli.batch.targets import as_name, expand, has_fields
 from patchcli.errors import UsageError
 from tests.helpers.runs import Run, gray, refused, untouched, write_image
 
@@ -248,12 +248,38 @@ def test_a_signal_while_shards_get_their_names(tmp_path: Path, number: signal.Si
     assert running.returncode in (-number, 0)  # 0: all was done before the signal came
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", "a/b", "a\\b", "a\0b", "\n", "\ud800", ".hidden", "a b.c", "ä"])
+def test_any_text_becomes_the_name_of_one_file(name: str, tmp_path: Path) -> None:
+    made = as_name(name)
+    (tmp_path / made).touch()
+    assert [path.name for path in tmp_path.iterdir()] == [made]
+    assert not made.startswith(".")
+    assert made == name or "_" in made
+
+
+def test_relative_is_the_folder_below_the_one_that_was_given(patchcli: Run, tmp_path: Path) -> None:
+    for name in ("in/a.png", "in/x/a.png", "in/x/y/a.png", "b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "masks" / name.removeprefix("in/")).parent.mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / name, gray())
+        write_image(tmp_path / "masks" / name.removeprefix("in/"), gray())
+    for folder in ("in", "in/", "./in//", str(tmp_path / "in")):
+        call = ["extract", folder, "b.png", "-s", 8, "--companion", "masks/{relative}/{name}"]
+        ran = patchcli(*call, "-o", "out/{relative}/{stem}.npz", "--overwrite")
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.npz")}
+        stems = ("a", "x/a", "x/y/a", "b")
+        assert made == {f"{stem}.npz" for stem in stems} | {f"{stem}.companion.npz" for stem in stems}
+    refused(patchcli("extract", "-", "-s", 8, "-o", "{relative}.npz"), "standard input has no name to fill a template with")
+
+
 def test_templates() -> None:
     assert expand("{parent}/{stem}-{index}.{ext}", "a/b.c.png", 3) == "a/b.c-3.png"
     assert expand("{{{name}}}", "b.png", 0) == "{b.png}"
     assert expand("{parent}", "b.png", 0) == "."
     assert expand("{stem}-{page}", "b.png", 0, page=7) == "b-0007"
     assert expand("{page}", "b.png", 0, page=123456) == "123456"
+    assert expand("{relative}/{category}", "a/b.png", 0, relative="a", category="cat") == "a/cat"
     with pytest.raises(UsageError, match=r"allowed are \{stem\}, \{name\}, \{ext\}, \{parent\}, \{index\}, and"):
         expand("{page}", "b.npz", 0)
     assert has_fields("{stem}")

@@ -77,7 +77,7 @@ def test_bash_offers_what_the_words_before_allow(folder: Path) -> None:
 
     assert offered("patchcli", "") == list(COMMANDS)
     assert offered("patchcli", "completion", "") == list(SHELLS)
-    assert offered("patchcli", "extract", "--edge", "") == ["shift", "pad", "drop", "even"]
+    assert offered("patchcli", "extract", "--edge", "") == ["shift", "pad", "drop", "even", "clip"]
     assert offered("patchcli", "extract", "a.png", "--edge", "=", "p") == ["pad"]
     assert offered("patchcli", "crop", "--o") == ["--outside", "--output", "--output-dir", "--overwrite"]
 

@@ -46,7 +46,7 @@ METADATA_KEYS = [
 ]
 STACK_KEYS = [
     *("file", "kind", "bytes", "version", "program", "patches", "patch", "channels_first", "cut_as", "grid", "cover", "layout"),
-    *("pixel_order", "compressed", "shard", "source", "made_by", "image", "metadata"),
+    *("pixel_order", "compressed", "shard", "source", "made_by", "image", "labels", "metadata"),
 ]
 GRID_KEYS = ["patches", "rows", "columns", "stride", "overlap", "offset", "edge", "margin", "pad_mode", "pad_value"]
 

@@ -26,7 +26,7 @@ def test_every_command_tells_the_version(patchcli: Run, call: str, option: str) 
     ("command", "groups"),
     [
         ("extract", ["Patches", "Choosing patches", "Reading", "Output", "Many files", "Messages"]),
-        ("merge", ["Merging", "Reading", "Output", "Many files", "Messages"]),
+        ("merge", ["Merging", "Tile files", "Reading", "Output", "Many files", "Messages"]),
         ("crop", ["Boxes", "Sampling", "Reading", "Output", "Many files", "Messages"]),
         ("info", ["Reading", "Output", "Many files", "Messages"]),
     ],
@@ -34,7 +34,7 @@ def test_every_command_tells_the_version(patchcli: Run, call: str, option: str) 
 def test_help_stands_in_groups(patchcli: Run, command: str, groups: list[str]) -> None:
     shown = patchcli(command, "--help").stdout.decode()
     assert [line[:-1] for line in shown.splitlines() if line.endswith(":") and line[0] != " "] == groups
-    assert ("W[xH]" in shown) == (command in ("extract", "crop"))
+    assert ("W[xH]" in shown) == (command in ("extract", "merge", "crop"))
     assert "RANGE" not in shown
 
 

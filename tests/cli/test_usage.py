@@ -46,7 +46,7 @@ OWN = [
     ("crop a.png --fit a.png -o -", "so the crop cannot go there; give -o FILE or -d"),
     ("crop a.png --fit a.png --report - -o x.png", "so the report cannot go there; give --report FILE"),
     ("crop a.png --fit a.png --fit-report - -o x.png", "so the steps cannot go there; give --fit-report FILE"),
-    ("extract - -s 8 --mask - -o x.npz", "--companion and --mask are names of files; standard input (-) is not one"),
+    ("extract - -s 8 --mask - -o x.npz", "--companion, --labels and --mask are names of files; standard input (-) is not one"),
 ]
 
 

@@ -184,7 +184,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "unit range and bool": (["--unit-range", "--dtype", "bool"], "--unit-range is for integer images"),
     "unit range and sum": (["--unit-range", "--reduce", "sum"], "--unit-range is for values from 0 to 1"),
     "nonfinite and integers": (["--allow-nonfinite", "--dtype", "uint8"], "--allow-nonfinite is for float images"),
-    "unknown rule": (["--reduce", "mode"], "--reduce"),
+    "unknown rule": (["--reduce", "vote"], "--reduce"),
     "lossy cover": (["--cover", "c.jpg"], "would lose counts"),
     "quiet and loud": (["-q", "-v"], "use only one of -q and -v"),
     "weights in a png": (

@@ -26,7 +26,7 @@ from patchcli.images.codec import as_orientation
 from patchcli.images.metadata import Metadata
 from patchcli.images.sink import output_name
 from patchcli.images.source import open_image
-from tests.helpers.pictures import chunk, decoded, picture
+from tests.helpers.pictures import chunk, decoded, picture, with_palette
 from tests.helpers.runs import Run, gray, read_image, refused, write_image
 
 if TYPE_CHECKING:
@@ -203,19 +203,6 @@ def test_orientation_as_a_number() -> None:
         assert as_orientation(odd) is None
 
 
-def with_palette(path: Path, table: NDArray[Any]) -> NDArray[Any]:
-    """Class numbers in blobs, saved as a picture whose colours say nothing of them."""
-    ids = np.kron(gray(8, 12) % np.uint8(21), np.ones((8, 8), np.uint8))
-    if path.suffix == ".tif":
-        path.write_bytes(as_tiff(ids, photometric="palette", colormap=table.T.astype(np.uint16) * 257))
-        return ids
-    image = PIL.Image.fromarray(ids % np.uint8(4) if path.stem == "ids2bit" else ids)
-    image.putpalette(table[: 4 if path.stem == "ids2bit" else 256].astype(np.uint8).tobytes())
-    options: dict[str, Any] = {"bits": 2} if path.stem == "ids2bit" else {"optimize": False}  # which would count anew
-    image.save(path, **options)
-    return np.asarray(image)
-
-
 @pytest.mark.parametrize("name", ["voc.png", "voc.tif", "ids2bit.png", "frame.gif", "mask.bmp"])
 def test_the_numbers_behind_colours_are_cut_and_cropped(patchcli: Run, tmp_path: Path, name: str) -> None:
     table = np.random.default_rng(1).integers(0, 256, (256, 3))
@@ -260,7 +247,7 @@ def test_a_mask_comes_back_with_its_numbers_and_its_colours(patchcli: Run, tmp_p
 def test_indices_that_a_merge_mixes_are_a_hint(patchcli: Run, tmp_path: Path) -> None:
     with_palette(tmp_path / "voc.png", np.random.default_rng(1).integers(0, 256, (256, 3)))
     write_image(tmp_path / "gray.png", gray(64, 96))
-    mixed = "patchcli: a.npz: its values are indices{}, which mean mixes; --reduce min, max, first or last keeps them\n"
+    mixed = "patchcli: a.npz: its values are indices{}, which mean mixes; --reduce mode, min, max, first or last keeps them\n"
     for name, of in (("voc.png", " of a colour table"), ("gray.png", " (--color indices)")):
         done(patchcli("extract", name, "-s", 32, "--stride", 16, "--color", "indices", "-o", "a.npz", "--overwrite"))
         done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite"), mixed.format(of))
@@ -283,7 +270,7 @@ def test_folders_of_all_kinds_agree_as_rgb(patchcli: Run, tmp_path: Path) -> Non
     for name, code, channels in (("c.png", "b1", 1), ("d.tif", "u1", 2), ("e.bmp", "u1", 1), ("f.png", "u1", 4)):
         write_image(tmp_path / "in" / name, picture(code, channels, 64, 96))
     (tmp_path / "list.csv").write_text("x,y,width,height\n3,4,20,20\n")
-    call = ["crop", "in", "--boxes", "list.csv", "--size", 8, "-o", "a.npz"]
+    call = ["crop", "in", "--boxes", "list.csv", "--size", 8, "--resampling", "area", "-o", "a.npz"]
     assert "use --color or --channel" in patchcli(*call).stderr.decode()
     done(patchcli(*call, "--color", "rgb", "--overwrite"))
     assert np.load(tmp_path / "a.npz")["patches"].shape == (6, 8, 8, 3)
@@ -293,7 +280,7 @@ def test_an_image_without_indices_fails_alone(patchcli: Run, tmp_path: Path) -> 
     write_image(tmp_path / "a.png", picture("u1", 3))
     with_palette(tmp_path / "b.png", np.zeros((256, 3)))
     ran = patchcli("extract", "a.png", "b.png", "-s", 8, "--color", "indices", "-d", "o")
-    refused(ran, "a.png: has samples rgb, so no indices; use --color indices for palettes and for gray of integers alone", 1)
+    refused(ran, "a.png: has samples rgb, so no indices; --color indices and --labels take palettes and gray of integers", 1)
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["b.png.npz"]
 
 
@@ -786,22 +773,28 @@ def test_values_of_both_signs_look_like_fractions_too(patchcli: Run, tmp_path: P
 BOXES = {
     "corners.csv": (
         "input,x0,y0,x1,y1\na.png,10,20,42,52\n",
-        "none is allowed; pixels are given as columns x,y,width,height",
+        "none is allowed; pixels are given as x,y,width,height, or as corners xmin,ymin,xmax,ymax",
     ),
     "corners.jsonl": (
         '{"input": "a.png", "normalized_box": [0, 0, 4.5, 1]}\n',
-        "corners.jsonl:1: has normalized_box 0, 0, 4.5, 1, which are pixels",
+        "corners.jsonl:1: has x0,y0,x1,y1 0, 0, 4.5, 1, which are pixels",
     ),
     "bare.csv": (
         "a.png,10,20,42,52\n",
         "the names of the columns must stand, such as input,x,y,width,height; got a.png,10,20,42,52",
     ),
     "nested.json": (
-        json.dumps({"images": [{"id": 7}], "annotations": []}, indent=1),
-        "nested.json: is JSON over several lines; give JSON Lines, an object a line",
+        json.dumps({"images": [{"id": 7}], "boxes": []}, indent=1),
+        "nested.json: is JSON over several lines, and no COCO file, which has images and annotations; give JSON Lines",
     ),
+    "damaged.json": (
+        '{"images": [],\n"annotations": [',
+        "damaged.json: cannot be read as JSON (Expecting value: line 2 column 17",
+    ),
+    "none.json": (json.dumps({"images": [{"id": 7}], "annotations": []}, indent=1), "none.json: holds no box; give CSV"),
+    "fractions.csv": ("input,cx,cy,width,height\na.png,0.5,0.5,1,1\n", "cx,cy,width,height 0.5, 0.5, 1, 1, which are fractions"),
     "semicolons.csv": ("x;y;width;height\n1;2;3;4\n", "semicolons.csv: has its columns apart by ';'; use commas"),
-    "list.json": (json.dumps([{"box": [1, 2, 3, 4]}], indent=1), "list.json: is JSON over several lines"),
+    "list.json": (json.dumps([{"box": [1, 2, 3, 4]}], indent=1), "list.json: begins with a JSON array"),
 }
 
 
@@ -839,7 +832,7 @@ def test_a_box_that_misses_its_image_is_a_hint_or_refused(patchcli: Run, tmp_pat
     done(patchcli("crop", "a.png", "--box", 95.5, 63.5, 9, 9, "-o", "b.png", "--overwrite"))
     (tmp_path / "b.csv").write_text("x,y,width,height\n1,2,9,8\n500,2,9,8\n1,200,9,8\n")
     for target in (["-d", "o"], ["-o", "o.npz"]):
-        ran = patchcli("crop", "a.png", "--boxes", "b.csv", "--size", 4, *target)
+        ran = patchcli("crop", "a.png", "--boxes", "b.csv", "--size", 5, *target)
         done(
             ran,
             f"patchcli: a.png: 2 of 3 boxes lie wholly outside {size} (x=500 y=2 width=9 height=8); --outside error refuses "

@@ -55,6 +55,9 @@ def test_windows_at_every_border(patchcli: Run, place: Path, name: str) -> None:
         "--box 0 0 900 700 --size 9x7 --resampling area",
         "--box 10 20 300 200 --size 600x400 --align-corners",
         "--box 3000 0 50 50 --outside zeros",
+        "--max-size 90",
+        "--size 90x71 --resampling bicubic",
+        "--box 10.5 20 300 200 --max-size 400x40 --resampling lanczos",
     ],
 )
 def test_the_bytes_are_those_of_the_whole_image(patchcli: Run, place: Path, options: str) -> None:
@@ -83,14 +86,38 @@ def test_a_list_in_one_file_keeps_its_order(patchcli: Run, place: Path) -> None:
         assert np.array_equal(read_image(place / f"c/{number}.png"), patches[number])
 
 
-def test_of_a_list_the_first_box_says_how_large_all_are(patchcli: Run, place: Path) -> None:
-    rows = ["500,500,30,30", "10,10,40,30", "400,20,30,30", "nan,0,30,30", "1,1,1e6,1e6"]
-    (place / "boxes.csv").write_text("\n".join(["x,y,width,height", *rows]))
-    done = patchcli("crop", "a.tif", "--boxes", "boxes.csv", "-o", "all.npz", *FEW)
-    assert done.returncode == 1
-    said = done.stderr.decode().splitlines()
-    assert [line.split("boxes.csv:")[1][:1] for line in said if "boxes.csv:" in line] == ["3", "5", "6"]
-    assert "crop is (30, 40, 3) uint8 but those before it are (30, 30, 3) uint8" in done.stderr.decode()
+@pytest.mark.parametrize("name", ["a.tif", "strips.tif", "plain.tif"])
+def test_many_windows_are_read_several_at_once(patchcli: Run, place: Path, name: str) -> None:
+    """Enough bytes for threads, of which each decodes whole windows."""
+    places = np.random.default_rng(0).integers(0, (400, 200), (90, 2)).tolist()
+    (place / "list.csv").write_text("input,x,y,width,height\n" + "".join(f"{name},{x},{y},500,500\n" for x, y in places))
+    done = patchcli("crop", "--boxes", "list.csv", "-o", "out.npz", "--max-pixels", 600_000)
+    assert (done.returncode, done.stderr) == (0, b"")
+    patches = read_stack(place / "out.npz").patches
+    assert all(np.array_equal(patch, COLOUR[y : y + 500, x : x + 500]) for patch, (x, y) in zip(patches, places, strict=True))
+
+
+def test_boxes_of_coco_and_yolo_read_their_windows_alone(patchcli: Run, place: Path) -> None:
+    notes = [{"id": place, "image_id": 1, "bbox": box} for place, box in enumerate(BORDERS)]
+    (place / "b.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "a.tif"}], "annotations": notes}))
+    lines = [f"0 {(x + w / 2) / 900:.6f} {(y + h / 2) / 700:.6f} {w / 900:.6f} {h / 700:.6f}" for x, y, w, h in BORDERS]
+    (place / "a.txt").write_text("\n".join(lines))
+    for call in (["--boxes", "b.json"], ["a.tif", "--boxes", "{stem}.txt"]):
+        done = patchcli("crop", *call, "-o", "c/{index}.png", *FEW, "--overwrite")
+        assert (done.returncode, done.stderr) == (0, b"")
+        for index, (x, y, width, height) in enumerate(BORDERS):
+            assert np.array_equal(read_image(place / f"c/{index}.png"), COLOUR[y : y + height, x : x + width])
+
+
+def test_windows_of_several_sizes_do_not_go_to_one_file(patchcli: Run, place: Path) -> None:
+    call = ["crop", "a.tif", "--boxes", "-", "-o", "all.npz", *FEW]
+    pixels = "x,y,width,height\n500,500,30,30\n400,20,30,30\nnan,0,30,30\n"
+    refused(patchcli(*call, stdin=f"{pixels}10,10,40,30\n1,1,1e6,1e6\n".encode()), "boxes have 3 sizes, such as 30x30 (standard")
+    corners = "x0,y0,x1,y1\n0,0,0.1,0.1\n0,0,0.2,0.1\n0,0,0.1,0.1\n0,0,0.3,0.1"
+    sentence = "a.tif: standard input:3 and 1 more: crop is unlike those before it: (35, 90, 3) uint8, not (35, 45, 3) uint8"
+    refused(patchcli(*call, stdin=corners.encode()), sentence, 1)
+    assert not (place / "all.npz").exists()
+    refused(patchcli(*call, stdin=pixels.encode()), "standard input:4: box is (nan, 0.0, 30.0, 30.0)", 1)
     assert np.array_equal(read_stack(place / "all.npz").patches, [COLOUR[500:530, 500:530], COLOUR[20:50, 400:430]])
 
 

@@ -449,3 +449,47 @@ def test_all_pages_of_a_stack_are_told(patchcli: Run, page: str) -> None:
     assert patchcli("extract", "a.tif", *CUT, "--page", page, "--pages-as", "channels", "-o", "b.npz").returncode == 0
     cut = next(line for line in patchcli("info", "b.npz").stdout.decode().splitlines() if "cut from" in line)
     assert cut.endswith(f" bytes, pages {page}")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "npy"])
+@pytest.mark.parametrize("metadata", ["keep", "none"])
+def test_channels_that_were_pages_come_back_from_tiles(
+    suffix: str, metadata: str, patchcli: Run, tmp_path: Path, pages: NDArray[Any]
+) -> None:
+    call = ("--page", "all", "--pages-as", "channels", "-s", 16, "--metadata", metadata, "-o", f"t/{{stem}}-{{x}}-{{y}}.{suffix}")
+    assert patchcli("extract", "a.tif", *call).returncode == 0
+    done = patchcli("merge", "t/a.tiles.jsonl", "-o", "back.npy")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.array_equal(read_image(tmp_path / "back.npy"), np.moveaxis(pages, 0, -1))
+    done = patchcli("info", "--check", "t/a.tiles.jsonl")
+    assert (done.returncode, b"another size" in done.stdout, b"unread" in done.stdout) == (0, False, False)
+
+
+def test_check_tells_of_pages_of_tiles_that_are_not_read(patchcli: Run, tmp_path: Path, pages: NDArray[Any]) -> None:
+    assert patchcli("extract", "a.tif", "--page", 0, "-s", 16, "-o", "t/{stem}-{x}-{y}.tif").returncode == 0
+    tifffile.imwrite(tmp_path / "t/a-14-0.tif", pages[:3, :16, 14:], photometric="minisblack")
+    done = patchcli("info", "--check", "t/a.tiles.jsonl")
+    assert b"unread pages  1 tile, as a-14-0.tif: 3 pages, of which page 0 is read" in done.stdout
+    done = patchcli("merge", "t/a.tiles.jsonl", "-o", "back.npy")
+    assert done.stderr == b"patchcli: t/a.tiles.jsonl: t/a-14-0.tif: has 3 pages, of which page 0 was read\n"
+
+
+def test_tiles_of_pages_lose_none_silently(patchcli: Run, tmp_path: Path, pages: NDArray[Any]) -> None:
+    call = ("--page", "all", "--pages-as", "channels", "-s", 16, "-o", "t/{stem}-{x}-{y}.tif")
+    assert patchcli("extract", "a.tif", *call).returncode == 0
+    done = patchcli("merge", "t", "--names", "{stem}-{x}-{y}", "-o", "back.npy")
+    assert (done.returncode, b"has 5 pages, of which page 0 was read" in done.stderr) == (0, True)
+    tile = tmp_path / "t/a-14-0.tif"
+    whole = np.delete(np.moveaxis(pages, 0, -1), slice(3, None), axis=2)
+    for path in (tmp_path / "t").glob("*.tif"):
+        x, y = map(int, path.stem.split("-")[1:])
+        tifffile.imwrite(path, np.moveaxis(whole[y : y + 16, x : x + 16], -1, 0), photometric="minisblack")
+    data = bytearray(tile.read_bytes())
+    assert patchcli("merge", "t/a.tiles.jsonl", "-o", "back3.npy").returncode == 0
+    assert np.array_equal(read_image(tmp_path / "back3.npy"), whole)
+    with tifffile.TiffFile(tile) as file:
+        last = file.pages[2].aspage().dataoffsets[0]
+    tile.write_bytes(data[: last + 9])
+    refused(patchcli("info", "--check", "t/a.tiles.jsonl"), "its tile a-14-0.tif", code=1)
+    tifffile.imwrite(tile, whole[:16, 14:, 0], photometric="minisblack")
+    refused(patchcli("merge", "t/a.tiles.jsonl", "-o", "back2.npy"), "t/a-14-0.tif is uint16 of 1 channel", code=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from patchcli.errors import PatchcliError
@@ -84,7 +84,7 @@ def test_bad_overlap(overlap: str) -> None:
         (lambda: Grid((8, 8), 3, offset=-1), "offset along the height is -1"),
         (lambda: Grid((8, 8), 3, offset=(0, 9), edge="pad"), "offset 9 lies outside image width=8"),
         (lambda: Grid((8, 8), 3, margin=-1), "margin is -1"),
-        (lambda: Grid((8, 8), 3, edge="mirror"), "edge rule is 'mirror'; allowed are shift, pad, drop, even"),
+        (lambda: Grid((8, 8), 3, edge="mirror"), "edge rule is 'mirror'; allowed are shift, pad, drop, even, clip"),
         (lambda: Grid((0, 8), 3), "image height is 0"),
         (lambda: Grid((8, 8), (1, 2, 3)), "patch is .* a pair"),  # type: ignore[arg-type]
         (lambda: Grid((8, 8), 3, margin=(1, 2)), r"margin is \(1, 2\); allowed is a whole number"),  # type: ignore[arg-type]
@@ -102,3 +102,14 @@ def test_bad_grid(call: object, sentence: str) -> None:
 def test_starts_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         Grid((8, 8), 3).rows.starts[0] = 1
+
+
+@given(numbers, numbers, st.integers(1, 20), st.integers(0, 10), st.integers(0, 5))
+def test_tiles_of_edge_clip_end_with_image_and_margin(length: int, patch: int, stride: int, offset: int, margin: int) -> None:
+    assume(offset < length + 2 * margin)
+    axis = Axis("width", length, patch, stride, offset, "clip", margin)
+    whole = range(length + 2 * margin)
+    expected = [len(whole[start : start + patch]) for start in axis.starts.tolist()]
+    assert axis.cut_lengths(axis.starts).tolist() == expected
+    assert min(expected) > 0
+    assert Axis("width", length, patch, stride, offset, "pad", margin).cut_lengths(axis.starts).tolist() == [patch] * axis.count

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -66,6 +66,68 @@ def test_a_grid_whose_rule_would_round_is_listed() -> None:
     assert not moved.whole
     assert np.array_equal(moved.origins(), 2 * grid.origins())
     assert not np.array_equal(moved.origins(), moved.grid.origins())
+
+
+@settings(max_examples=300)
+@given(grids(), st.integers(0, 4), st.integers(1, 3), st.booleans(), st.integers(0, 9))
+def test_what_lies_inside_a_halo(grid: Grid, halo: int, ratio: int, whole: bool, seed: int) -> None:
+    """Origins lie further inside by the halo, be there a margin for it or not; the cover is that of what is used."""
+    origins = grid.origins() if whole else grid.origins()[np.random.default_rng(seed).permutation(grid.count)[: seed + 1]]
+    placement = Placement.whole_grid(grid) if whole else Placement.at(grid, origins)
+    inside = [side - 2 * halo for side in grid.patch]
+    if min(inside) < 1:
+        with pytest.raises(PatchcliError, match=f"^halo is {halo}; allowed are 0 to {(min(grid.patch) - 1) // 2}, so that"):
+            placement.resized(grid.patch, halo)
+        return
+    size = inside[0] * ratio, inside[1] * ratio
+    expected = cover_at((origins + halo) * ratio, size, (grid.image[0] * ratio, grid.image[1] * ratio))
+    sizes = {(grid.patch[0] * ratio, grid.patch[1] * ratio)}
+    if grid.scale_of(size, halo) == (ratio, 1):  # else they are as large as whole ones under another ratio
+        sizes.add(size)
+    for came in sizes:
+        try:
+            moved = placement.resized(came, halo)
+        except PatchcliError as error:
+            assert "moves the first patch of the grid out of the image" in str(error)  # noqa: PT017
+            assert not expected.any()
+            continue
+        assert moved.grid.patch == size
+        assert np.array_equal(moved.origins(), (origins + halo) * ratio)
+        assert np.array_equal(moved.cover.lines(slice(0, grid.image[0] * ratio)), expected)
+        assert (moved.starts() >= 0).all()
+        assert (moved.starts() + size <= moved.grid.padded).all()
+        if whole and grid.margin >= halo and ratio == 1:
+            assert moved.whole  # and so as fast as without a halo
+
+
+@pytest.mark.parametrize("edge", ["drop", "shift", "even", "pad"])
+def test_a_halo_without_a_margin_keeps_a_regular_grid_whole(edge: str) -> None:
+    moved = Placement.whole_grid(Grid((64, 96), 32, 16, edge=edge)).resized((16, 16), 8)
+    assert moved.whole == (edge != "pad")
+
+
+@pytest.mark.parametrize(
+    ("size", "halo", "sentence"),
+    [
+        ((30, 30), 0, "recorded; give that size, or one k .* k a whole number; or --halo 1 if they lost 1 pixel on each side$"),
+        ((20, 20), 0, "k a whole number; or --halo 6 if they lost 6 pixels on each side$"),
+        ((31, 31), 0, "k a whole number$"),
+        ((30, 28), 0, "k a whole number$"),
+        ((34, 34), 0, "k a whole number$"),
+        ((30, 30), 2, "give that size, or width=28 height=28 without the halo, or one k .*; or --halo 1 if they lost 1 pixel"),
+        ((16, 16), 3, "1/2 of it leaves no whole pixels of image, margin, halo or origins$"),
+        ((32, 32), 16, "^halo is 16; allowed are 0 to 15, so that something is left of patches of width=32 height=32$"),
+        ((32, 32), -1, "^halo is -1; allowed are 0 to 15"),
+    ],
+)  # fmt: skip
+def test_sizes_that_no_halo_explains(size: tuple[int, int], halo: int, sentence: str) -> None:
+    with pytest.raises(PatchcliError, match=sentence):
+        Placement.whole_grid(Grid((64, 96), 32, 16)).resized(size, halo)
+
+
+def test_a_halo_that_leaves_nothing_in_the_image() -> None:
+    with pytest.raises(PatchcliError, match=r"^a halo of 3 moves the first patch of the grid out of the image$"):
+        Placement.whole_grid(Grid((4, 4), 8, offset=2, edge="pad")).resized((8, 8), 3)
 
 
 @pytest.mark.parametrize(

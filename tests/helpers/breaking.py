@@ -120,7 +120,7 @@ def limited(arguments: Sequence[str], folder: Path, limit: str, value: int) -> R
 
 def _plain() -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PATCHCLI_")}
-    return plain | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(SOURCE.parent.parent)}
+    return plain | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(SOURCE.parents[2])}
 
 
 def run(arguments: Sequence[str], folder: Path, root: Path | None = None, point: Point | None = None) -> Ran:

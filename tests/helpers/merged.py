@@ -19,7 +19,29 @@ if TYPE_CHECKING:
     from patchcli.patches.windows import Window
 
 RULES = tuple(REDUCERS)
-REDUCE: dict[str, Callable[..., Any]] = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "median": np.median}
+OF_FLOATS = tuple(name for name, reducer in REDUCERS.items() if not reducer.counts)
+
+
+def mode(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """The most frequent of the values along the first axis, the smallest of several, by a dict for each place."""
+    assert axis == 0
+    result = np.empty(values.shape[1:], values.dtype)
+    for place in np.ndindex(*result.shape):
+        times: dict[Any, int] = {}
+        for value in values[(slice(None), *place)].tolist():
+            times[value] = times.get(value, 0) + 1
+        result[place] = min(value for value in times if times[value] == max(times.values()))
+    return result
+
+
+REDUCE: dict[str, Callable[..., Any]] = {
+    "mean": np.mean,
+    "sum": np.sum,
+    "min": np.min,
+    "max": np.max,
+    "median": np.median,
+    "mode": mode,
+}
 
 
 def reference(

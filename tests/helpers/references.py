@@ -15,9 +15,9 @@ def starts(length: int, patch: int, stride: int, offset: int, edge: str, margin:
     total = length + 2 * margin
     if offset >= total:
         return None
-    if edge == "pad":
+    if edge in ("pad", "clip"):
         count = max(1, math.ceil(Fraction(total - offset - patch, stride)) + 1)
-        return [offset + i * stride for i in range(count)]
+        return [start for start in range(offset, offset + count * stride, stride) if edge == "pad" or start < total]
     if offset + patch > total:
         return None
     if edge == "even":

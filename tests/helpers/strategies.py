@@ -25,7 +25,7 @@ def grids(draw: st.DrawFn, largest: int = 14, edges: tuple[str, ...] = tuple(EDG
         length, stride, offset = draw(st.integers(1, largest)), draw(st.integers(1, 6)), draw(st.integers(0, 3))
         total = length + 2 * margin
         offset = min(offset, total - 1)
-        most = 8 if edge == "pad" else min(8, total - offset)
+        most = 8 if edge in ("pad", "clip") else min(8, total - offset)
         sides.append((length, draw(st.integers(1, most)), stride, offset))
     image, patch, stride2, offset2 = ((rows, columns) for rows, columns in zip(*sides, strict=True))
     return Grid(image, patch, stride2, offset=offset2, edge=edge, margin=margin)

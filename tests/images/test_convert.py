@@ -287,7 +287,7 @@ def test_values_of_gray_are_its_indices(name: str, code: str) -> None:
     ],
 )
 def test_what_has_no_indices_is_refused(name: str, code: str, channels: int, kind: str) -> None:
-    with pytest.raises(PatchcliError, match=f"^has {kind}, so no indices; use --color indices for palettes and for gray"):
+    with pytest.raises(PatchcliError, match=f"^has {kind}, so no indices; --color indices and --labels take palettes and gray"):
         decoded(encoded(picture(code, channels), name), color="indices")
 
 

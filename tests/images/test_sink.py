@@ -89,7 +89,7 @@ def test_what_a_format_cannot_hold_is_one_line() -> None:
         )
         assert hints_of_loss(name, indices, shape, dtype) == ("its colour table is lost, for it has 3 channels; indices are one",)
     assert hints_of_loss("bmp", Metadata(orientation=6), (4, 5), dtype) == (
-        "BMP cannot hold its orientation; write TIFF to keep it",
+        "BMP cannot hold its orientation; write PNG or TIFF to keep it",
     )
     assert hints_of_loss("ppm", Metadata(resolution=(1.0, 1.0, "inch")), shape, dtype) == ()
 

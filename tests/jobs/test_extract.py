@@ -17,7 +17,7 @@ from patchcli.images import source
 from patchcli.jobs.extract import extract_one
 from patchcli.jobs.extract_plan import plan_one
 from patchcli.jobs.settings import ExtractSettings, Reading
-from patchcli.jobs.task import ExtractTask
+from patchcli.jobs.task import Companion, ExtractTask
 from patchcli.patches.select import Choice
 from tests.helpers.bands import banded
 from tests.helpers.runs import gray, write_image
@@ -93,7 +93,7 @@ def test_bands_make_the_same_bytes(
         place = Path(folder)
         write_image(place / "a.tif", pixels)
         write_image(place / "m.png", rng.integers(0, 2, (*grid.image, *channels)).astype(np.uint8))
-        mask, beside = str(place / "m.png"), (str(place / "m.png"), str(place / "m.npz"))
+        mask, beside = str(place / "m.png"), Companion(str(place / "m.png"), str(place / "m.npz"))
         task = ExtractTask(
             source=str(place / "a.tif"), target=str(place / "a.npz"), companions=(beside,), mask=mask if masked else None
         )
@@ -130,7 +130,9 @@ def test_a_damaged_companion_is_named_wherever_it_is_read(tmp_path: Path, monkey
     for name in ("a.png", "b.png"):
         write_image(tmp_path / name, gray(40, 20))
     path = str(tmp_path / "b.png")
-    task = ExtractTask(source=str(tmp_path / "a.png"), target=str(tmp_path / "a.npz"), companions=((path, f"{path}.npz"),))
+    task = ExtractTask(
+        source=str(tmp_path / "a.png"), target=str(tmp_path / "a.npz"), companions=(Companion(path, f"{path}.npz"),)
+    )
     opened, images = source.open_image, []
 
     def open_damaged(file: Any, **options: Any) -> source.ImageSource:

@@ -38,7 +38,7 @@ def no_tick(_now: int, _total: int) -> None:
 @pytest.mark.parametrize("options", [[], ["--window", "hann"], ["--cover", "cover.npy"], ["--reduce", "last"]])
 def test_a_tall_image_of_shuffled_patches_is_never_held(options: list[str], tmp_path: Path) -> None:
     """Its peak is that of a small image, and some megabytes."""
-    side, tall = 200, 400_000
+    side, tall = 200, 600_000
     grid = Grid((tall, side), side)
     values = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
     patches = np.broadcast_to(values, (grid.count, side, side)) + np.arange(grid.count, dtype=np.uint8)[:, None, None]

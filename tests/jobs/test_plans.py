@@ -26,7 +26,7 @@ from patchcli.jobs.crop import crop_one
 from patchcli.jobs.extract import extract_one
 from patchcli.jobs.merge import merge_one
 from patchcli.jobs.settings import CropSettings, ExtractSettings, MergeSettings, Reading
-from patchcli.jobs.task import BoxRow, CropTask, ExtractTask, MergeTask, Planned, Said
+from patchcli.jobs.task import BoxRow, Companion, CropTask, ExtractTask, MergeTask, Planned, Said
 from patchcli.patches.select import Choice
 from tests.helpers.pictures import HELD, encoded, picture
 from tests.helpers.runs import Run, gray, read_image, refused, write_image
@@ -186,7 +186,7 @@ def test_extract_does_what_was_planned(
         place = Path(folder)
         write_image(place / "a.tif", rng.integers(0, 200, (height, width, *channels)).astype(dtype))
         write_image(place / "m.png", rng.integers(0, 2, (max(1, height - smaller), width)).astype(np.uint8))
-        companions = ((str(place / "m.png"), str(place / "m.npz")),)
+        companions = (Companion(str(place / "m.png"), str(place / "m.npz")),)
         mask = str(place / "m.png") if masked else None
         task = ExtractTask(source=str(place / "a.tif"), target=str(place / "a.npz"), companions=companions, mask=mask)
         planned = outcome(lambda: planned_of(extract_plan.plan_one(task, chosen, no_tick)))
@@ -222,7 +222,8 @@ def test_extract_does_what_was_planned(
     most=st.none() | st.integers(1, 9),
     shards=st.sampled_from([None, 2]),
     channels=st.sampled_from([(), (3,)]),
-    rule=st.sampled_from(["mean", "sum", "median", "first", "hann"]),
+    rule=st.sampled_from(["mean", "sum", "median", "mode", "first", "hann"]),
+    halo=st.integers(0, 2),
     fill=st.sampled_from([None, 0, 7, 0.5]),
     trim=st.booleans(),
     dtype=st.sampled_from(["keep", "float32", "uint8"]),
@@ -237,6 +238,7 @@ def test_merge_does_what_was_planned(
     shards: int | None,
     channels: tuple[int, ...],
     rule: str,
+    halo: int,
     fill: float | None,
     dtype: str,
     suffix: str,
@@ -257,7 +259,7 @@ def test_merge_does_what_was_planned(
         task = MergeTask(source=first, target=str(place / f"b{suffix}"), shards=tuple(others), cover=str(place / "c.npy"))
         merging = MergeSettings(
             reduce="mean" if rule == "hann" else rule, window="hann" if rule == "hann" else "uniform", dtype=dtype,
-            unit_range=unit, fill=fill, trim=trim, max_pixels=most_pixels,
+            unit_range=unit, fill=fill, trim=trim, max_pixels=most_pixels, halo=halo,
         )  # fmt: skip
         before = sorted(path.name for path in place.iterdir())
         planned = outcome(lambda: planned_of(merge_plan.plan_one(task, merging, no_tick)))
@@ -421,6 +423,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("floats", "float.tif", "-s", 64, "--overlap", "50%"),
         ("columns", "float.tif", "-s", 16, "--layout", "columns"),
         ("some", "gray.tif", "-s", 64, "--overlap", "50%", "--max-patches", "90%"),
+        ("margin", "gray.tif", "-s", 64, "--overlap", "50%", "--margin", 16),
     ):
         command = ["extract", *options, "-o", f"{name}.npz"]
         subprocess.run([sys.executable, "-m", "patchcli", *map(str, command)], cwd=place, check=True)
@@ -447,6 +450,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merge half.npz",
         "merge half.npz --window hann",
         "merge half.npz --reduce median",
+        "merge half.npz --reduce mode --halo 8 --trim",
+        "merge margin.npz --halo 8",
+        "merge margin.npz --halo 31 --fill 0",
+        "merge margin.npz --halo 8 --window hann",
+        "merge columns.npz --halo 7 --fill 0 --reduce median",
+        "merge margin.npz --reduce mode",
         "merge half.npz --reduce first --dtype float32",
         "merge half.npz --trim --cover cover.tif",
         "merge floats.npz",

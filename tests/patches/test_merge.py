@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -109,6 +109,16 @@ def test_patches_that_overlap_no_other(
             assert np.array_equal(folded(grid, patches, Wanted(target, 1, trim=True), threads).image(), expected[box])
 
 
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+@pytest.mark.parametrize("window", ["hann", "triangle", "gaussian"])
+def test_weighted_means_of_64_bits_end_where_their_dtype_does(dtype: str, window: str) -> None:
+    grid, most, least = Grid((20, 20), 8, 3), np.iinfo(dtype).max, np.iinfo(dtype).min
+    for value in (most, most - 300, least):
+        image = np.full(grid.image, value, dtype)
+        back = merge(extract(image, grid)[0], grid, window=window)
+        assert np.abs(back.astype(float) - float(value)).max() <= 2.0**11
+
+
 def test_values_of_one_patch_are_looked_at() -> None:
     grid, patches = Grid((4, 7), 2), np.zeros((8, 2, 2), np.float32)
     patches[0, 0, 0] = np.nan
@@ -145,6 +155,46 @@ def test_threads_change_no_bit(grid: Grid, size: int, threads: int, dtype: str) 
     patches = (np.random.default_rng(5).standard_normal((grid.count, *grid.patch, 2)) * 9).astype(dtype)
     one, many = (folded(grid, patches, Wanted(patches.dtype, fill=0), count, size) for count in (1, threads))
     assert one.image().tobytes() == many.image().tobytes()
+
+
+@settings(max_examples=200)
+@given(st.data(), grids(), st.integers(1, 2), st.sampled_from(["mean", "sum", "median", "mode", "last", "hann"]))
+def test_a_halo_is_as_if_it_had_never_been(data: st.DataObject, grid: Grid, ratio: int, rule: str) -> None:
+    """Whole patches with a halo of anything, and those that lost it, are what their middles are at origins of their own."""
+    halo = data.draw(st.integers(0, (min(grid.patch) - 1) // 2))
+    image = data.draw(images_for(grid, ("u1", "i2", "f8") if rule != "mode" else ("u1", "i8")))
+    patches, origins = extract(image, grid)
+    patches = patches.repeat(ratio, axis=1).repeat(ratio, axis=2)
+    height, width = (side - 2 * halo for side in grid.patch)
+    assume(grid.scale_of((height * ratio, width * ratio), halo) == (ratio, 1))
+    inner = patches[:, halo * ratio : (halo + height) * ratio, halo * ratio : (halo + width) * ratio]
+    spoiled = np.full_like(patches, 1)
+    spoiled[:, halo * ratio : (halo + height) * ratio, halo * ratio : (halo + width) * ratio] = inner
+    options: dict[str, Any] = {"window": rule} if rule == "hann" else {"reduce": rule}
+    # a grid with so large a margin that patches may lie anywhere
+    size, around = (grid.image[0] * ratio, grid.image[1] * ratio), 50
+    anywhere = Grid(size, (height * ratio, width * ratio), 1, margin=around)
+    expected = merge(inner, anywhere, origins=(origins + halo) * ratio, fill=1, **options)
+    if not Placement.at(anywhere, (origins + halo) * ratio).cover.most:
+        return
+    order = data.draw(st.permutations(range(len(patches))))
+    for given_patches in (spoiled, inner):
+        whole = merge(given_patches, grid, halo=halo, fill=1, **options)
+        listed = merge(given_patches[order], grid, origins=origins[order], halo=halo, fill=1, **options)
+        for got in (whole, listed):
+            assert got.dtype == expected.dtype
+            assert np.array_equal(got, expected) or (image.dtype.kind == "f" and np.allclose(got, expected, rtol=1e-12))
+
+
+def test_a_margin_of_the_halo_covers_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
+    for edge in COVERING:
+        grid = Grid((70, 90), 40, 16, edge=edge, margin=8)
+        patches, _ = extract(image, grid)
+        assert np.array_equal(merge(patches[:, 8:-8, 8:-8], grid, halo=8), image)
+        assert np.array_equal(merge(patches, grid, halo=8), image)
+        with pytest.raises(PatchcliError, match="pixels are covered by no patch"):
+            merge(patches, grid, halo=9)
 
 
 DEEP = [

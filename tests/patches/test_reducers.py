@@ -12,19 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from patchcli.arrays import limits
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
 from patchcli.geometry.placement import Placement
 from patchcli.patches import merge_ranked
 from patchcli.patches.extract import extract
-from patchcli.patches.merge import InMemory, merge, merge_from
+from patchcli.patches.merge import merge, merge_from
 from patchcli.patches.merge_ranked import Ranking
 from patchcli.patches.merge_streaming import PlaneFold
 from patchcli.patches.normalize import Merged, Wanted
 from patchcli.patches.planes import Plane, offsets
 from patchcli.patches.reducers import REDUCERS, rule_of
+from patchcli.patches.sources import InMemory
 from patchcli.patches.windows import NAMES, PEAK, named, of_array
-from tests.helpers.merged import RULES, covering, divider_of, reference, streamed
+from tests.helpers.merged import OF_FLOATS, RULES, covering, divider_of, mode, reference, streamed
 from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for
 
 if TYPE_CHECKING:
@@ -42,6 +44,62 @@ def random_patches(grid: Grid, dtype: str, seed: int, channels: tuple[int, ...],
     return rng.integers(0, 2 if dtype == "?" else 120, shape).astype(dtype)
 
 
+def few_classes(grid: Grid, dtype: str, seed: int, channels: tuple[int, ...], count: int | None = None) -> NDArray[Any]:
+    """Patches of up to five values, the least and the largest of a dtype among them, so that some are equal on many pixels."""
+    rng = np.random.default_rng(seed)
+    low, high = limits(np.dtype(dtype))
+    some = np.array(sorted({low, min(low + 1, high), 0, max(high - 1, low), high}), dtype)
+    return rng.choice(some[: rng.integers(1, len(some) + 1)], (grid.count if count is None else count, *grid.patch, *channels))
+
+
+@settings(max_examples=250)
+@given(
+    grids(largest=9), st.sampled_from(INTEGERS), st.sampled_from([(), (2,)]), st.integers(0, 1000), st.integers(0, 1), st.data()
+)
+def test_the_mode_against_a_dict(
+    grid: Grid, dtype: str, channels: tuple[int, ...], seed: int, most: int, data: st.DataObject
+) -> None:
+    """Over a whole grid and anywhere, sorted by comparing neighbours or not; only values that were there, or the fill."""
+    patches, origins = few_classes(grid, dtype, seed, channels), grid.origins()
+    whole = data.draw(st.booleans())
+    if not whole:
+        chosen = np.random.default_rng(seed).integers(0, grid.count, seed % 9 + 1)
+        patches, origins = patches[chosen], origins[chosen]
+    expected = np.ones((*grid.image, *channels), patches.dtype)
+    for place in np.ndindex(*grid.image):
+        if found := covering(patches, origins, place):
+            expected[place] = mode(np.array([value for value, _ in found]), 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merge_ranked, "SORTED_BYTES", most * merge_ranked.SORTED_BYTES)
+        patch.setattr(merge_ranked, "LEAST_TOGETHER", 5)
+        patch.setattr(merge_ranked, "BLOCK_BYTES", 1)
+        for given_origins in (origins, None) if whole else (origins,):
+            got = merge(patches, grid, origins=given_origins, reduce="mode", fill=1)
+            assert got.dtype == expected.dtype
+            assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i8"])
+def test_few_integers_are_sorted_as_numpy_does(dtype: str) -> None:
+    for count in range(1, 12):
+        layers = random_patches(Grid((6, 7), (6, 7)), dtype, count, (2,), count)
+        expected = np.sort(layers, axis=0)
+        merge_ranked._sort(layers)  # noqa: SLF001
+        assert np.array_equal(layers, expected)
+
+
+def test_21_classes_give_only_those_that_were_there() -> None:
+    grid = Grid((90, 120), 32, 16, edge="pad")
+    labels = np.random.default_rng(0).integers(0, 21, grid.image, np.uint8)
+    patches = extract(labels, grid)[0]
+    rng = np.random.default_rng(1)
+    wrong = rng.random(patches.shape) < 0.2
+    patches = np.where(wrong, rng.integers(0, 21, patches.shape), patches).astype(np.uint8)
+    merged = merge(patches, grid, reduce="mode")
+    for place in np.ndindex(*grid.image):
+        assert merged[place] in [value for value, _ in covering(patches, grid.origins(), place)]
+
+
 @settings(max_examples=250)
 @given(
     grids(largest=9),
@@ -51,6 +109,8 @@ def random_patches(grid: Grid, dtype: str, seed: int, channels: tuple[int, ...],
     st.integers(0, 1000),
 )
 def test_every_rule_against_loops(grid: Grid, rule: str, dtype: str, channels: tuple[int, ...], seed: int) -> None:
+    if rule == "mode" and dtype in FLOATS:
+        dtype = "i2"
     patches = random_patches(grid, dtype, seed, channels)
     weights: Any = None
     options: dict[str, Any] = {"reduce": rule} if rule in RULES else {"window": rule}
@@ -98,7 +158,7 @@ def test_order_parts_and_layout_change_no_integer(
 
 @given(st.data(), grids(edges=COVERING), st.sampled_from([*RULES[:1], *RULES[2:], *NAMES]))
 def test_unchanged_patches_give_the_image_back(data: st.DataObject, grid: Grid, rule: str) -> None:
-    image = data.draw(images_for(grid, (*INTEGERS, "f4", "f2")))
+    image = data.draw(images_for(grid, (*INTEGERS, "f4", "f2") if rule != "mode" else INTEGERS))
     patches, _ = extract(image, grid)
     options: dict[str, Any] = {"reduce": rule} if rule in RULES else {"window": rule}
     whole = not (patches.dtype.itemsize > 2 and patches.dtype.kind in "iu" and rule in NAMES[1:])  # beyond 16 bits: float64
@@ -128,7 +188,7 @@ def test_a_subset_merges_alike_where_it_covers(grid: Grid, rule: str, seed: int)
 def test_bands_change_nothing(rule: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge_ranked, "BAND_BYTES", size)
     grid = Grid((23, 17), (6, 5), (2, 3), margin=2)
-    patches = random_patches(grid, "f4", 1, (2,))
+    patches = random_patches(grid, "f4", 1, (2,)) if rule in OF_FLOATS else few_classes(grid, "i4", 1, (2,))
     expected = reference(patches, grid.origins(), grid.image, rule, None)
     assert np.allclose(merge(patches, grid, reduce=rule), expected, rtol=1e-6)
     order = np.random.default_rng(0).permutation(grid.count)
@@ -149,7 +209,7 @@ def test_rules_of_64_bits_are_exact(dtype: str) -> None:
     assert int(merge(small, grid, origins=origins[:2], reduce="sum")[0, 0]) == 2**40 + 2**41 + 4
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OF_FLOATS)
 def test_nan_is_an_error_or_goes_through(rule: str) -> None:
     grid = Grid((2, 3), (2, 2), 1)
     patches = np.ones((2, 2, 2), np.float32)
@@ -164,7 +224,7 @@ def test_nan_is_an_error_or_goes_through(rule: str) -> None:
     assert np.isfinite(np.delete(got.ravel(), 1)).all()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", OF_FLOATS)
 def test_infinities_go_through(rule: str) -> None:
     patches = np.array([np.inf, np.inf, np.inf], np.float32).reshape(3, 1, 1)
     got = merge(patches, Grid((1, 1), 1), origins=np.zeros((3, 2), int), reduce=rule, allow_nonfinite=True)
@@ -175,7 +235,7 @@ def test_infinities_go_through(rule: str) -> None:
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_uncovered_pixels_are_filled(rule: str, dtype: str) -> None:
     grid = Grid((5, 7), 2, 3, edge="drop")
-    patches = random_patches(grid, dtype, 0, (2,))
+    patches = random_patches(grid, dtype if rule != "mode" else "i2", 0, (2,))
     options: dict[str, Any] = {"window": rule} if rule == "hann" else {"reduce": rule}
     for origins in (None, grid.origins()):
         got = merge(patches, grid, origins=origins, fill=77, **options)
@@ -256,7 +316,9 @@ def test_bad_windows(weights: Any, sentence: str) -> None:
 
 
 def test_bad_rules() -> None:
-    with pytest.raises(PatchcliError, match="reduce is 'mode'; allowed are mean, sum"):
+    with pytest.raises(PatchcliError, match="reduce is 'vote'; allowed are mean, sum"):
+        merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="vote")
+    with pytest.raises(PatchcliError, match="patches are float64, and mode is for integers; give class numbers"):
         merge(np.ones((4, 2, 2)), Grid((4, 4), 2), reduce="mode")
     with pytest.raises(PatchcliError, match="dtype is 'x'; allowed are bool"):
         merge(np.ones((4, 2, 2)), Grid((4, 4), 2), dtype="x")

@@ -210,6 +210,25 @@ def test_patchify_drops_what_does_not_fill_a_patch(step: int) -> None:
     assert np.array_equal(patches.reshape(theirs.shape), theirs)
 
 
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (130, 250), (64, 64)])
+@pytest.mark.parametrize(("overlap", "shared"), [(0.25, 16), (0.2, 12), (0.0, 0)])
+def test_sahi_slices(height: int, width: int, overlap: float, shared: int, patchcli: Run, tmp_path: Path) -> None:
+    module = peer("sahi.slicing")
+    source = np.random.default_rng(11).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    write_image(tmp_path / "a.png", source)
+    boxes = module.get_slice_bboxes(height, width, 64, 64, overlap_height_ratio=overlap, overlap_width_ratio=overlap)
+    patches, origins = extract(source, Grid((height, width), 64, 64 - shared))
+    assert np.array_equal(np.array(boxes)[:, 1::-1], origins)
+    where = {"output_file_name": "a", "output_dir": str(tmp_path / "theirs")}
+    sides = {"slice_height": 64, "slice_width": 64, "overlap_height_ratio": overlap, "overlap_width_ratio": overlap}
+    module.slice_image(str(tmp_path / "a.png"), **where, **sides)
+    for (x0, y0, x1, y1), patch in zip(boxes, patches, strict=True):
+        assert np.array_equal(read_image(tmp_path / "theirs" / f"a_{x0}_{y0}_{x1}_{y1}.png"), patch)
+    assert patchcli("extract", "a.png", "-s", 64, "--overlap", shared, "-o", "ours/{patch}.png").returncode == 0
+    ours = sorted((tmp_path / "ours").glob("*.png"))
+    assert np.array_equal([read_image(path) for path in ours], patches)
+
+
 corner = st.floats(-3, 3) | st.integers(-12, 12).map(lambda quarter: quarter / 4)  # where ties are
 
 

@@ -43,6 +43,10 @@ def test_meta_equals_itself_through_json(grid: Grid, mode: str, size: int | None
     meta = Meta(grid, (3,), np.dtype("u2"), mode, value, Source(name, size, size, 2, rotated=True))
     assert Meta.from_json(meta.to_json()) == meta
     assert Meta.from_json(json.dumps(json.loads(meta.to_json()))) == meta
+    assert "labels" not in meta.to_json()
+    labels = meta._replace(labels=True)
+    assert Meta.from_json(labels.to_json()) == labels
+    assert json.loads(labels.to_json())["image"]["labels"] is True
 
 
 def test_numpy_reads_a_stack() -> None:
@@ -155,6 +159,7 @@ def changed(where: str, value: Any) -> str:
         (changed("shard", [1, 2]), r"has shard=\[1, 2\] in its meta; allowed are 3 whole numbers"),
         (changed("shard", [5, 2, 0]), r"has shard=\[5, 2, 0\] in its meta; allowed are numbers below the count"),
         (changed("image.page", ...), "has image.page=null in its meta; allowed is a whole number"),
+        (changed("image.labels", 1), "has image.labels=1 in its meta; allowed is true or false"),
         (changed("grid.patch", [0, 3]), "patch height is 0"),
         (changed("grid.patch", "3"), "has grid.patch"),
         (changed("grid.edge", "mirror"), "edge rule is 'mirror'"),
@@ -272,6 +277,24 @@ def test_golden_stacks_still_mean_the_same(path: Path) -> None:
     patches, origins = patchcli.extract(image, stack.meta.grid, pad_mode=stack.meta.pad_mode, pad_value=stack.meta.pad_value)
     assert np.array_equal(patches, stack.patches)
     assert np.array_equal(origins, stack.origins)
+    assert stack.meta.labels == path.stem.startswith("labels")
+
+
+def test_patches_that_lost_a_halo_are_written_and_read() -> None:
+    """Which halo it was is for merge to be told; what no halo explains is refused, as before."""
+    image = np.arange(24 * 20, dtype=np.int32).reshape(24, 20)
+    grid = Grid(image.shape, 8, 4)
+    patches, origins = patchcli.extract(image, grid)
+    stack = Stack(patches, origins, Meta(grid, (), image.dtype))
+    for kept in (patches[:, 1:-1, 1:-1], patches[:, 1:-1, 1:-1].repeat(3, 1).repeat(3, 2)):
+        assert np.array_equal(read_stack(as_bytes(stack._replace(patches=kept))).patches, kept)
+    first = np.moveaxis(np.stack([patches[:, 1:-1, 1:-1]] * 3, -1), -1, 1)
+    file = io.BytesIO()
+    np.savez(file, **{**np.load(as_bytes(stack)), "patches": first})
+    assert np.array_equal(read_stack(file).patches, np.moveaxis(first, 1, -1))
+    for wrong in (patches[:, 1:, 1:], patches[:, 1:-1, 2:-2]):
+        with pytest.raises(PatchcliError, match="where width=8 height=8 was recorded; give that size"):
+            as_bytes(stack._replace(patches=wrong))
 
 
 def test_golden_stacks_are_there() -> None:

@@ -163,7 +163,7 @@ def test_behind_one_that_cannot_be_written_no_other_gets_its_name(folder: Folder
 
 
 def test_a_flush_that_fails_leaves_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_numbers: object) -> None:
+    def fails(*_numbers: object) -> None:
         raise OSError(5, os.strerror(5))
 
     monkeypatch.setattr(atomic, "flush", fails)
