@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test check format samples goldens manual walks seams bench bench-large torture dist clean
+.PHONY: demo test check format samples goldens manual walks seams functions bench bench-large torture dist clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -37,6 +37,9 @@ walks: .venv/demo.stamp
 
 seams: .venv/peers.stamp
 	$(BIN)/python -m tools.make_seam
+
+functions: .venv/peers.stamp
+	$(BIN)/python -m tools.make_functions
 
 goldens: .venv/demo.stamp
 	$(BIN)/python tools/make_goldens.py

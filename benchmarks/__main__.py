@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batches, crops, kernels, processes, stores
+from benchmarks import batches, crops, functions, kernels, processes, stores
 from benchmarks.measure import HEAD, Table, line, machine
 from benchmarks.peers import optional
 
@@ -19,16 +19,15 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, no stack above 2 GB")
-    parser.add_argument("--only", default="kernels,crops,fits,processes,batches,stores,growth", help="parts to run")
+    parser.add_argument("--only", default="kernels,functions,crops,fits,processes,batches,stores,growth", help="parts to run")
     parser.add_argument("--folder", help="where the large files go; default: a temporary folder")
     options = parser.parse_args()
     parts = options.only.split(",")
     table, points = Table(), []
     print(machine(), "", HEAD, sep="\n", flush=True)
-    if "kernels" in parts:
-        kernels.run(table, quick=options.quick)
-    if "crops" in parts:
-        crops.run(table, quick=options.quick)
+    for part, module in (("kernels", kernels), ("functions", functions), ("crops", crops)):
+        if part in parts:
+            module.run(table, quick=options.quick)
     if "fits" in parts:
         crops.fits(quick=options.quick)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:

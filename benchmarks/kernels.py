@@ -17,7 +17,7 @@ from patchcli.threads import map_in_order, usable_threads
 
 SIZES = ((512, 8, 1), (2048, 8, 1), (100, 39, 1), (512, 16, 4), (4096, 256, 128))
 ODD = ((512, 5, 1), (512, 7, 1), (512, 13, 1))
-LARGE = 1 << 28  # bytes of a stack from which on only the mean is measured
+LARGE = 1 << 28  # bytes of a stack from which on only the mean is measured, and of integers the mean under a window
 PEER_VALUES = 1 << 25  # peers that take minutes or many times the memory get no larger stack than this
 
 
@@ -44,7 +44,7 @@ def run(table: Table, *, quick: bool) -> None:
     """Measure everything that stays in memory."""
     seconds = 0.2 if quick else 1.0
     for dtype in ("u1", "u2", "f4"):
-        rows: dict[str, list[Row]] = {"gather": [], "fold": []}
+        rows: dict[str, list[Row]] = {"gather": [], "fold": [], "window": []}
         for size in SIZES:
             image, grid, stack, name = case(*size, dtype)
             out = np.empty_like(stack)
@@ -53,12 +53,16 @@ def run(table: Table, *, quick: bool) -> None:
             rows["gather"].append(table.add(compare("gather", name, "copy", cut, copy, limit=2.0, seconds=seconds)))
             merge = lambda stack=stack, grid=grid: patchcli.merge(stack, grid)  # noqa: E731
             rows["fold"].append(table.add(compare("merge", name, "copy", merge, copy, seconds=seconds)))
+            if stack.nbytes < LARGE or dtype != "f4":
+                rows["window"].append(_windowed(table, stack, grid, name, seconds))
             if stack.nbytes < LARGE:
                 _rules(table, stack, grid, name, seconds)
             _against_peers(table, image, grid, stack, name, seconds)
         table.mean_of("gather", f"copy, {dtype}", 1.5, rows["gather"])
         if dtype != "u2":
             table.mean_of("merge", f"copy, {dtype}", 4.0 if dtype == "u1" else 2.0, rows["fold"])
+        if dtype != "f4":
+            table.mean_of("rules", f"the mean, {dtype}, window hann", 3.0, rows["window"])
     for dtype in ("u1", "u2", "f4"):
         for size in ODD:
             image, grid, stack, name = case(*size, dtype)
@@ -73,12 +77,18 @@ def run(table: Table, *, quick: bool) -> None:
             table.add(compare("gather", name + ", new memory and origins", "ascontiguousarray", whole, plain, seconds=seconds))
 
 
+def _windowed(table: Table, stack: NDArray[Any], grid: patchcli.Grid, name: str, seconds: float) -> Row:
+    """The mean under a window, against the mean; integers are weighted in wider numbers, floats as they are."""
+    mean, rule = (lambda window=window: patchcli.merge(stack, grid, window=window) for window in ("uniform", "hann"))
+    limit = 1.6 if stack.dtype.kind == "f" else 3.5
+    return table.add(compare("rules", f"{name} window hann", "the mean", rule, mean, limit=limit, seconds=seconds, least=3))
+
+
 def _rules(table: Table, stack: NDArray[Any], grid: patchcli.Grid, name: str, seconds: float) -> None:
     """Other rules than the mean, against the mean; the mode against the median, which sorts the same values."""
     mean = lambda: patchcli.merge(stack, grid)  # noqa: E731
     options: dict[str, Any]
     for what, limit, options in (
-        ("window hann", 1.6, {"window": "hann"}),
         ("min", 2.0, {"reduce": "min"}),
         ("max", 2.0, {"reduce": "max"}),
         ("last", None, {"reduce": "last"}),

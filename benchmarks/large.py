@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import mapping
 from benchmarks.measure import HEAD, Row, Table, compare, line, machine
 from benchmarks.processes import PROGRAM, fresh, peak
 from patchcli.images import sink
@@ -30,7 +31,7 @@ from patchcli.images import sink
 RESULTS = Path(__file__).parent / "results"
 SIDE, GIGANTIC, TILE, SMALL = 20_000, 60_000, 512, 256
 CLIP = str(Path(sys.executable).with_name("rio"))
-ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info", "tiles", "small", "join")
+ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info", "tiles", "small", "join", "map")
 AHEAD = 4  # tiles or strips that are deflated before they are written
 BAND = 1024  # rows that are compared at once
 # bytes of disk at full scale: the images, and what is made of them beside
@@ -45,6 +46,7 @@ NEEDS = {
     "tiles": 3.6e9,
     "small": 1.2e9,
     "join": 4.5e9,
+    "map": 0.5e9,
 }
 
 # Decodes a TIFF band by band, a band being a row of tiles or enough strips, in two threads, and writes so many bytes to disk.
@@ -345,6 +347,12 @@ class Large:
         check_equal(back, self._tiled)
         fresh(back)
         shutil.rmtree(folder)
+
+    def map(self) -> None:
+        """Patches through a function, none of them stored."""
+        mapping.hundred_million(self._table, self._folder, max(300, int(mapping.SIDE * self._scale)), self._limit)
+        mapping.tall(self._table, self._folder, self._scale, self._limit)
+        mapping.other_functions(self._table, self._folder, self._scale, self._limit)
 
 
 @functools.cache

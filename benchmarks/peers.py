@@ -78,6 +78,22 @@ def sklearn_pair(image: Array, patches: Array) -> tuple[Callable[[], Any], Calla
     return lambda: module.extract_patches_2d(image, size), lambda: module.reconstruct_from_patches_2d(patches, image.shape)
 
 
+def scipy_denoise(patches: Array, least: float) -> Callable[[], Any] | None:
+    """All patches at once: transform, set what is below ``least`` to 0 but for the first, transform back."""
+    module = optional("scipy.fft")
+    if module is None:
+        return None
+
+    def work() -> Any:  # noqa: ANN401
+        found = module.dctn(patches, axes=(1, 2), norm="ortho")
+        first = found[:, 0, 0].copy()
+        found[np.abs(found) < least] = 0
+        found[:, 0, 0] = first
+        return module.idctn(found, axes=(1, 2), norm="ortho")
+
+    return work
+
+
 def patchify_pair(
     image: Array, grid: tuple[int, int], patch: int, stride: int
 ) -> tuple[Callable[[], Any], Callable[[], Any]] | None:

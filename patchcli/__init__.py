@@ -1,7 +1,7 @@
 """Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
 
-The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`, `crop`,
-`crop_gradient`, `fit_box`, `read_stack`, `write_stack`, `open_image`.
+The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`,
+`map_patches`, `crop`, `crop_gradient`, `fit_box`, `read_stack`, `write_stack`, `open_image`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from patchcli.images.metadata import Metadata
     from patchcli.jobs.image_file import ImageFile, open_image
     from patchcli.patches.extract import extract, view
+    from patchcli.patches.map import map_patches
     from patchcli.patches.merge import merge
     from patchcli.patches.select import choose_patches
     from patchcli.stacks.file import Stack, read_stack, write_stack
@@ -39,6 +40,7 @@ _HOME = {
     "crop_gradient": "cropping.gradient",
     "extract": "patches.extract",
     "fit_box": "cropping.fit",
+    "map_patches": "patches.map",
     "merge": "patches.merge",
     "open_image": "jobs.image_file",
     "read_stack": "stacks.file",
@@ -61,6 +63,7 @@ __all__ = [
     "crop_gradient",
     "extract",
     "fit_box",
+    "map_patches",
     "merge",
     "open_image",
     "read_stack",

@@ -20,9 +20,10 @@ NPY_MAGIC = b"\x93NUMPY"
 LENGTHS = {b"\1\0": 2, b"\2\0": 4}  # bytes of the length of the header, by version
 MAX_NPY_HEADER = 4096
 # A comma parts two numbers, so that there is one way to read any digits, and matching is linear in the header's length.
-NPY_HEADER = re.compile(
+# Julia's NPZ.jl ends a header that needs no padding without a line feed.
+NPY_HEADER = (
     rb"\{'descr': '([<>|=][biufU][0-9]{1,8})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:[0-9]{1,20}(?:, ?[0-9]{1,20}){0,31},? ?)?)\), \} *\n"
+    rb"'shape': \(((?:[0-9]{1,20}(?:, ?[0-9]{1,20}){0,31},? ?)?)\), \} *\n?"
 )
 
 
@@ -56,7 +57,7 @@ def parse_npy_header(text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]
     >>> parse_npy_header(b"{'descr': '<u2', 'fortran_order': False, 'shape': (3, 4), }\n")
     (dtype('uint16'), False, (3, 4))
     """
-    matched = NPY_HEADER.fullmatch(text)
+    matched = re.fullmatch(NPY_HEADER, text)
     if not matched:
         raise NotPlainError("has a .npy header that does not describe a plain array of real numbers")
     try:

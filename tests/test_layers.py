@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {  # beside modules of the same folder, and th
     "geometry": set(),
     "patches": {"geometry"},
     "cropping": {"geometry"},
+    "functions": set(),
     "storage": set(),
     "images": set(),
     "stacks": {"geometry", "patches", "storage", "images"},

@@ -71,10 +71,11 @@ def test_manual_of_options_is_what_the_program_says() -> None:
 def test_calls_of_coming_from_run(tmp_path: Path) -> None:
     """Every call of ours in the tables, one after the other."""
     page = (ROOT / "docs" / "coming-from.md").read_text()
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (setting,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     cells = [cell for line in page.splitlines() if line.startswith("| `") for cell in line.strip("| ").split(" | ")[1:]]
     calls = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
-    python = [call for call in calls if re.match(r"(view|extract|merge|crop|choose_patches)\(", call)]
+    python = [call for call in calls if re.match(r"(view|extract|map_patches|merge|crop|choose_patches)\(", call)]
     shell = [call for call in calls if call.startswith("patchcli ")]
     assert len(python) >= 18
     assert len(shell) >= 25

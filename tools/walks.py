@@ -47,6 +47,7 @@ EXTRACT = (str(SAMPLE), "-s", "16", "--stride", "8", "-o")
 WALKS = {
     "extract": Walk((*EXTRACT, "walk.npz"), 25),
     "merge": Walk((STACK, "-o", "walk.png"), 30),
+    "map": Walk((*EXTRACT, "walk.png", "--func", f"{ROOT / 'examples' / 'functions.py'}:denoise"), 45),
     "crop": Walk((str(SAMPLE), "--box", "100", "50", "64", "48", "--size", "32x24", "-o", "walk.png"), 28),
 }
 

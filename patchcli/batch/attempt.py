@@ -44,13 +44,15 @@ class Command(NamedTuple):
         run: the job.
         plan: the job that only says what would be made.
         recipes: what each output of a task depends on.
-        settings: the options of all three.
+        settings: the options of all of them.
+        band: the job of a part of a task, where several workers can share one; ``run`` then takes them as ``spread``.
     """
 
-    run: Job
+    run: Callable[..., Said]
     plan: Job
     recipes: Callable[[Any, Any], dict[str, Recipe]]
     settings: Any
+    band: Job | None = None
 
 
 class Outcome(NamedTuple):

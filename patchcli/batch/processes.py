@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Self
+from multiprocessing import reduction, resource_tracker
+from typing import TYPE_CHECKING, Any, Self
 
 from patchcli.batch.attempt import Outcome, attempt_all
 from patchcli.errors import OutputError, reason, shortage
-from patchcli.storage import atomic, paths, signals
+from patchcli.storage import atomic, paths, signals, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +159,9 @@ class Processes:
     def _start(self, jobs: int) -> concurrent.futures.ProcessPoolExecutor:
         """New worker processes, not forked: threads and locks of this one would be copied in any state."""
         _quiet_tracker()
-        return concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (self._work,))
+        begin: Any = _begin  # to which a number comes for what is sent
+        context = multiprocessing.get_context("spawn")
+        return concurrent.futures.ProcessPoolExecutor(jobs, context, begin, (self._work, _Hearing()))
 
 
 def _break(future: Future[list[Outcome]]) -> None:
@@ -215,8 +217,10 @@ def _silence() -> Iterator[None]:
             os.dup2(null, 2)
         finally:
             os.close(null)
+        _HEARD[:] = [kept]
         yield
     finally:
+        _HEARD.clear()
         os.dup2(kept, 2)
         os.close(kept)
 
@@ -234,9 +238,30 @@ def _patience() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(work: Work) -> None:
+class _Hearing:
+    """The standard error of this process on its way to a worker, where it is a number of a descriptor, or None.
+
+    It is for the code of a user, which a worker runs, and for nothing else that a worker has to say.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not _HEARD or not hasattr(reduction, "DupFd"):
+            return _received, (None,)
+        return _received, (reduction.DupFd(_HEARD[0]),)
+
+
+_HEARD: list[int] = []  # while workers are started: the standard error of this process
+
+
+def _received(descriptor: Any) -> int | None:  # noqa: ANN401  what the library of processes makes of it
+    return None if descriptor is None else descriptor.detach()
+
+
+def _begin(work: Work, speaking: int | None) -> None:
     """What a worker does first."""
     _OWN.append(work)
+    if speaking is not None:
+        streams.speak_to(speaking)
     for number in OF_A_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     signals.end_by_signals("SIGTERM")

@@ -10,17 +10,19 @@ import re
 import sys
 from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from patchcli.batch import memory
 from patchcli.batch.attempt import UP_TO_DATE, Outcome, Work, attempt, attempts, prepare_for_many
 from patchcli.batch.chunking import Pace
 from patchcli.batch.progress import Bar
 from patchcli.batch.report import Report, kind_of
+from patchcli.batch.spread import Spread
 from patchcli.errors import DONE, FAILED, STOPPED, UsageError, one_line, shortened
 from patchcli.jobs.task import PartFault, Said, in_megabytes
 from patchcli.storage import paths, signals
-from patchcli.storage.files import file_size, name_of
+from patchcli.storage.files import STREAM, file_size, name_of
 from patchcli.storage.paths import is_remote
 from patchcli.threads import room, usable_cpus, usable_descriptors
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from patchcli.batch.attempt import Command
+    from patchcli.batch.attempt import Command, Job
+    from patchcli.batch.crew import Crew
     from patchcli.batch.inputs import Found
     from patchcli.batch.options import BatchOptions
     from patchcli.batch.progress import Voice
@@ -39,19 +42,6 @@ ADDRESS = re.compile(r"(tcp|tls)://[^\s:]+:\d{1,5}|(tcp|tls)://\[\S+\]:\d{1,5}")
 HIGHEST_PORT = 65535
 # with less, worker processes cannot be started, and one process does the work
 LEAST_DESCRIPTORS, LEAST_ROOM = 32, 1 << 26
-
-
-class Crew(Protocol):
-    """Those who do tasks elsewhere."""
-
-    ahead: int  # how often something is sent before the first of it is asked for
-    workers: int
-
-    def submit(self, tasks: Sequence[Task]) -> Future[list[Outcome]]:
-        """Have some tasks done."""
-
-    def outcomes(self, future: Future[list[Outcome]]) -> list[Outcome]:
-        """What became of them, once all are done."""
 
 
 def run_tasks(
@@ -305,7 +295,26 @@ def run_batch(
     work = Work(command.plan if options.dry_run else command.run, command.settings)
     if jobs > 1 and voice.hint and not options.dry_run:
         _warn_of_memory(tasks, Work(command.plan, command.settings), jobs, voice.hint)
-    return run_tasks(tasks, work, voice, options=replace(options, jobs=jobs), missing=missing, hear=hear)
+    options = replace(options, jobs=jobs)
+    if command.band is not None and not options.dry_run and (several := _sharing(tasks, command.band, options, command.settings)):
+        work, options = work._replace(job=partial(command.run, spread=several)), replace(options, jobs=1, executor=None)
+    return run_tasks(tasks, work, voice, options=options, missing=missing, hear=hear)
+
+
+def _sharing(tasks: Sequence[Task], band: Job, options: BatchOptions, settings: Any) -> Spread | None:  # noqa: ANN401
+    """Several workers for the one task of a run that is left to do, unless it reads what no other process can."""
+    todo = [task for task in tasks if not task.done]
+    if len(todo) != 1 or STREAM in todo[0].sources() or (options.jobs == 1 and options.executor is None):
+        return None
+    work = Work(band, todo[0].own(settings), paths.anywhere())
+    if options.executor is None:
+        from patchcli.batch.processes import Processes
+
+        return Spread([lambda: Processes(1, work)] * options.jobs, keeps=True)
+    from patchcli.batch.dask import Cluster
+
+    address = options.executor
+    return Spread([lambda: Cluster(address, work)], keeps=False)
 
 
 def _may_start_processes() -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from patchcli.batch.inputs import Found
     from patchcli.batch.options import BatchOptions
-    from patchcli.jobs.settings import PageRange
+    from patchcli.jobs.pages import PageRange
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 OF_TILES = (*POSITION_FIELDS, ROLE_FIELD)  # fields that each tile file of an input fills for itself

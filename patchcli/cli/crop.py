@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from patchcli.batch.inputs import Found
     from patchcli.geometry.box import Box
-    from patchcli.jobs.settings import PageRange
+    from patchcli.jobs.pages import PageRange
 
 BOXES, SAMPLING = "Boxes", "Sampling"
 # what else could go to standard output, which --fit prints its result to, and where it goes instead

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,15 @@ from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
 from patchcli.batch.targets import InputPage, has_fields, place_tasks
-from patchcli.cli import environment, options, types
+from patchcli.cli import environment, options, patch_options, types
 from patchcli.cli.help import option
-from patchcli.errors import PatchcliError, UsageError
-from patchcli.geometry.axis import CLIP, EDGES, stride_from_overlap
+from patchcli.cli.patch_options import PATCHES, PatchOptions
+from patchcli.errors import UsageError
+from patchcli.geometry.axis import CLIP
 from patchcli.images.formats import FORMATS, SUFFIXES, WRITABLE
 from patchcli.jobs.extract import extract_one
 from patchcli.jobs.extract_plan import plan_one, recipes
-from patchcli.jobs.settings import ExtractSettings, Reading
 from patchcli.jobs.task import COMPANION, LABELS, Companion, ExtractTask
-from patchcli.patches.padded import PAD_MODES
-from patchcli.patches.select import MAX_SEED, Choice
 from patchcli.stacks.layouts import LAYOUTS, ORDERS, UNROLLED
 from patchcli.stacks.tile_names import IMAGE_ROLE, fields_in_words, has_position, index_path, of_role
 from patchcli.storage import files
@@ -32,42 +29,18 @@ from patchcli.storage.paths import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from fractions import Fraction
+
+    from patchcli.jobs.settings import ExtractSettings, Reading
 
 OTHERS = (  # suffixes of what a stack is not
     *SUFFIXES,
     *(".jp2", ".jxl", ".avif", ".heic", ".exr", ".hdr", ".tga", ".h5", ".hdf5", ".tar", ".gz", ".zarr", ".mat", ".pt"),
 )
 WRITTEN = {suffix for name in WRITABLE for suffix in FORMATS[name].suffixes}
-PATCHES, CHOOSING = "Patches", "Choosing patches"
 
 
 @click.command(cls=environment.BatchCommand)
-@option(PATCHES, "-s", "--patch-size", type=types.Size(), help="Size of a patch; required.")
-@option(PATCHES, "--stride", type=types.Size(), help="Step from patch to patch; default: the patch size.")
-@option(PATCHES, "--overlap", metavar="N|N%|a/b", help="Pixels that neighbours share, or an exact part of the patch size.")
-@option(
-    PATCHES, "--edge", type=click.Choice(tuple(EDGES)), default="shift", show_default=True, help="What happens at the far sides."
-)
-@option(PATCHES, "--offset", type=types.Point(), default="0,0", show_default=True, help="Corner of the first patch.")
-@option(
-    PATCHES,
-    "--margin",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Pixels added on all four sides.",
-)
-@option(
-    PATCHES,
-    "--pad-mode",
-    type=click.Choice(PAD_MODES),
-    default="reflect",
-    show_default=True,
-    help="How margin and padding are filled.",
-)
-@option(PATCHES, "--pad-value", type=float, metavar="VALUE", help="Value of --pad-mode constant; default: 0.")
+@patch_options.placing_options
 @option(
     PATCHES,
     "--companion",
@@ -90,25 +63,7 @@ PATCHES, CHOOSING = "Patches", "Choosing patches"
     metavar="CLASS",
     help="Class number that margin and padding of --labels hold; default: as the image is padded.",
 )
-@option(CHOOSING, "--max-patches", type=types.Amount(), help="Keep at most N patches of an image, drawn at random.")
-@option(
-    CHOOSING,
-    "--seed",
-    type=click.IntRange(0, MAX_SEED),
-    metavar="N",
-    help="Random seed; the same seed selects the same patches; default: 0.",
-)
-@option(CHOOSING, "--min-std", type=click.FloatRange(min=0), metavar="T", help="Drop patches of a standard deviation below T.")
-@option(
-    CHOOSING,
-    "--mask",
-    type=types.File(),
-    metavar="FILE|TEMPLATE",
-    help="Keep patches inside the part of an image where this one is not 0.",
-)
-@option(CHOOSING, "--min-cover", type=types.Share(), help="Part of a patch that must be inside the mask; default: 1/2.")
-@option(CHOOSING, "--min-valid", type=types.Share(), help="Drop patches of which less than this part is valid.")
-@option(CHOOSING, "--nodata", type=types.Number(), help="Value that stands for no data; default: what the file says.")
+@patch_options.choosing_options
 @options.batch_options
 @option(
     options.OUTPUT,
@@ -146,15 +101,16 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     """
     batch = options.taken(BatchOptions, given)
     reading = options.taken(options.ReadingOptions, given)
+    patches = options.taken(PatchOptions, given)
     asked = options.taken(ExtractOptions, given)
     found = options.find_inputs(ctx, batch, SUFFIXES)
     tiled = batch.output is not None and has_position(batch.output)
-    _check_tiled(ctx, asked, tiled=tiled)
-    settings = _settings(asked, reading.reading(), batch)
+    _check_tiled(ctx, asked, patches.edge, tiled=tiled)
+    settings = _settings(asked, patches, reading.reading(), batch)
     voice = options.make_voice(batch)
 
     def make(place: InputPage) -> ExtractTask:
-        return _task(place, asked, batch, tiled=tiled)
+        return _task(place, asked, patches.mask, batch, tiled=tiled)
 
     if tiled:
         from patchcli.cli.extract_tiles import run_tiles  # loaded for nobody else
@@ -171,23 +127,8 @@ def extract(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
 class ExtractOptions:
     """The options of ``extract`` alone, as they were typed; None where they were not."""
 
-    patch_size: tuple[int, int] | None
-    stride: tuple[int, int] | None
-    overlap: str | None
-    offset: tuple[int, int]
-    edge: str
-    margin: int
-    pad_mode: str
-    pad_value: float | None
     layout: str
     pixel_order: str | None
-    max_patches: int | Fraction | None
-    seed: int | None
-    min_std: float | None
-    mask: str | None
-    min_cover: Fraction | None
-    min_valid: Fraction | None
-    nodata: float | None
     companion: tuple[str, ...]
     labels: str | None
     label_pad: int | None
@@ -200,12 +141,12 @@ class ExtractOptions:
 OF_STACKS = ("layout", "pixel_order", "shard_patches", "compress")  # options that tile files leave without a meaning
 
 
-def _check_tiled(ctx: click.Context, asked: ExtractOptions, *, tiled: bool) -> None:
+def _check_tiled(ctx: click.Context, asked: ExtractOptions, edge: str, *, tiled: bool) -> None:
     """Refuse options of stacks where tile files are made, and of tile files where stacks are."""
     for name in OF_STACKS if tiled else ():
         if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             raise UsageError(f"--{name.replace('_', '-')} is for stacks; -o names tile files, of which each is an image")
-    for name, given in () if tiled else (("--edge clip", asked.edge == CLIP), ("--co", asked.co)):
+    for name, given in () if tiled else (("--edge clip", edge == CLIP), ("--co", asked.co)):
         if given:
             raise UsageError(f"{name} is for tile files; give -o the name of an image with position fields: {fields_in_words()}")
 
@@ -221,81 +162,39 @@ def _check_suffixes(tasks: Sequence[ExtractTask]) -> None:
             )
 
 
-def _settings(asked: ExtractOptions, reading: Reading, batch: BatchOptions) -> ExtractSettings:
-    if asked.patch_size is None:
-        raise UsageError("Missing option '-s' / '--patch-size'; give W or WxH, as in 8 or 64x48")
-    if asked.pad_value is not None and asked.pad_mode != "constant":
-        raise UsageError(f"--pad-value is for --pad-mode constant, not for {asked.pad_mode}")
+def _settings(asked: ExtractOptions, patches: PatchOptions, reading: Reading, batch: BatchOptions) -> ExtractSettings:
     if asked.label_pad is not None and asked.labels is None:
         raise UsageError("--label-pad is for --labels, which was not given")
     if asked.pixel_order is not None and asked.layout not in UNROLLED:
         raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {asked.layout}")
-    _check_choice(asked, batch)
-    return ExtractSettings(
-        patch=asked.patch_size,
-        stride=_stride(asked.patch_size, asked.stride, asked.overlap),
-        offset=asked.offset,
-        edge=asked.edge,
-        margin=asked.margin,
-        pad_mode=asked.pad_mode,
-        pad_value=asked.pad_value or 0,
+    if "" in (patches.mask, asked.labels, *asked.companion):
+        raise UsageError("an empty name was given to --mask, --labels or --companion; give names of files")
+    if asked.layout == "grid":
+        if asked.shard_patches is not None:
+            raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
+        for name in patches.choosing:
+            raise UsageError(f"--layout grid holds all patches of an image; {name} would keep some of them")
+    if asked.shard_patches and batch.output is not None and files.is_special(batch.output):
+        raise UsageError("--shard-patches makes several files; give -o the name of a file, to be numbered")
+    return replace(
+        patches.settings(reading),
         layout=asked.layout,
         pixel_order=asked.pixel_order or "C",
-        choice=Choice(asked.max_patches, asked.seed or 0, asked.min_std or 0, asked.min_cover, asked.min_valid, asked.nodata),
         shard_patches=asked.shard_patches,
         compress=asked.compress,
         label_pad=asked.label_pad,
         creation=asked.co,
-        reading=reading,
         metadata=asked.metadata,
         overwrite=batch.overwrite,
         resume=batch.resume,
     )
 
 
-def _check_choice(asked: ExtractOptions, batch: BatchOptions) -> None:
-    """Refuse options on which patches to keep, and where, that mean nothing together."""
-    if asked.seed is not None and asked.max_patches is None:
-        raise UsageError("--seed is for --max-patches, which was not given")
-    if asked.min_cover is not None and asked.mask is None:
-        raise UsageError("--min-cover is for --mask, which was not given")
-    if asked.nodata is not None and asked.min_std is None and asked.min_valid is None:
-        raise UsageError("--nodata is for --min-valid and --min-std, and neither was given")
-    if asked.min_std is not None and not math.isfinite(asked.min_std):
-        raise UsageError(f"--min-std is {asked.min_std}; give a finite number from 0")
-    if "" in (asked.mask, asked.labels, *asked.companion):
-        raise UsageError("an empty name was given to --mask, --labels or --companion; give names of files")
-    if asked.layout == "grid" and asked.shard_patches is not None:
-        raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
-    chosen = {
-        "--max-patches": asked.max_patches,
-        "--min-std": asked.min_std,
-        "--min-valid": asked.min_valid,
-        "--mask": asked.mask,
-    }
-    for name, value in chosen.items():
-        if asked.layout == "grid" and value is not None:
-            raise UsageError(f"--layout grid holds all patches of an image; {name} would keep some of them")
-    if asked.shard_patches and batch.output is not None and files.is_special(batch.output):
-        raise UsageError("--shard-patches makes several files; give -o the name of a file, to be numbered")
-
-
-def _stride(patch: tuple[int, int], stride: tuple[int, int] | None, overlap: str | None) -> tuple[int, int]:
-    if overlap is None:
-        return stride or patch
-    if stride is not None:
-        raise UsageError("use only one of --stride and --overlap")
-    try:
-        return stride_from_overlap(patch[0], overlap), stride_from_overlap(patch[1], overlap)
-    except PatchcliError as error:
-        raise UsageError(str(error)) from None
-
-
-def _task(place: InputPage, asked: ExtractOptions, batch: BatchOptions, *, tiled: bool) -> ExtractTask:
+def _task(place: InputPage, asked: ExtractOptions, mask: str | None, batch: BatchOptions, *, tiled: bool) -> ExtractTask:
     """A task with its labels, its companions and its mask."""
     task = ExtractTask(source=place.source, target=place.target, page=place.own_page)
     beside = [*([] if asked.labels is None else [(LABELS, asked.labels)]), *((COMPANION, name) for name in asked.companion)]
-    named = [*(name for _, name in beside), *([] if asked.mask is None else [asked.mask])]
+    named = [*(name for _, name in beside), *([] if mask is None else [mask])]
     if not named:
         return in_tiles(task, place) if tiled else task
     if task.source == files.STREAM and any(map(has_fields, named)):
@@ -311,7 +210,7 @@ def _task(place: InputPage, asked: ExtractOptions, batch: BatchOptions, *, tiled
         own = f"{root}.{role}{number or ''}{suffix}"
         target = own if batch.output_dir is None else os.path.join(batch.output_dir, f"{place.below(path)}.npz")
         companions.append(Companion(path, target, role))
-    task = replace(task, companions=tuple(companions), mask=None if asked.mask is None else place.fill(asked.mask))
+    task = replace(task, companions=tuple(companions), mask=None if mask is None else place.fill(mask))
     return in_tiles(task, place) if tiled else task
 
 

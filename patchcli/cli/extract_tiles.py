@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from patchcli.batch.options import BatchOptions
     from patchcli.batch.progress import Voice
     from patchcli.batch.targets import InputPage
-    from patchcli.jobs.settings import ExtractSettings, PageRange
+    from patchcli.jobs.pages import PageRange
+    from patchcli.jobs.settings import ExtractSettings
     from patchcli.jobs.task import ExtractTask
 
 RUN = re.compile(r"[0-9]*\0[0-9\0]*")  # of digits, some of them of a field

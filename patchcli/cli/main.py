@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "extract": "Cut images into patch stacks.",
     "merge": "Rebuild images from patch stacks.",
+    "map": "Give patches to a function, merge what it returns.",
     "crop": "Crop a box of images, sampled as PyTorch does.",
     "info": "Tell what is in images and stacks; check that they are whole.",
     "completion": "Print the completion script of a shell.",
@@ -51,6 +52,8 @@ class _Commands(click.Group):
         import importlib
 
         command: click.Command = getattr(importlib.import_module(f"patchcli.cli.{cmd_name}"), cmd_name)
+        gc.freeze()  # what is loaded is never searched for circles
+        gc.enable()
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -11,16 +11,15 @@ from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
 from patchcli.batch.targets import InputPage, has_fields, needs_name, place_tasks
-from patchcli.cli import environment, options, types
+from patchcli.cli import environment, merge_options, options, types
 from patchcli.cli.help import option
 from patchcli.errors import PatchcliError, UsageError, counted
-from patchcli.images.formats import FORMATS, SUFFIXES
-from patchcli.images.sink import format_of, output_name
+from patchcli.images.formats import SUFFIXES
+from patchcli.images.sink import output_name
 from patchcli.jobs.merge import merge_one
 from patchcli.jobs.merge_plan import plan_one, recipes
 from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask
-from patchcli.patches.reducers import REDUCERS
 from patchcli.patches.windows import NAMES
 from patchcli.stacks.tile_names import INDEX_SUFFIX, is_index
 from patchcli.storage.files import STREAM
@@ -32,62 +31,11 @@ if TYPE_CHECKING:
     from patchcli.stacks.tile_patterns import NamePattern
 
 STACKS = (".npz", ".npy", INDEX_SUFFIX)
-MERGING, TILES = "Merging", "Tile files"
-DTYPES = (
-    "keep",
-    "bool",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "float32",
-    "float64",
-)
+TILES = "Tile files"
 
 
 @click.command(cls=environment.BatchCommand)
-@option(
-    MERGING,
-    "--reduce",
-    type=click.Choice(tuple(REDUCERS)),
-    help="How overlapping values are combined; mode: the most frequent; first, last: in row-major order of origins; "
-    "default: mean; mode for labels.",
-)
-@option(
-    MERGING,
-    "--window",
-    type=types.WordOrFile(NAMES),
-    metavar=f"{'|'.join(NAMES)}|FILE.npy",
-    default="uniform",
-    show_default=True,
-    help="Weights over a patch, for --reduce mean.",
-)
-@option(
-    MERGING,
-    "--halo",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Pixels on each side of a patch that are not used, or without which it came back.",
-)
-@option(MERGING, "--fill", type=float, metavar="VALUE", help="Value of pixels that no patch covers.")
-@option(MERGING, "--trim", is_flag=True, help="Cut off the border that no patch covers.")
-@option(MERGING, "--unit-range", is_flag=True, help="Scale floats from 0 to 1 to the full range of an integer image.")
-@option(
-    MERGING,
-    "--dtype",
-    type=click.Choice(DTYPES),
-    default="keep",
-    show_default=True,
-    help="Dtype of the image; keep: the source image's.",
-)
-@option(MERGING, "--allow-nonfinite", is_flag=True, help="Let NaN and infinity through to float images.")
+@merge_options.merging_options
 @option(
     options.READING,
     "--like",
@@ -114,16 +62,7 @@ DTYPES = (
     TILES, "--across", type=click.IntRange(1, types.MAX_SIDE), metavar="N", help="How many tiles lie side by side, for {patch}."
 )
 @options.batch_options
-@option(
-    options.OUTPUT,
-    "--cover",
-    type=types.File(),
-    metavar="PATH",
-    help="Write how many patches lie on each pixel, as .npy or image; with --window their weight, 1 being a patch's most.",
-)
-@options.image_format_option
-@options.creation_option
-@options.metadata_option
+@merge_options.image_options
 @options.max_pixels_option
 @click.pass_context
 def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
@@ -154,7 +93,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     voice = options.make_voice(batch)
     if cover is not None and batch.output is None and len(found.paths) > 1:
         raise UsageError(f"--cover names one output but there are {len(found.paths)} inputs; give one input")
-    _check_rule(settings)
+    merge_options.check_rule(settings)
     _check_tiles(settings, found.paths)
     tiles = {} if settings.names is None else _tiles_by_image(settings.names, found, settings, batch)
     shards: tuple[str, ...] = ()
@@ -179,7 +118,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
         also_read=[*([] if settings.like is None else [settings.like]), *windows],
         named_in=_tiles_of(settings) if any(map(is_index, found.paths)) else None,
     )
-    _check_cover(cover, settings)
+    merge_options.check_cover_file(cover, settings)
     options.check_formats([task.target for task in tasks], image_format, resume=batch.resume, creation=settings.creation)
     ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
 
@@ -249,33 +188,6 @@ def _check_pattern(pattern: NamePattern, settings: MergeSettings, batch: BatchOp
         raise UsageError(
             "--names has no {stem}, after which an output could be called; put it in, or give -o a name without fields"
         )
-
-
-def _check_cover(cover: str | None, settings: MergeSettings) -> None:
-    """Refuse files that cannot hold the cover."""
-    if cover is None:
-        return
-    options.check_formats([cover], None, resume=settings.resume)
-    if not FORMATS[format_of(cover)].lossless:
-        raise UsageError(f"{cover}: would lose counts; give --cover a lossless format")
-    if settings.window != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
-        raise UsageError(f"{cover}: cannot hold weights; with --window give --cover a .npy or .tif, which hold float32")
-
-
-def _check_rule(settings: MergeSettings) -> None:
-    """Refuse options that mean nothing together."""
-    reduce, window, dtype = settings.reduce, settings.window, settings.dtype
-    if window not in NAMES and not window.endswith(".npy"):
-        raise UsageError(f"--window is {window!r}; choose {', '.join(NAMES)}, or give a .npy file")
-    if reduce is not None and window != NAMES[0] and not REDUCERS[reduce].weighted:
-        weighted = " or ".join(name for name, reducer in REDUCERS.items() if reducer.weighted)
-        raise UsageError(f"--window is for --reduce {weighted}, not for {reduce}")
-    if settings.unit_range and (dtype.startswith("float") or dtype == "bool"):
-        raise UsageError(f"--unit-range is for integer images, not for --dtype {dtype}")
-    if reduce is not None and settings.unit_range and not REDUCERS[reduce].keeps_range:
-        raise UsageError(f"--unit-range is for values from 0 to 1, which {reduce}s are not; use another --reduce")
-    if settings.allow_nonfinite and not dtype.startswith("float") and dtype != "keep":
-        raise UsageError(f"--allow-nonfinite is for float images, not for --dtype {dtype}")
 
 
 def _image_name(path: str, image_format: str | None, *, noted: bool, tiles: bool) -> str:

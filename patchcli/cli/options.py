@@ -15,7 +15,8 @@ from patchcli.cli import types
 from patchcli.cli.help import option, together, version_option
 from patchcli.errors import PatchcliError, UsageError, one_line
 from patchcli.images import formats, sink, source
-from patchcli.jobs.settings import KEEP, METADATA, PageRange, Reading
+from patchcli.images.metadata import KEEP, METADATA
+from patchcli.jobs.pages import PageRange
 from patchcli.storage.files import STREAM, name_of
 from patchcli.storage.paths import REMOTE, World, within
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from patchcli.batch.inputs import Found
     from patchcli.batch.options import BatchOptions
+    from patchcli.jobs.settings import Reading
 
 Options = TypeVar("Options")
 OUTPUT, MANY, MESSAGES, READING = "Output", "Many files", "Messages", "Reading"
@@ -211,6 +213,8 @@ class ReadingOptions:
 
     def reading(self) -> Reading:
         """How images are read."""
+        from patchcli.jobs.settings import Reading
+
         color = "gray" if self.gray else self.color
         if self.gray and self.color not in (None, color):
             raise UsageError(f"use only one of --gray and --color {self.color}")

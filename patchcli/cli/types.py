@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from patchcli.arrays import parse_number
-from patchcli.jobs.settings import PageRange
+from patchcli.jobs.pages import PageRange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-PART = re.compile(r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?", re.ASCII)
-GEOMETRY = re.compile(
-    r"(?P<width>{0})x(?P<height>{0})(?P<x>[+-]{0})(?P<y>[+-]{0})".format(r"\d{1,10}(?:\.\d{1,10})?"), re.ASCII | re.IGNORECASE
-)
-PAGES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+# compiled when an option has such a value
+PART = r"(?P<over>\d{1,9}(\.\d{1,9})?)((?P<percent>%)|/(?P<under>\d{1,9}))?"
+GEOMETRY = r"(?P<width>{0})x(?P<height>{0})(?P<x>[+-]{0})(?P<y>[+-]{0})".format(r"\d{1,10}(?:\.\d{1,10})?")
+PAGES = r"(\d{1,9})(?:-(\d{1,9}))?"
 MAX_SIDE = 1 << 20  # pixels of one side of anything that an option names
 
 
@@ -116,7 +115,7 @@ class PixelNumber(BoxNumber):
 
 def parse_geometry(text: str) -> tuple[str, str, str, str] | None:
     """ImageMagick's ``WxH+X+Y`` as the numbers X, Y, W, H; None if it is none."""
-    matched = GEOMETRY.fullmatch(text)
+    matched = re.fullmatch(GEOMETRY, text, re.ASCII | re.IGNORECASE)
     return None if matched is None else (matched["x"], matched["y"], matched["width"], matched["height"])
 
 
@@ -136,7 +135,7 @@ class Pages(click.ParamType[PageRange]):
         text = str(value)
         if text == "all":
             return PageRange(0, None)
-        matched = PAGES.fullmatch(text)
+        matched = re.fullmatch(PAGES, text, re.ASCII)
         first, last = map(int, (matched[1], matched[2] or matched[1])) if matched else (1, 0)
         if first > last:
             self.fail(f"{text!r} is not a page or several; write N, A-B or all, counted from 0, as in 0-4", param, ctx)
@@ -156,6 +155,21 @@ class KeyValue(click.ParamType[tuple[str, str]]):
         if not (key and equals and said):
             self.fail(f"{value!r} is not a key and its value; write KEY=VALUE, as in quality=90", param, ctx)
         return key.lower(), said.lower()
+
+
+class Keyword(KeyValue):
+    """``NAME=VALUE``, both as they were typed; the value may be empty."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:  # noqa: ANN401
+        """Take a name and its value apart; which there are the function says."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, said = str(value).partition("=")
+        if not (equals and name.isidentifier()):
+            self.fail(f"{value!r} is not a name and its value; write NAME=VALUE, as in sigma=25", param, ctx)
+        return name, said
 
 
 class Point(click.ParamType[tuple[int, int]]):
@@ -224,7 +238,7 @@ def parse_part(text: str) -> Fraction | None:
     """``0.25``, ``25%`` or ``1/4`` as an exact number from 0 to 1; None if it is none."""
     from fractions import Fraction
 
-    matched = PART.fullmatch(text)
+    matched = re.fullmatch(PART, text, re.ASCII)
     if not matched or (matched["under"] and not int(matched["under"])):
         return None
     part = Fraction(matched["over"]) / int(matched["under"] or (100 if matched["percent"] else 1))

@@ -55,7 +55,7 @@ class Cover:
 
     def divisors(self, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """The product as floats, 1 for 0, to divide by."""
-        counts: NDArray[Any] = self.rows.astype(dtype) * self.columns.astype(dtype)
+        counts: NDArray[Any] = self.rows.astype(dtype, copy=False) * self.columns.astype(dtype, copy=False)
         if self.uncovered:
             counts[counts == 0] = 1
         return counts
@@ -159,10 +159,11 @@ class LineCover:
 
     Args:
         made: its lines, ``(n, W)`` each.
+        top: the first of them.
     """
 
-    def __init__(self, made: Iterator[NDArray[Any]]) -> None:
-        self._made, self._top, self._held = made, 0, np.empty((0, 0))
+    def __init__(self, made: Iterator[NDArray[Any]], top: int = 0) -> None:
+        self._made, self._top, self._held = made, top, np.empty((0, 0))
 
     def band(self, these: slice) -> Cover:
         """Some lines, none of which lies above those that were asked for before."""

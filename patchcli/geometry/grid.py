@@ -226,6 +226,17 @@ class Grid:
                 stop = min(j + columns_at_most, nx)
                 yield Block(slice(i, i + 1), slice(j, stop), i * nx + j, stop - j)
 
+    def rectangles(self, first: int, last: int) -> Iterator[Block]:
+        """The patches ``first`` to ``last`` (excluded) as few blocks: the rest of a row, whole rows, the beginning of one."""
+        nx = self.columns.count
+        while first < last:
+            row, column = divmod(first, nx)
+            rows = 1 if column else max(1, (last - first) // nx)
+            stop = min(nx, column + last - first) if rows == 1 else nx
+            block = Block(slice(row, row + rows), slice(column, stop), first, rows * (stop - column))
+            yield block
+            first += block.count
+
 
 def _ratio(patch: Pair, size: Pair) -> Pair | None:
     """``(k, 1)`` or ``(1, k)``: how often larger than ``size`` a patch is on both axes; None for any other ratio."""

@@ -35,16 +35,16 @@ MAX_TAGS = 1 << 12  # of a directory
 NEW_SUBFILE, OLD_SUBFILE, OLD_REDUCED, SHORT_TYPE = 254, 255, 2, 3  # tags, a value of the second, and a type of tags
 KEPT_BYTES = 1 << 25  # of decoded strips and tiles of which a window took a part; of one row of them where that is more
 HEARD = 1 << 16  # bytes of what libraries print that are kept
-OWN_WORDS = re.compile(r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size")  # of a library, of itself
+OWN_WORDS = r"uri|plugin|cannot identify|<_io|object at|self\.|truth value|buffer size"  # of a library, of itself
 # PNG chunks that no pixel depends on
 HARMLESS = tuple(
     b"iCCP sRGB gAMA cHRM tEXt zTXt iTXt tIME pHYs bKGD sBIT hIST sPLT oFFs pCAL sCAL acTL fcTL fdAT mDCV cLLI cICP".split()
 )
 # What libpng says of them, of EXIF blocks, which are looked at here, and of how its caller reads interlaced images
-UNHEARD = re.compile(rf"(libpng|PNG) warning: (Interlace handling|known incorrect|({b'|'.join(HARMLESS).decode()}|eXIf)\b)")
+UNHEARD = rf"(libpng|PNG) warning: (Interlace handling|known incorrect|({b'|'.join(HARMLESS).decode()}|eXIf)\b)"
 
 
-LIBRARY = re.compile(rb"(lib[a-z]+|PNG|TIFF\w*|JPEG\w*)( \w+)?: ")  # how lines of C libraries begin
+LIBRARY = rb"(lib[a-z]+|PNG|TIFF\w*|JPEG\w*)( \w+)?: "  # how lines of C libraries begin
 
 
 class Indices(NamedTuple):
@@ -338,7 +338,7 @@ def overheard(said: list[str]) -> Iterator[None]:
         finally:
             lines = _own(_EAR.close()).decode("utf-8", "backslashreplace").splitlines()
             lines += [str(one.message) for one in caught if one.category is UserWarning and EXIF_READER not in one.filename]
-            said += dict.fromkeys(line.strip() for line in lines if line.strip() and not UNHEARD.match(line))
+            said += dict.fromkeys(line.strip() for line in lines if line.strip() and not re.match(UNHEARD, line))
 
 
 def _own(heard: bytes) -> bytes:
@@ -347,8 +347,8 @@ def _own(heard: bytes) -> bytes:
         return heard
     lines = heard.splitlines(keepends=True)
     with contextlib.suppress(OSError):
-        os.write(2, b"".join(line for line in lines if not LIBRARY.match(line)))
-    return b"".join(line for line in lines if LIBRARY.match(line))
+        os.write(2, b"".join(line for line in lines if not re.match(LIBRARY, line)))
+    return b"".join(line for line in lines if re.match(LIBRARY, line))
 
 
 def sized(file: BinaryIO) -> int:
@@ -371,7 +371,7 @@ def guarded(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  whateve
         own = isinstance(error, (ArithmeticError, LookupError, TypeError, AttributeError, UnicodeError))
         if "reshape" in words:
             words = "it holds fewer pixels than its header says"
-        elif own or not words or OWN_WORDS.search(words):
+        elif own or not words or re.search(OWN_WORDS, words):
             words = "its header makes no sense"
         words = re.sub(r"<\w+\.(\w+): \d+>", r"\1", words)  # a number and its name, as Python shows them
         raise PatchcliError(f"is a damaged or unsupported {name.upper()} image: {words}") from None

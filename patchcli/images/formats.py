@@ -31,6 +31,8 @@ class Format(NamedTuple):
         matches: whether a file begins so.
         open: reads the header of a page; None: never read.
         write: takes the lines of an image, and what is to be written; None: never written.
+        write_several: takes small images ``(n, H, W[, C])`` that mean the same wherever they lie, gives the file of each; None
+            where nothing is gained.
         holds: numbers of channels by dtype.
         read_only: suffixes of files that are read, never written: of other programs' files of this format.
         lossless: pixels come back as they were.
@@ -52,6 +54,7 @@ class Format(NamedTuple):
     open: Callable[[BinaryIO, int], Opened] | None
     write: Callable[[BinaryIO, Iterable[NDArray[Any]], Encoding], None] | None
     holds: dict[str, range]
+    write_several: Callable[[NDArray[Any], Encoding], Iterable[bytes]] | None = None
     read_only: tuple[str, ...] = ()
     lossless: bool = True
     note: Callable[[BinaryIO], str | None] | None = None
@@ -113,6 +116,7 @@ FORMATS: dict[str, Format] = {
         png.open_png,
         png.write_png,
         {"b1": ONE, "u1": TO_FOUR, "u2": TO_FOUR},
+        write_several=png.write_pngs,
         note=png.note_of_png,
         keeps=("icc", "resolution", "orientation"),
         indices=("u1",),

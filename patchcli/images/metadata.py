@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import itertools
 import json
 import math
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+METADATA = KEEP, DROP = "keep", "none"  # what becomes of it: it is kept, or only what samples are
 COLOURS = {"minisblack": 1, "miniswhite": 1, "rgb": 3}  # photometric kinds, and how many samples of a pixel are its colour
 ALPHA = "unassalpha"  # as most formats have it; "assocalpha" has colours that were multiplied by it already
 MAX_SAMPLES = (1 << 16) - 1  # samples of a pixel, as TIFF counts them
@@ -197,6 +196,8 @@ class Metadata(NamedTuple):
         return {name: value for name, value in self._all_fields().items() if name not in gone}
 
     def _all_fields(self) -> dict[str, Any]:
+        import base64  # loaded for stacks alone
+
         extra = list(self.extrasamples)
         while extra and extra[-1] == EXTRA[0]:
             extra.pop()
@@ -396,11 +397,13 @@ GEO_TAGS: dict[int, Callable[[object], tuple[float, ...] | str | None]] = {
 
 
 def _icc(said: object) -> bytes | None:
+    import base64
+
     if not isinstance(said, str) or len(said) > 2 * MAX_ICC:
         return None
     try:
         return as_icc(base64.b64decode(said, validate=True))
-    except (ValueError, binascii.Error):
+    except ValueError:
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,7 +27,7 @@ from patchcli.images.metadata import MAX_ICC, Metadata, as_icc
 from patchcli.images.pillow import colours_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,6 +48,7 @@ LONGEST_SIDE = 1_000_000  # that libpng reads
 MOST_OF_CHUNK = 1 << 30
 RATIO = 1000  # of the shorter side of a pixel where only the ratio of its sides is known
 CHUNK_FRAME = 12  # bytes of a chunk without data
+PNG_END = bytes(4) + b"IEND" + zlib.crc32(b"IEND").to_bytes(4)  # a chunk
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")  # which libpng checks
 
 
@@ -197,18 +199,39 @@ def _palette(file: BinaryIO, depth: int) -> tuple[tuple[int, int, int], ...]:
 
 def write_png(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> None:
     """Write a PNG image; a note is a tEXt chunk behind the header (https://www.w3.org/TR/png-3/#11tEXt)."""
-    import imagecodecs
-
     if max(made.shape[:2]) > LONGEST_SIDE:
         raise PatchcliError(
             f"has width={made.shape[1]} height={made.shape[0]}; readers of PNG take sides of at most {LONGEST_SIDE}; use tiff"
         )
-    level, meant = int(made.asked("level") or LEVEL), made.meaning
-    indexed = len(made.shape) == 2 and made.dtype == np.uint8 and bool(meant.colormap)  # noqa: PLR2004
-    filtered, largest = _filtered(lines, made, FILTERS if level and not indexed and made.dtype.kind != "b" else ())
-    data = memoryview(imagecodecs.deflate_encode(filtered, level))  # which packs better than zlib, in less than half the time
-    del filtered
-    colours = colours_of(meant, largest) if indexed else ()
+    filtered, largest = _filtered(lines, made)
+    file.writelines([*_head(made, largest), *_body(filtered, made)])
+
+
+def write_pngs(images: NDArray[Any], made: Encoding) -> Iterator[bytes]:
+    """The files of small images ``(n, H, W[, C])``, the same as `write_png` writes of each; ``made`` is what they all are.
+
+    They are filtered together: numpy takes longer to be called for one of them than to filter it.
+    """
+    raw = _raw(images.reshape(-1, *made.shape[1:]), made).reshape(len(images), made.shape[0], -1)
+    filtered = np.empty((*raw.shape[:2], 1 + raw.shape[2]), np.uint8)
+    _filter(raw, np.zeros_like(raw[:, :1]), made, filtered)
+    head = functools.cache(lambda largest: b"".join(_head(made, largest)))
+    largest_of_each = raw.max(axis=(1, 2)).tolist() if _is_indexed(made) else itertools.repeat(0)
+    for one, largest in zip(filtered, largest_of_each, strict=False):
+        yield b"".join([head(largest), *_body(one.tobytes(), made)])
+
+
+def _is_indexed(made: Encoding) -> bool:
+    return len(made.shape) == 2 and made.dtype == np.uint8 and bool(made.meaning.colormap)  # noqa: PLR2004
+
+
+def _level(made: Encoding) -> int:
+    return int(made.asked("level") or LEVEL)
+
+
+def _head(made: Encoding, largest: int) -> list[bytes | memoryview]:
+    """What comes before the pixels; an image of indices has colours up to the ``largest`` of them at the least."""
+    meant, indexed = made.meaning, _is_indexed(made)
     depth, colour = 1 if made.dtype.kind == "b" else 8 * made.dtype.itemsize, INDEXED if indexed else COLOUR_TYPES[made.channels]
     size = made.shape[1].to_bytes(4) + made.shape[0].to_bytes(4)
     chunks = [SIGNATURE, *_chunk(b"IHDR", size + bytes((depth, colour, 0, 0, 0)))]
@@ -217,63 +240,78 @@ def write_png(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> 
     if meant.icc:
         chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(meant.icc))
     if indexed:
-        chunks += _chunk(b"PLTE", bytes(itertools.chain.from_iterable(colours)))
+        chunks += _chunk(b"PLTE", bytes(itertools.chain.from_iterable(colours_of(meant, largest))))
     chunks += _physical(meant)
     if meant.orientation is not None:
         chunks += _chunk(b"eXIf", orientation_block(meant.orientation))
-    for first in range(0, len(data), MOST_OF_CHUNK):
-        chunks += _chunk(b"IDAT", data[first : first + MOST_OF_CHUNK])
-    file.writelines([*chunks, *_chunk(b"IEND", b"")])
+    return chunks
 
 
-def _filtered(lines: Iterable[NDArray[Any]], made: Encoding, filters: Sequence[int]) -> tuple[bytearray, int]:
-    """The bytes of an image as they are deflated, a filter and its line in turn, and the largest of the bytes.
+def _body(filtered: bytes | bytearray, made: Encoding) -> list[bytes | memoryview]:
+    """The pixels, and the end."""
+    import imagecodecs
 
-    Each line has the filter by which its differences are least in sum, as the standard advises
-    (https://www.w3.org/TR/png-3/#12Filter-selection); without ``filters`` it has none.
-    """
+    # which packs better than zlib, in less than half the time
+    data = memoryview(imagecodecs.deflate_encode(filtered, _level(made)))
+    chunks = [_chunk(b"IDAT", data[first : first + MOST_OF_CHUNK]) for first in range(0, len(data), MOST_OF_CHUNK)]
+    return [*itertools.chain.from_iterable(chunks), PNG_END]
+
+
+def _raw(lines: NDArray[Any], made: Encoding) -> NDArray[np.uint8]:
+    """The bytes of lines ``(n, W[, C])``, ``(n, bytes)``."""
+    if made.dtype.kind == "b":
+        return np.packbits(lines.reshape(len(lines), -1), axis=1)
+    return np.ascontiguousarray(lines, made.dtype.newbyteorder(">")).reshape(len(lines), -1).view(np.uint8)
+
+
+def _filtered(lines: Iterable[NDArray[Any]], made: Encoding) -> tuple[bytearray, int]:
+    """The bytes of an image as they are deflated, a filter and its line in turn, and the largest of the bytes."""
     height, width = made.shape[:2]
     nbytes = -(-width // 8) if made.dtype.kind == "b" else width * made.channels * made.dtype.itemsize
     held, row, largest = bytearray(height * (1 + nbytes)), 0, 0
-    filtered = np.frombuffer(held, np.uint8).reshape(height, 1 + nbytes)
-    above = np.zeros((1, nbytes), np.uint8)
+    filtered = np.frombuffer(held, np.uint8).reshape(1, height, 1 + nbytes)
+    above = np.zeros((1, 1, nbytes), np.uint8)
     for some in lines_in_parts(lines, rows_at_once(made, FILTERED_BYTES)):
-        if made.dtype.kind == "b":
-            raw = np.packbits(some, axis=1)
-        else:
-            raw = np.ascontiguousarray(some, made.dtype.newbyteorder(">")).reshape(len(some), -1).view(np.uint8)
-        out = filtered[row : row + len(raw)]
-        if filters:
-            _filter(raw, above, made.channels * made.dtype.itemsize, filters, out)
-        else:
-            out[:, 0], out[:, 1:] = 0, raw
-        above, row, largest = raw[-1:].copy(), row + len(raw), max(largest, int(raw.max()))
+        raw = _raw(some, made)[None]
+        _filter(raw, above, made, filtered[:, row : row + raw.shape[1]])
+        above, row, largest = raw[:, -1:].copy(), row + raw.shape[1], max(largest, int(raw.max()))
     return held, largest
 
 
-def _filter(raw: NDArray[np.uint8], above: NDArray[np.uint8], pixel: int, filters: Sequence[int], out: NDArray[np.uint8]) -> None:
-    """Filter lines ``(n, bytes)`` into ``out``, which begins each with the number of its filter.
+def _filter(raw: NDArray[np.uint8], above: NDArray[np.uint8], made: Encoding, out: NDArray[np.uint8]) -> None:
+    """Filter lines of several images into ``out``, ``(n, rows, 1 + bytes)``, which begins each with the number of its filter.
+
+    Each line has the filter by which its differences are least in sum, as the standard advises
+    (https://www.w3.org/TR/png-3/#12Filter-selection); what is stored, indices and single bits have none.
 
     Args:
-        raw: the lines.
-        above: ``(1, bytes)``, the one above them.
-        pixel: bytes of a pixel.
-        filters: the numbers of those that are tried.
-        out: ``(n, 1 + bytes)``.
+        raw: the lines, ``(n, rows, bytes)``.
+        above: ``(n, 1, bytes)``, those above the first ones.
+        made: what they are.
+        out: a view of all bytes of whole lines.
     """
-    up = np.concatenate([above, raw[:-1]])
-    left = np.zeros_like(raw)
-    left[:, pixel:] = raw[:, :-pixel]
-    results, costs = [], np.empty((len(filters), len(raw)), np.uint32)
-    for cost, kind in zip(costs, filters, strict=True):
-        result = raw if kind == 0 else np.subtract(raw, (left, up, (left & up) + ((left ^ up) >> 1))[kind - 1])
-        # of differences, which go around: 255 is -1
-        np.minimum(result, np.negative(result)).sum(axis=1, dtype=np.uint32, out=cost)
+    if not _level(made) or _is_indexed(made) or made.dtype.kind == "b":
+        out[..., 0], out[..., 1:] = 0, raw
+        return
+    up = np.concatenate([above, raw[:, :-1]], axis=1)
+    left, pixel = np.zeros_like(raw), made.channels * made.dtype.itemsize
+    left[..., pixel:] = raw[..., :-pixel]
+    results, costs = [], np.empty((len(FILTERS), *raw.shape[:2]), np.uint32)
+    for cost, kind in zip(costs, FILTERS, strict=True):
+        result = raw if kind == 0 else np.subtract(raw, up if kind == 2 else left if kind == 1 else _halfway(left, up))  # noqa: PLR2004
+        # differences go around, 255 is -1; the absolute of -128 is itself, as a byte 128
+        np.einsum("ijk->ij", np.abs(result.view(np.int8)).view(np.uint8), out=cost, dtype=np.uint32, casting="safe")
         results.append(result)
     best = costs.argmin(axis=0)
-    for number, (kind, result) in enumerate(zip(filters, results, strict=True)):
+    for number, (kind, result) in enumerate(zip(FILTERS, results, strict=True)):
         chosen = best == number
-        out[chosen, 0], out[chosen, 1:] = kind, result[chosen]
+        if chosen.any():
+            out[chosen, 0], out[chosen, 1:] = kind, result[chosen]
+
+
+def _halfway(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The means of bytes, rounded down."""
+    return np.asarray((one & other) + ((one ^ other) >> 1))
 
 
 def _physical(meant: Metadata) -> list[bytes | memoryview]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,7 +17,7 @@ from patchcli.images.formats import FORMATS, SNIFF, WRITABLE
 from patchcli.images.metadata import Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -118,6 +120,23 @@ def write_lines(file: BinaryIO, lines: Iterable[NDArray[Any]], name: str, made: 
 def write(file: BinaryIO, image: NDArray[Any], name: str, note: str = "", metadata: Metadata | None = None) -> None:
     """Encode a whole image ``(H, W[, C])``; see `write_lines`."""
     write_lines(file, [image], name, Encoding(image.shape, image.dtype, note, metadata))
+
+
+def encoded(images: Sequence[NDArray[Any]], name: str, made: Sequence[Encoding]) -> Iterator[bytes | memoryview]:
+    """The files of images, one after the other; see `write_lines`.
+
+    Those that follow on each other and are to be written alike are encoded together, where the format has a way to.
+    """
+    several = FORMATS[name].write_several
+    for how, some in itertools.groupby(zip(images, made, strict=True), key=lambda one: one[1]):
+        alike = [image for image, _ in some]
+        if several is not None and len(alike) > 1:
+            yield from several(np.stack(alike), how)
+            continue
+        for image in alike:
+            file = io.BytesIO()
+            write_lines(file, [image], name, how)
+            yield file.getbuffer()
 
 
 def hints_of_loss(name: str, metadata: Metadata | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ class ImageSource:
         check_whole: refuses an image of more pixels or bytes than may be decoded whole; one that cannot be read in bands was
             checked when it was opened.
         compression: of the pixels, as the format calls it; empty where it has but one.
+        indexed: whether there are numbers behind its values, which ``color="indices"`` reads.
     """
 
     shape: tuple[int, ...]
@@ -72,6 +73,7 @@ class ImageSource:
     columns: int = 0
     check_whole: Callable[[], None] = field(default=lambda: None, repr=False)
     compression: str = ""
+    indexed: bool = False
     lost: tuple[str, ...] = ()
     _held: NDArray[Any] | None = field(default=None, repr=False)
 
@@ -184,7 +186,7 @@ class ImageSource:
         lost = self.lost  # nodata is an index, if any
         if (nodata := self.metadata.nodata) is not None:
             lost += (f"its nodata value {nodata} is lost, for it is an index of its colours; --color indices keeps it",)
-        numbers = replace(self.indices(), metadata=self.metadata._replace(nodata=None), lost=lost)
+        numbers = replace(self.indices(), metadata=self.metadata._replace(nodata=None), lost=lost, indexed=True)
         table = convert.colour_table(self.metadata.colormap, numbers.dtype)
         return numbers._converted(  # noqa: SLF001  of the same class
             lambda indices: convert.in_colour(indices, table), 3 * table.itemsize, 3, table.dtype
@@ -320,6 +322,7 @@ def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices
         columns=header.columns,
         check_whole=check_whole,
         compression=header.compression,
+        indexed=header.indices is not None,
         lost=lost,
     )
 

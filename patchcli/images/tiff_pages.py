@@ -13,8 +13,7 @@ import math
 import os
 import re
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -33,12 +32,11 @@ MOST_FILES = 2  # of which the places of directories are kept: an image and a ma
 HIDDEN = 1 | 4  # bits of NewSubfileType (TIFF 6.0, section 8): a smaller copy of a page, a mask of one
 UIC2 = 33629  # tag of STK files, which has an entry for each plane
 IMAGEJ_ORDER = "czt"  # from the axis that changes first, where a description says no other
-OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\s([^<>]*)>")  # of OME-XML: https://docs.openmicroscopy.org/ome-model/
-OME_ATTRIBUTE = re.compile(r'(DimensionOrder|Size[CZT])\s*=\s*"(\w{1,18})"')
+OME_PIXELS = r"<(?:\w+:)?Pixels\s([^<>]*)>"  # of OME-XML: https://docs.openmicroscopy.org/ome-model/
+OME_ATTRIBUTE = r'(DimensionOrder|Size[CZT])\s*=\s*"(\w{1,18})"'
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
+class Page(NamedTuple):
     """One page of a file.
 
     Attributes:
@@ -91,7 +89,6 @@ def count_pages(file: BinaryIO, page: Page) -> int:
     return _planes(page.page.parent, file) if found == 1 else found
 
 
-@dataclass(kw_only=True)
 class _Chain:
     """The directories of a file, as far as they were walked through.
 
@@ -102,10 +99,11 @@ class _Chain:
         seen: where those lie that were walked through.
     """
 
-    first: Directory | None = None
-    pages: list[tuple[int, int]] = field(default_factory=list)
-    following: int | None = None
-    seen: set[int] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.first: Directory | None = None
+        self.pages: list[tuple[int, int]] = []
+        self.following: int | None = None
+        self.seen: set[int] = set()
 
     def walk(self, file: BinaryIO, number: int) -> None:
         """Go on until a page is found, or there is no further directory."""
@@ -206,8 +204,8 @@ def _axes(whole: tifffile.TiffFile) -> str | None:
         axes = next((axis for axis, all_of_it in moves.items() if all_of_it.all()), "I") + first.axes
     elif first.is_imagej:
         axes = "".join(axis for axis, size in _imagej_sizes(whole, first).items() if size > 1) + first.axes
-    elif first.is_ome and (pixels := OME_PIXELS.search(first.description)):
-        said = dict(OME_ATTRIBUTE.findall(pixels[1]))
+    elif first.is_ome and (pixels := re.search(OME_PIXELS, first.description)):
+        said = dict(re.findall(OME_ATTRIBUTE, pixels[1]))
         sizes = {axis: int(said.get(f"Size{axis}", 1)) for axis in "CZT" if said.get(f"Size{axis}", "1").isdecimal()}
         sizes["C"] = sizes.get("C", 1) // first.samplesperpixel
         order = reversed(said.get("DimensionOrder", "XYCZT").upper())

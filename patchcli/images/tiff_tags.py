@@ -18,9 +18,9 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ICC, NODATA = 282, 283, 296, 34675,
 UNIT_NAMES = {1: "none", 2: "inch", 3: "centimeter"}  # of tag 296, which is 2 where it is missing
 ASCII_END = 128
 DESCRIBED = 1 << 20  # characters of a description that are looked at
-PIXELS_ELEMENT = re.compile(r"<(?:\w{1,20}:)?Pixels\s([^<>]{1,4096})")  # of OME-XML
-OME_SIZES = re.compile(r"\b(PhysicalSize[XY](?:Unit)?)\s{0,8}=\s{0,8}[\"']([^\"']{1,64})[\"']")
-IMAGEJ_UNIT = re.compile(r"^unit=([^\r\n]{1,64})", re.MULTILINE)
+PIXELS_ELEMENT = r"<(?:\w{1,20}:)?Pixels\s([^<>]{1,4096})"  # of OME-XML
+OME_SIZES = r"\b(PhysicalSize[XY](?:Unit)?)\s{0,8}=\s{0,8}[\"']([^\"']{1,64})[\"']"
+IMAGEJ_UNIT = r"(?m)^unit=([^\r\n]{1,64})"
 # as ImageJ and others write units
 SPELLINGS = {"micron": "µm", "microns": "µm", "um": "µm", "μm": "µm", "\\u00b5m": "µm", "inch": "in", "pixel": "", "pixels": ""}
 
@@ -75,13 +75,13 @@ def _pixel_size(
         first: Any = page.parent.pages.first
         described = str(first.description)[:DESCRIBED]
         if described.startswith("ImageJ=") and resolution is not None:
-            found = IMAGEJ_UNIT.search(described)
+            found = re.search(IMAGEJ_UNIT, described)
             unit = _unit(found.group(1)) if found else ""
             return (as_pair((1 / resolution[0], 1 / resolution[1], unit)), None) if unit else (None, resolution)
-        if described.startswith("<") and (element := PIXELS_ELEMENT.search(described)):
+        if described.startswith("<") and (element := re.search(PIXELS_ELEMENT, described)):
             import html  # loaded for nobody else
 
-            sizes = {name: html.unescape(value) for name, value in OME_SIZES.findall(element.group(1))}
+            sizes = {name: html.unescape(value) for name, value in re.findall(OME_SIZES, element.group(1))}
             x, y = (float(sizes.get(f"PhysicalSize{axis}") or sizes.get("PhysicalSizeX", "nan")) for axis in "XY")
             unit, other = (_unit(sizes.get(f"PhysicalSize{axis}Unit") or sizes.get("PhysicalSizeXUnit", "µm")) for axis in "XY")
             return as_pair((x, y, unit)) if unit == other else None, resolution

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Numbers of TIFF 6.0 and its supplements
 CCITT, LZW, JPEG, JPEG_XR = (2, 3, 4), (5,), (6, 7, 33007, 34892), (22610, 34934)
-LZW_END = re.compile("100000001(?=0{0,7}$)")
+LZW_END = "100000001(?=0{0,7}$)"
 FAX_3, FAX_4, FAX_4_END = 3, 4, 2 * "000000000001"
 TRIES = 32  # different bytes behind the data of a fax
 
@@ -54,7 +54,7 @@ def _lzw_is_short(data: bytes, _page: tifffile.TiffPage, part: Filled) -> bool:
     """
     import imagecodecs
 
-    if LZW_END.search(_in_bits(data[-3:])):
+    if re.search(LZW_END, _in_bits(data[-3:])):
         return False
     size = part.rows * part.row_bytes
     found = imagecodecs.lzw_decode(data, out=size)

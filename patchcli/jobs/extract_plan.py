@@ -257,19 +257,30 @@ def _reading(plan: ExtractPlan, given: ImageInput) -> int:
 
 def memory_of(plan: ExtractPlan, count: int) -> int:
     """A bound on what is in use at once: pixels, whole or some lines of them, and patches that are chosen, or cut and written."""
-    grid, choice, images = plan.grid, plan.settings.choice, [one.image for one in plan.images]
-    masks = [] if plan.mask is None else [plan.mask.image]
-    reading = max(_reading(plan, one) for one in plan.images) + sum(_reading(plan, one) for one in [plan.mask] if one)
+    grid, images = plan.grid, [one.image for one in plan.images]
     patch = max(map(plan.patch_bytes, images))
-    chosen = choice.most is not None or bool(choice.min_std or choice.min_valid is not None or masks)
-    choosing = (DRAWN if choice.most is not None else 2 * NUMBER_BYTES) * grid.count * chosen
-    if masks or choice.min_valid is not None:
-        choosing += COUNTED * grid.padded[1] * (2 + grid.patch[0] // grid.stride[0])
-    if choice.min_std:
-        choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, patch) // images[0].dtype.itemsize
+    reading = reading_of(plan)
     piece = count * images[0].dtype.itemsize if plan.settings.layout == "columns" else max(CUT_BYTES, patch)
     cutting = min(PIECES * piece, count * patch) + 2 * NUMBER_BYTES * min(count, max(ORIGINS_AT_ONCE, grid.columns.count))
     if count < grid.count:
         reading += max(image.kept for image in images)  # few of the patches: windows, not lines
         cutting += (4 * NUMBER_BYTES if plan.settings.layout == "columns" else NUMBER_BYTES) * count
-    return base(*(image.format for image in (*images, *masks))) + reading + max(choosing, cutting)
+    formats = [one.image.format for one in (*plan.images, *([plan.mask] if plan.mask else []))]
+    return base(*formats) + reading + max(choosing_of(plan), cutting)
+
+
+def reading_of(plan: ExtractPlan) -> int:
+    """A bound on what reading takes at once: one of the images, and the mask."""
+    return max(_reading(plan, one) for one in plan.images) + sum(_reading(plan, one) for one in [plan.mask] if one)
+
+
+def choosing_of(plan: ExtractPlan) -> int:
+    """A bound on what choosing patches takes beside that."""
+    grid, choice, image = plan.grid, plan.settings.choice, plan.images[0].image
+    chosen = choice.most is not None or bool(choice.min_std or choice.min_valid is not None or plan.mask)
+    choosing = (DRAWN if choice.most is not None else 2 * NUMBER_BYTES) * grid.count * chosen
+    if plan.mask or choice.min_valid is not None:
+        choosing += COUNTED * grid.padded[1] * (2 + grid.patch[0] // grid.stride[0])
+    if choice.min_std:
+        choosing += 2 * NUMBER_BYTES * max(CUT_BYTES, plan.patch_bytes(image)) // image.dtype.itemsize
+    return choosing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 import re
@@ -159,21 +158,21 @@ class _TileWriter:
     def __init__(self, made: TileSet, kind: TilePlan, creation: tuple[tuple[str, str], ...]) -> None:
         self._made, self._kind, self._creation = made, kind, creation
         self._margin = kind.names.grid.margin
+        self._placed = "geotiff" in FORMATS[kind.image_format].keeps
 
     def __call__(self, tiles: list[_Tile]) -> int:
         """Write some tiles; how many."""
-        for tile in tiles:
-            if not self._made.has(tile.name):
-                self._made.put(tile.name, self._encoded(tile))
+        missing = [tile for tile in tiles if not self._made.has(tile.name)]
+        files = sink.encoded([tile.pixels for tile in missing], self._kind.image_format, [*map(self._encoding, missing)])
+        self._made.put([tile.name for tile in missing], files)
         return len(tiles)
 
-    def _encoded(self, tile: _Tile) -> memoryview:
-        """The file of a tile."""
-        pixels, metadata = tile.pixels, self._kind.metadata.moved(tile.x - self._margin, tile.y - self._margin)
-        file = io.BytesIO()
-        encoding = sink.Encoding(pixels.shape, pixels.dtype, "", metadata, self._creation)
-        sink.write_lines(file, [pixels], self._kind.image_format, encoding)
-        return file.getbuffer()
+    def _encoding(self, tile: _Tile) -> sink.Encoding:
+        """How a tile is written."""
+        metadata = self._kind.metadata
+        if self._placed:
+            metadata = metadata.moved(tile.x - self._margin, tile.y - self._margin)
+        return sink.Encoding(tile.pixels.shape, tile.pixels.dtype, "", metadata, self._creation)
 
 
 def plan_tiles(task: ExtractTask, settings: ExtractSettings, _tick: Tick) -> Said:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from patchcli.errors import PatchcliError, counted, one_line, shortened
-from patchcli.geometry.axis import CLIP
 from patchcli.images.formats import FORMATS, SNIFF
 from patchcli.images.source import open_image, open_joined
 from patchcli.npy_header import NotPlainError
@@ -142,8 +141,8 @@ def _as_stored(file: BinaryIO, image: ImageSource) -> Metadata:
     if image.rotated:
         stored = open_image(file, max_pixels=0, rotate=False).metadata
         metadata = metadata._replace(geotiff=stored.geotiff, nodata=stored.nodata)
-    if metadata.photometric == "rgb":
-        with contextlib.suppress(PatchcliError):  # it has no indices
+    if metadata.photometric == "rgb" and image.indexed:
+        with contextlib.suppress(PatchcliError):  # which may be damaged
             numbers = open_image(file, max_pixels=0, rotate=False, color="indices").metadata
             metadata = metadata._replace(colormap=numbers.colormap, nodata=numbers.nodata)
     return metadata
@@ -509,6 +508,7 @@ def _said(value: object) -> str:
 
 def _of_tiles(file: BinaryIO, folder: str, *, check: bool, max_pixels: int) -> list[Fact]:
     """What an index of tile files holds; where it is checked, all tiles are read."""
+    from patchcli.geometry.axis import CLIP
     from patchcli.geometry.placement import Placement
     from patchcli.stacks.header import STACK_VERSION
     from patchcli.stacks.tile_index import read_index

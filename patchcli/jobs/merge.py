@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from patchcli.jobs.merge_plan import MergePlan
     from patchcli.jobs.settings import MergeSettings
-    from patchcli.jobs.task import MergeTask, Tick
+    from patchcli.jobs.task import MapTask, MergeTask, Tick
     from patchcli.patches.normalize import Merged
 
 SIGNED = -0.5  # fractions of a full range that lie below are of -1 to 1
@@ -35,28 +35,35 @@ def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
     with Outputs(overwrite=settings.overwrite or task.replace) as outputs, planned(task, settings) as plan:
         # One thread folds: the one that reads and checks keeps a second core busy.
         merged = merge_from(plan.source, plan.placement, plan.rule, wanted=plan.wanted, tick=tick)
-        if task.cover is not None:
-            cover = cover_dtype(merged.cover, plan.window)
-            check_cover(task.cover, merged.cover.shape, cover)
-            place = None if plan.metadata is None else plan.metadata.only_place()
-            made = Encoding(merged.cover.shape, cover, plan.records.note(task.cover), place)
-            _write(outputs, task.cover, plan.formats[1], _cover_lines(merged, plan, cover), made)
-        made = Encoding(merged.shape, merged.dtype, plan.records.note(task.target), plan.metadata, settings.creation)
-        _write(outputs, task.target, plan.formats[0], merged.lines(), made)
-    return _said(merged, plan)
+        write_merged(outputs, task, plan, merged, together=True)
+    return said_of_merged(merged, plan)
 
 
-def _write(outputs: Outputs, path: str, image_format: str, lines: Iterator[NDArray[Any]], made: Encoding) -> None:
-    """Encode lines while the next are made.
+def write_merged(outputs: Outputs, task: MergeTask | MapTask, plan: MergePlan, merged: Merged, *, together: bool = False) -> None:
+    """Write the cover of a merged image, where it is asked for, and the image; ``together``: lines while the next are made."""
+    if task.cover is not None:
+        cover = cover_dtype(merged.cover, plan.window)
+        check_cover(task.cover, merged.cover.shape, cover)
+        place = None if plan.metadata is None else plan.metadata.only_place()
+        made = Encoding(merged.cover.shape, cover, plan.records.note(task.cover), place)
+        _write(outputs, task.cover, plan.formats[1], _cover_lines(merged, plan, cover), made, together=together)
+    made = Encoding(merged.shape, merged.dtype, plan.records.note(task.target), plan.metadata, plan.settings.creation)
+    _write(outputs, task.target, plan.formats[0], merged.lines(), made, together=together)
+
+
+def _write(
+    outputs: Outputs, path: str, image_format: str, lines: Iterator[NDArray[Any]], made: Encoding, *, together: bool
+) -> None:
+    """Encode lines, ``together`` with the making of the next, in another thread.
 
     Nothing of them goes down a pipe before the last is there: up to then the stack may turn out to be damaged.
     """
-    nbytes = math.prod(made.shape) * made.dtype.itemsize
+    nbytes = math.prod(made.shape) * made.dtype.itemsize if together else 0
     with outputs.create(path, whole=True) as file, contextlib.closing(ahead(lines, nbytes)) as coming:
         sink.write_lines(file, flushing(coming, file), image_format, made)
 
 
-def _said(merged: Merged, plan: MergePlan) -> Said:
+def said_of_merged(merged: Merged, plan: MergePlan) -> Said:
     """What was done, and what is probably not as it was meant."""
     height, width = merged.shape[:2]
     notes, payload, dtype = f"image of width={width} height={height}", plan.payload, plan.wanted.dtype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels
 from patchcli.jobs.settings import MergeSettings
-from patchcli.jobs.task import MergeTask, Planned, Said, Tick, as_said
+from patchcli.jobs.task import MapTask, MergeTask, Planned, Said, Tick, as_said
 from patchcli.npy_header import NPY_MAGIC
 from patchcli.patches.extract import FOLD_BYTES
 from patchcli.patches.merge import in_bands
@@ -23,7 +23,7 @@ from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.merge_streaming import CHUNK_BYTES, SUMS_BYTES
 from patchcli.patches.normalize import DIVIDED_BYTES, Divider, Wanted
 from patchcli.patches.reducers import REDUCERS, Rule, check_values, rule_of
-from patchcli.patches.sources import inside
+from patchcli.patches.sources import PatchSource, inside
 from patchcli.patches.windows import NAMES, Window, as_window
 from patchcli.stacks.file import StackReader
 from patchcli.stacks.npz import NpzReader
@@ -40,14 +40,39 @@ if TYPE_CHECKING:
     from patchcli.geometry.grid import Grid
     from patchcli.geometry.placement import Placement
     from patchcli.images.metadata import Metadata
-    from patchcli.patches.sources import PatchSource
+    from patchcli.stacks.header import Meta
     from patchcli.stacks.tile_files import TileFiles
 
 LINES_AHEAD = 4  # times the bytes of lines that are made at once: those that wait, and are written
+SUMMED_DOWN = 2  # times the bytes of patches, what their rows weigh, added up down the image
 PLACE_NUMBERS = (
     9  # numbers for each patch that lies anywhere: its origin, in its place and in order, its place there, for two covers
 )
 FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
+
+
+class Patches(PatchSource, Protocol):
+    """Patches, and what is known of them: of a stack file or its shards, of tile files, or of a function."""
+
+    @property
+    def meta(self) -> Meta:
+        """How they were cut."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where they lie, as they were cut."""
+
+    @property
+    def shards(self) -> int:
+        """How many files they come from."""
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """What is odd about those."""
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether they stood as ``(N, C, h, w)``."""
 
 
 class MergePlan(NamedTuple):
@@ -66,7 +91,7 @@ class MergePlan(NamedTuple):
     """
 
     settings: MergeSettings
-    payload: Payload | TileFiles
+    payload: Patches
     wanted: Wanted
     formats: list[str]
     placement: Placement
@@ -159,15 +184,19 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
     """Open the stack of a task, or its shards, and lay out its patches; what headers show to be wrong is refused."""
     records = Records(recipes(task, settings), in_images=settings.resume)
     with contextlib.ExitStack() as opened:
-        payload = _tiles_of(task, settings) if _has_tiles(task) else _payload_of(task, settings, opened)
+        payload: Patches = _tiles_of(task, settings) if _has_tiles(task) else _payload_of(task, settings, opened)
         opened.enter_context(_missing_shards_named(payload))
-        wanted = _wanted_of(payload, settings)
-        formats = [sink.format_of(task.target, settings.image_format), *map(sink.format_of, task.targets()[1:])]
-        placement = _laid_out(payload, wanted, formats, settings)
-        reduce = _reducer_of(payload, settings)
-        window = _window_of(settings.window, placement.grid)
-        rule = rule_of(REDUCERS[reduce], window)
-        yield MergePlan(settings, payload, wanted, formats, placement, reduce, window, rule, records)
+        yield merging_plan(payload, task.targets(), settings, records)
+
+
+def merging_plan(payload: Patches, targets: list[str], settings: MergeSettings, records: Records) -> MergePlan:
+    """How patches become the image, and the cover, of these names."""
+    wanted = _wanted_of(payload, settings)
+    formats = [sink.format_of(targets[0], settings.image_format), *map(sink.format_of, targets[1:])]
+    placement = _laid_out(payload, wanted, formats, settings)
+    reduce = _reducer_of(payload, settings)
+    window = _window_of(settings.window, placement.grid)
+    return MergePlan(settings, payload, wanted, formats, placement, reduce, window, rule_of(REDUCERS[reduce], window), records)
 
 
 def _tiles_of(task: MergeTask, settings: MergeSettings) -> TileFiles:
@@ -195,7 +224,7 @@ def _unmixed(dtype: np.dtype[Any]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def _reducer_of(payload: Payload | TileFiles, settings: MergeSettings) -> str:
+def _reducer_of(payload: Patches, settings: MergeSettings) -> str:
     """The reducer that was asked for, or the usual one; labels are not mixed, and what is not of integers is not counted."""
     labels = payload.meta.labels
     reduce = settings.reduce or ("mode" if labels else "mean")
@@ -207,7 +236,7 @@ def _reducer_of(payload: Payload | TileFiles, settings: MergeSettings) -> str:
     return reduce
 
 
-def _wanted_of(payload: Payload | TileFiles, settings: MergeSettings) -> Wanted:
+def _wanted_of(payload: Patches, settings: MergeSettings) -> Wanted:
     """The image that is asked for."""
     recorded = payload.meta.dtype
     dtype = recorded if settings.dtype == "keep" else np.dtype(settings.dtype)
@@ -243,7 +272,7 @@ def _stack_file(
     return StackFile(files.name_of(path, "standard input"), read)
 
 
-def _laid_out(payload: Payload | TileFiles, wanted: Wanted, formats: list[str], settings: MergeSettings) -> Placement:
+def _laid_out(payload: Patches, wanted: Wanted, formats: list[str], settings: MergeSettings) -> Placement:
     """Where the patches of a payload lie, as large as they came, in an image that may be made and written."""
     most = settings.max_pixels if _held(payload, formats, settings) else 0
     check_pixels(payload.meta.grid, 0, most)
@@ -253,7 +282,7 @@ def _laid_out(payload: Payload | TileFiles, wanted: Wanted, formats: list[str], 
     if settings.halo > payload.meta.grid.margin and wanted.fill is None and not wanted.trim and placement.cover.uncovered:
         raise PatchcliError(
             f"--halo {settings.halo} leaves {placement.cover.uncovered} of {math.prod(grid.image)} pixels covered by no patch; "
-            f"extract with --margin {settings.halo} to cover the border, or add --fill or --trim"
+            f"cut with --margin {settings.halo} to cover the border, or add --fill or --trim"
         )
     check_pixels(grid, math.prod(payload.shape[3:]) * wanted.dtype.itemsize, most)
     shape, unasked = (*grid.image, *payload.shape[3:]), settings.unasked_format
@@ -262,13 +291,13 @@ def _laid_out(payload: Payload | TileFiles, wanted: Wanted, formats: list[str], 
     return placement
 
 
-def _refuse_losses(payload: Payload | TileFiles, formats: list[str], settings: MergeSettings) -> None:
+def _refuse_losses(payload: Patches, formats: list[str], settings: MergeSettings) -> None:
     """Refuse to write class numbers where they change."""
     if payload.meta.labels:
         sink.check_keeps_classes(formats[0], settings.creation)
 
 
-def _held(payload: Payload | TileFiles, formats: list[str], settings: MergeSettings) -> bool:
+def _held(payload: Patches, formats: list[str], settings: MergeSettings) -> bool:
     """Whether all of an image, or of its sums, is held at once; or of its sides, where they are longer than all its patches."""
     covered = math.prod(payload.shape[:3])
     sides = sum(payload.meta.grid.padded) > max(FREE_PIXELS, covered)
@@ -276,7 +305,7 @@ def _held(payload: Payload | TileFiles, formats: list[str], settings: MergeSetti
     return sides or not in_lines or not in_bands(payload, payload.placement, rule_of(REDUCERS[_reducer_of(payload, settings)]))
 
 
-def _check_covered(payload: Payload | TileFiles, wanted: Wanted) -> None:
+def _check_covered(payload: Patches, wanted: Wanted) -> None:
     """Refuse, before anything is allocated, a large canvas that a few numbers claim and no patches can fill.
 
     What ``fill`` or ``trim`` ask for may be larger than the patches, but a margin and the padding behind the last patch, which
@@ -309,7 +338,7 @@ def _window_of(window: str, grid: Grid) -> Window | None:
 
 
 @contextlib.contextmanager
-def _missing_shards_named(payload: Payload | TileFiles) -> Iterator[None]:
+def _missing_shards_named(payload: Patches) -> Iterator[None]:
     """What is wrong with an image of which shards are missing may come of that."""
     try:
         yield
@@ -320,7 +349,7 @@ def _missing_shards_named(payload: Payload | TileFiles) -> Iterator[None]:
         raise PatchcliError(f"{error}; only {payload.shards} of {counted(count, 'shard')} were given") from None
 
 
-def _hints_of(payload: Payload | TileFiles) -> tuple[str, ...]:
+def _hints_of(payload: Patches) -> tuple[str, ...]:
     """What to say where some of several shards are missing, patches stand in an order of axes of their own, or files are odd."""
     shard, hints = payload.meta.shard, list(payload.hints)
     if shard is not None and 1 < payload.shards < shard[1]:
@@ -344,8 +373,14 @@ def cover_dtype(cover: Cover | BoxCover, window: Window | None) -> np.dtype[Any]
     return np.min_scalar_type(cover.most) if window is None else np.dtype(np.float32)
 
 
-def estimate(task: MergeTask, plan: MergePlan) -> Planned:
-    """What a plan makes; what adds up to more than 64 bits is refused."""
+def estimate(task: MergeTask | MapTask, plan: MergePlan, pieces: int | None = None) -> Planned:
+    """What a plan makes; what adds up to more than 64 bits is refused.
+
+    Args:
+        task: what is made.
+        plan: how.
+        pieces: bytes of the patches that are there at once; None for those of files, which are read ahead, as lines are made.
+    """
     payload, wanted, channels = plan.payload, plan.wanted, plan.payload.shape[3:]
     divider = Divider(plan.placement, None, dtype=payload.dtype, channels=channels, wanted=wanted)
     images, cover = [(divider.shape, wanted.dtype)], divider.cover
@@ -356,7 +391,8 @@ def estimate(task: MergeTask, plan: MergePlan) -> Planned:
     # the cover is written before the image is begun
     made = zip(plan.formats, images, (plan.settings.creation, ()), strict=False)
     writing = max(_held_by(name, *image, creation) for name, image, creation in made)
-    memory = base(*plan.formats) + _pieces(plan) + _folding(plan, divider) + writing
+    ahead = _pieces(plan) + LINES_AHEAD * DIVIDED_BYTES if pieces is None else pieces
+    memory = base(*plan.formats) + ahead + _folding(plan, divider) + writing
     height, width = divider.shape[:2]
     held = "" if in_bands(payload, plan.placement, plan.rule) else ", its sums held whole"
     what = f"image of width={width} height={height} from {counted(payload.shape[0], 'patch')}{held}"
@@ -389,7 +425,7 @@ def _folding(plan: MergePlan, divider: Divider) -> int:
     payload, placement, rule = plan.payload, plan.placement, plan.rule
     grid, patch = placement.grid, _used_bytes(plan)
     line = grid.columns.padded * math.prod(divider.channels)
-    used = LINES_AHEAD * DIVIDED_BYTES + (0 if placement.whole else PLACE_NUMBERS * NUMBER_BYTES * placement.count)
+    used = 0 if placement.whole else PLACE_NUMBERS * NUMBER_BYTES * placement.count
     if isinstance(rule, Ranking):
         bands = list(RankFold(divider, rule).bands())
         whole = math.prod(payload.shape[1:]) * payload.dtype.itemsize if payload.meta.layout == "columns" else patch
@@ -405,5 +441,8 @@ def _folding(plan: MergePlan, divider: Divider) -> int:
     else:
         step = max(grid.patch[0], SUMS_BYTES // line)
     together = max(2 * FOLD_BYTES if placement.whole else CHUNK_BYTES, patch)
-    weighed = NUMBER_BYTES * together // payload.dtype.itemsize if rule.window is not None else 0
+    weighed = 0
+    if rule.window is not None:  # which is a product, or makes floats of all values
+        whole = placement.whole and rule.window.dense is None
+        weighed = SUMMED_DOWN * together if whole else NUMBER_BYTES * together // payload.dtype.itemsize
     return used + 2 * line * min(grid.patch[0] + step, grid.rows.padded) + weighed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from patchcli.errors import PatchcliError
 from patchcli.images import source
-from patchcli.jobs.settings import PageRange
+from patchcli.jobs.pages import PageRange
 from patchcli.stacks.header import Source
 from patchcli.storage import files
 

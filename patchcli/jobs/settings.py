@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
+from patchcli.images.metadata import KEEP
 from patchcli.images.source import MAX_PIXELS
 from patchcli.patches.select import Choice
 from patchcli.patches.windows import NAMES
@@ -13,39 +14,10 @@ if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
     from patchcli.images.metadata import Metadata
+    from patchcli.jobs.pages import PageRange
 
 EVERY = Choice()
-METADATA = KEEP, DROP = "keep", "none"
 UNMIXED = "nearest"  # the resampling whose values are all of the image: of indices, say
-
-
-class PageRange(NamedTuple):
-    """Pages of a file, from 0: the first and the last of them; without a last one all that there are.
-
-    A range of one page, as in ``2-2``, is a range as others are.
-    """
-
-    first: int = 0
-    last: int | None = 0
-    ranged: bool = False
-
-    @property
-    def several(self) -> bool:
-        """Whether a range of pages is asked for, be there several or not."""
-        return self.ranged or self.first != self.last
-
-    def of(self, count: int) -> range:
-        """Those of a file of so many pages; the first that it lacks, if it lacks any, is the last, and fails for all of them.
-
-        >>> PageRange(1, 3).of(5), PageRange(0, None).of(5), PageRange(3, 1000).of(5)
-        (range(1, 4), range(0, 5), range(3, 6))
-        """
-        last = count - 1 if self.last is None else self.last
-        return range(self.first, max(self.first, min(last, count)) + 1)
-
-    def in_words(self) -> str:
-        """As ``--page`` has it."""
-        return "all" if self.last is None else f"{self.first}-{self.last}" if self.several else str(self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +206,43 @@ class MergeSettings(JobSettings):
             "--image-format": self.image_format,
             "--co": ", ".join(map("=".join, self.creation)) or None,
             "--metadata": self.metadata,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings(JobSettings):
+    """The options of ``map``.
+
+    Attributes:
+        cutting: how an image is read and its patches are placed and chosen.
+        merging: how what became of them is put together and written.
+        function: ``module:name`` or ``file.py:name``; None for a command.
+        arguments: keywords of the function, as they were typed.
+        command: whose standard input patches go to.
+        batch: patches that are given to it at once; None for as many as are folded at once.
+    """
+
+    cutting: ExtractSettings
+    merging: MergeSettings
+    function: str | None = None
+    arguments: tuple[tuple[str, str], ...] = ()
+    command: str | None = None
+    batch: int | None = None
+
+    def at_page(self, page: int) -> Self:
+        """The same for a page of the image."""
+        return replace(self, cutting=self.cutting.at_page(page))
+
+    def options(self) -> dict[str, object]:
+        """Those that change an output, by name."""
+        return {
+            **self.merging.options(),
+            **self.cutting.options(),
+            "--co": ", ".join(map("=".join, self.merging.creation)) or None,
+            "--func": self.function,
+            "--arg": ", ".join(map("=".join, self.arguments)) or None,
+            "--exec": self.command,
+            "--batch": self.batch,
         }
 
 

@@ -11,6 +11,9 @@ from patchcli.storage import files
 from patchcli.storage.outputs import check_name
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from patchcli.geometry.axis import Pair
     from patchcli.geometry.box import Box
 
@@ -131,6 +134,50 @@ class MergeTask(Task):
         return [self.target, *([] if self.cover is None else [self.cover])]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MapTask(Task):
+    """An image whose patches are given to a function, and the image that is made of what it returns.
+
+    Attributes:
+        mask: an image that says which part of the first counts.
+        cover: where to write how many patches lie on each pixel.
+    """
+
+    mask: str | None = None
+    cover: str | None = None
+
+    def sources(self) -> list[str]:
+        """The image and its mask."""
+        return [self.source, *([] if self.mask is None else [self.mask])]
+
+    def targets(self) -> list[str]:
+        """The image and its cover."""
+        return [self.target, *([] if self.cover is None else [self.cover])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandTask(Task):
+    """Some lines of the image of another task, which a worker makes; it writes nothing.
+
+    Attributes:
+        of: that task.
+        lines: first and last (excluded); none where only what the function returns is asked for.
+        index: numbers of the patches; None for all of the grid.
+        returned: what the function returns, once that is known.
+        kept: the image and the function are wanted again by the next task of the same worker.
+    """
+
+    of: MapTask
+    lines: Pair
+    index: NDArray[np.int64] | None = None
+    returned: Any = None
+    kept: bool = False
+
+    def targets(self) -> list[str]:
+        """None: lines are given back."""
+        return []
+
+
 class BoxRow(NamedTuple):
     """One box of an image.
 
@@ -236,6 +283,7 @@ class Said(NamedTuple):
         curve: how the result was found, line by line.
         planned: what would be made, where nothing was.
         nbytes: of the patches or pixels that were made, before they were packed.
+        part: what was made, where that was asked for and not a file.
     """
 
     done: str
@@ -245,6 +293,7 @@ class Said(NamedTuple):
     curve: tuple[str, ...] = ()
     planned: Planned | None = None
     nbytes: int = 0
+    part: Any = None
 
 
 def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:

@@ -91,10 +91,7 @@ def extract(
     check_grid(grid)
     padded = Padded(ArraySource(as_image(image)), grid, pad_mode, pad_value)
     if index is not None:
-        chosen = np.asarray(index)
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= grid.count)).any():
-            raise PatchcliError(f"index is not a list of numbers of patches; give whole numbers from 0 to {grid.count - 1}")
-        starts = grid.starts_of(chosen.astype(np.int64))
+        starts = grid.starts_of(numbers_of(grid, index))
         stack = np.empty((len(starts), *grid.patch, *padded.shape[2:]), padded.dtype)
         gather_at(padded, starts, stack)
         return stack, starts - grid.margin
@@ -107,6 +104,14 @@ def extract(
     for _ in map_in_order(fill, parts, usable_threads(stack.nbytes)):
         pass
     return stack, grid.origins()
+
+
+def numbers_of(grid: Grid, index: ArrayLike) -> NDArray[np.int64]:
+    """Numbers of patches of a grid, as a caller gives them, int64 ``(n,)``."""
+    chosen = np.asarray(index)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= grid.count)).any():
+        raise PatchcliError(f"index is not a list of numbers of patches; give whole numbers from 0 to {grid.count - 1}")
+    return chosen.astype(np.int64)
 
 
 def blocks(grid: Grid, channels: int, itemsize: int, block_bytes: int = FOLD_BYTES) -> Iterator[Block]:
@@ -131,11 +136,11 @@ def cut(padded: Padded, first: int = 0, last: int | None = None) -> Iterator[NDA
     grid = padded.grid
     stop = grid.count if last is None else last
     for block in cut_blocks(grid, padded.pixel_bytes):
-        here, end = max(first - block.first, 0), min(stop - block.first, block.count)
+        here, end = max(first, block.first), min(stop, block.first + block.count)
         if here < end:
-            part = np.empty((block.count, *grid.patch, *padded.shape[2:]), padded.dtype)
-            gather(padded, block, part)
-            yield part[here:end]
+            part = np.empty((end - here, *grid.patch, *padded.shape[2:]), padded.dtype)
+            gather_range(padded, here, end, part)
+            yield part
 
 
 def cut_at(padded: Padded, index: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
@@ -165,6 +170,12 @@ def _are_few(padded: Padded, index: NDArray[np.int64]) -> bool:
     columns = grid.columns.starts[index % grid.columns.count]
     widths = np.maximum.reduceat(columns, first) - np.minimum.reduceat(columns, first) + grid.patch[1] if len(first) else first
     return bool(2 * (each * widths).sum() <= together * grid.padded[1] and each.sum() <= 2 * together)
+
+
+def gather_range(padded: Padded, first: int, last: int, out: NDArray[Any]) -> None:
+    """Copy the patches ``first`` to ``last`` (excluded) of a grid into ``out``, C-contiguous ``(last - first, h, w[, C])``."""
+    for block in padded.grid.rectangles(first, last):
+        gather(padded, block, out[block.first - first : block.first - first + block.count])
 
 
 def gather(padded: Padded, block: Block, out: NDArray[Any]) -> None:

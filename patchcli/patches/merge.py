@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from patchcli.geometry.axis import Pair
     from patchcli.geometry.cover import BoxCover, Cover
     from patchcli.geometry.grid import Block, Grid
     from patchcli.patches.sources import PatchSource
@@ -48,6 +49,7 @@ def merge_from(
     wanted: Wanted,
     threads: int = 1,
     tick: Callable[[int, int], object] = lambda *_: None,
+    only: Pair | None = None,
 ) -> Merged:
     """Put all patches of a source together, by the fold that suits the rule and the way in which they come.
 
@@ -58,6 +60,8 @@ def merge_from(
         wanted: the image asked for.
         threads: how many blocks of a whole grid are folded at once; it changes no bit of the result.
         tick: told again and again how many more patches were done, of how many.
+        only: the lines of the image that are made, first and last (excluded), from a source that is `in_bands`; each has the same
+            values as if all were made. None for all.
 
     Returns:
         The image, whose lines are made as they are asked for.
@@ -68,27 +72,30 @@ def merge_from(
     shape = source.shape
     if placement.whole and placement.most == 1 and not isinstance(rule, Ranking) and rule.weighted:
         rule = rule_of(REDUCERS["max"])  # the mean of one value is that value: no sums, nothing to divide
-    divider = Divider(placement, divisor_of(rule, placement, wanted), dtype=source.dtype, channels=shape[3:], wanted=wanted)
+    divisor = divisor_of(rule, placement, wanted, only)
+    divider = Divider(placement, divisor, dtype=source.dtype, channels=shape[3:], wanted=wanted, only=only)
     return Merged(divider, _lines(source, divider, rule, threads=threads, tick=lambda count: tick(count, shape[0])))
 
 
-def divisor_of(rule: Rule | Ranking, placement: Placement, wanted: Wanted) -> Cover | BoxCover | LineCover | None:
+def divisor_of(
+    rule: Rule | Ranking, placement: Placement, wanted: Wanted, only: Pair | None = None
+) -> Cover | BoxCover | LineCover | None:
     """By what sums are divided: what a rule says, or how much of its window lies on each pixel, added up as they are."""
     if isinstance(rule, Ranking) or rule.window is None or (placement.whole and rule.window.dense is None):
         return rule.divisor(placement)
-    return LineCover(_weight_lines(placement, rule.window, wanted))
+    return LineCover(_weight_lines(placement, rule.window, wanted, only), 0 if only is None else only[0])
 
 
-def _weight_lines(placement: Placement, window: Window, wanted: Wanted) -> Iterator[NDArray[Any]]:
+def _weight_lines(placement: Placement, window: Window, wanted: Wanted, only: Pair | None) -> Iterator[NDArray[Any]]:
     """The lines of `merged_weights`, laid out when the first is asked for: what is wrong with the image is told before."""
-    yield from merged_weights(placement, window, trim=wanted.trim).lines()
+    yield from merged_weights(placement, window, trim=wanted.trim, only=only).lines()
 
 
-def merged_weights(placement: Placement, window: Window, *, trim: bool) -> Merged:
+def merged_weights(placement: Placement, window: Window, *, trim: bool, only: Pair | None = None) -> Merged:
     """How much of a window lies on each pixel, float64 ``(H, W)``, as the sum of patches that all are that window."""
     full = window.full
     windows = InMemory(np.broadcast_to(full, (placement.count, *full.shape)))
-    return merge_from(windows, placement, rule_of(REDUCERS["sum"]), wanted=Wanted(full.dtype, 0, trim))
+    return merge_from(windows, placement, rule_of(REDUCERS["sum"]), wanted=Wanted(full.dtype, 0, trim), only=only)
 
 
 def _lines(
@@ -110,8 +117,7 @@ def _lines(
             by_plane.add(plane)
         yield from by_plane.lines()
     elif placement.whole:
-        cut = placement.grid, math.prod(shape[3:]), dtype.itemsize
-        given = zip(blocks(*cut), source.patches(block.count for block in blocks(*cut)), strict=True)
+        given = _blocks_of(source, divider)
         yield from GridFold(divider, rule).lines(_ticked(given, tick), threads)
     else:
         scattered, first = ScatteredFold(divider, rule), 0
@@ -123,11 +129,27 @@ def _lines(
         yield from scattered.lines()
 
 
+def _blocks_of(source: PatchSource, divider: Divider) -> Iterator[Given]:
+    """The patches of a whole grid, block by block; where only some lines are made, of the blocks that touch them."""
+    grid, (first, stop) = divider.placement.grid, divider.padded_lines
+    cut, tops = (grid, math.prod(source.shape[3:]), source.dtype.itemsize), grid.rows.starts
+    if divider.only is None:
+        given = source.patches(block.count for block in blocks(*cut))
+        for block in blocks(*cut):  # not by zip, which holds one while the next is made
+            yield block, next(given)
+        return
+    pick = source.picker()
+    for block in blocks(*cut):
+        if tops[block.rows.start] < stop and tops[block.rows.stop - 1] + grid.patch[0] > first:
+            yield block, pick(np.arange(block.first, block.first + block.count))
+
+
 def _ticked(given: Iterable[Given], tick: Callable[[int], object]) -> Iterator[Given]:
     """What is given, each block counted."""
     for one in given:
         tick(one[0].count)
         yield one
+        del one  # so that the next may have its memory, which is still in a core's cache
 
 
 def merge(
@@ -179,18 +201,35 @@ def merge(
     own = None if origins is None else np.asarray(origins)
     check_stack(stack.shape, stack.dtype, grid, grid.count if own is None else len(own))
     placement = (Placement.whole_grid(grid) if own is None else Placement.at(grid, own)).resized(stack.shape[1:3], halo)
-    weights = as_window(window, placement.grid.patch)
+    rule = checked_rule(reduce, as_window(window, placement.grid.patch), stack.dtype)
+    wanted = Wanted(stack.dtype if dtype is None else checked_dtype(dtype), fill, allow_nonfinite=allow_nonfinite)
+    source = inside(InMemory(stack), placement.grid.patch)
+    return merge_from(source, placement, rule, wanted=wanted, threads=usable_threads(stack.nbytes)).image()
+
+
+def checked_rule(reduce: str, window: Window | None, dtype: np.dtype[Any]) -> Rule | Ranking:
+    """How patches of a dtype are put together by the name of a reducer.
+
+    Raises:
+        PatchcliError: a name that there is not; a window, or floats, for one that takes none.
+    """
     if reduce not in REDUCERS:
         raise PatchcliError(f"reduce is {reduce!r}; allowed are {', '.join(REDUCERS)}")
-    if weights is not None and not REDUCERS[reduce].weighted:
+    if window is not None and not REDUCERS[reduce].weighted:
         raise PatchcliError(f"a window is for a mean, not for {reduce}")
-    check_values(reduce, stack.dtype)
+    check_values(reduce, dtype)
+    return rule_of(REDUCERS[reduce], window)
+
+
+def checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """The dtype of an image, as a caller named it.
+
+    Raises:
+        PatchcliError: it is none, or not of real numbers of at most 64 bits.
+    """
     try:
-        target = stack.dtype if dtype is None else np.dtype(dtype)
+        target = np.dtype(dtype)
     except TypeError:
         raise PatchcliError(f"dtype is {dtype!r}; allowed are bool, integers and floats of at most 64 bits") from None
     check_real(target, "image")
-    wanted = Wanted(target, fill, allow_nonfinite=allow_nonfinite)
-    rule, threads = rule_of(REDUCERS[reduce], weights), usable_threads(stack.nbytes)
-    source = inside(InMemory(stack), placement.grid.patch)
-    return merge_from(source, placement, rule, wanted=wanted, threads=threads).image()
+    return target

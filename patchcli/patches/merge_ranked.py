@@ -67,7 +67,10 @@ class RankFold:
         self._placement = divider.placement
 
     def bands(self) -> Iterator[tuple[int, int, int, int]]:
-        """``(top, stop, first, last)``: bands of lines and the patches, in row-major order of origins, that touch each."""
+        """``(top, stop, first, last)``: bands of lines and the patches, in row-major order of origins, that touch each.
+
+        Where only some lines are made, bands of no others.
+        """
         grid, height, width = self._placement.grid, *self._placement.grid.patch
         if self._placement.whole:
             rows, every = grid.rows.starts, grid.columns.count
@@ -81,6 +84,8 @@ class RankFold:
         lines = max(1, room // (layers * grid.columns.padded * value))
         for top in range(0, grid.rows.padded, lines):
             stop = min(top + lines, grid.rows.padded)
+            if stop <= self._divider.padded_lines[0] or top >= self._divider.padded_lines[1]:
+                continue
             first, last = np.searchsorted(rows, [top - height + 1, stop]) * every
             yield top, stop, int(first), int(last)
 
@@ -100,6 +105,7 @@ class RankFold:
         grid, dtype = self._placement.grid, self._divider.dtype
         held, begin = np.empty((0, *grid.patch, *self._divider.channels), dtype), 0
         for top, stop, first, last in self.bands():
+            begin = begin if len(held) else first
             end = begin + len(held)
             held = held[first - begin :]
             if last > end:

@@ -202,6 +202,7 @@ class GridFold:
                     _Strip(self._divider, self._folders[0], block, self._alone[1], self._divider.placement.most) if lone else None
                 )
             yield block, pixels, strip
+            del pixels  # before the next are made, as in `_apart`
 
     def _apart(self, patches: Iterable[tuple[Block, NDArray[Any]]]) -> Iterator[tuple[Block, NDArray[Any]]]:
         """The blocks, parted where patch rows begin to overlap, and above that where they are not equally far apart."""
@@ -214,6 +215,7 @@ class GridFold:
                 if count := (part.stop - part.start) * each:
                     first, own = part.start * each, slice(rows.start + part.start, rows.start + part.stop)
                     yield Block(own, block.columns, block.first + first, count), pixels[first : first + count]
+            del pixels
 
     def lines(self, patches: Iterable[tuple[Block, NDArray[Any]]], threads: int = 1) -> Iterator[NDArray[Any]]:
         """Put all patches of the grid together, block by block; the lines of the image.
@@ -264,18 +266,24 @@ class BandFold:
 
     def __init__(self, divider: Divider, rule: Rule) -> None:
         self._placement, self._sums = divider.placement, _Sums(divider, rule)
-        self._window = _shaped(rule.window, divider)
+        self._window, self._lines = _shaped(rule.window, divider), divider.padded_lines
         self._patch_bytes = math.prod((*self._placement.grid.patch, *divider.channels)) * divider.dtype.itemsize
 
     def steps(self) -> Iterator[tuple[int, int]]:
-        """``first, last``: patches, in row-major order of origins, that are added at once and start near each other."""
+        """``first, last``: patches, in row-major order of origins, that are added at once and start near each other.
+
+        Where only some lines are made, from the first to the last of the steps that touch them.
+        """
         tops, line = np.ascontiguousarray(self._placement.ordered[:, 0]), self._sums.sums[0]
         line_bytes = line.shape[1] * line.itemsize
         within, step = max(self._placement.grid.patch[0], SUMS_BYTES // line_bytes), chunk_patches(self._patch_bytes)
         first = 0
         while first < len(tops):
             last = min(first + step, int(np.searchsorted(tops, tops[first] + within)))
-            yield first, last
+            if tops[first] >= self._lines[1]:
+                return
+            if tops[last - 1] + self._placement.grid.patch[0] > self._lines[0]:
+                yield first, last
             first = last
 
     def lines(self, pick: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Iterator[NDArray[Any]]:

@@ -10,18 +10,19 @@ import numpy as np
 from patchcli.arrays import convert, exact_scalar, limits
 from patchcli.errors import PatchcliError
 from patchcli.geometry.cover import Cover, LineCover
-from patchcli.patches.extract import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from patchcli.geometry.axis import Pair
     from patchcli.geometry.cover import BoxCover
     from patchcli.geometry.placement import Placement
 
 UNIT_LIKE = -1.5, 1.5  # values between that are not whole look like fractions of a full range
 DIVIDED_BYTES = 1 << 22  # of sums, or of counts, of the lines that are given at once
+BLOCK_VALUES = 1 << 16  # sums that are divided at once: what is made of them stays in a core's cache
 COUNT_BYTES = 8
 HALF = 32  # 64-bit integers are added as two halves of this many bits
 
@@ -44,6 +45,32 @@ class Wanted(NamedTuple):
     unit: bool = False
 
 
+class Tally:
+    """What is worth saying of the values of an image, or of some of its lines.
+
+    Attributes:
+        saturated: how many were cut to fit its dtype.
+        nonfinite: how many would be NaN or infinite.
+        low, high, whole: of floats that became integers, the smallest and the largest, and whether all were whole numbers.
+    """
+
+    def __init__(self) -> None:
+        self.saturated = self.nonfinite = 0
+        self.low, self.high, self.whole = math.inf, -math.inf, True
+
+    def notice(self, values: NDArray[Any]) -> None:
+        """Remember how floats that become integers look."""
+        if values.size:
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+            self.whole = self.whole and bool((values == np.rint(values)).all())
+
+    def add(self, other: Tally) -> None:
+        """Take what is to be said of other lines."""
+        self.saturated += other.saturated
+        self.nonfinite += other.nonfinite
+        self.low, self.high, self.whole = min(self.low, other.low), max(self.high, other.high), self.whole and other.whole
+
+
 class Divider:
     """Makes the image line by line from sums that are complete.
 
@@ -53,11 +80,14 @@ class Divider:
         dtype: of the patches.
         channels: ``()`` or ``(C,)``.
         wanted: the image asked for.
+        only: the lines of the image that are made, first and last (excluded); None for all.
 
     Attributes:
         cover: how many patches lie on each pixel of the image.
         shape: of the image, ``(H, W[, C])``.
-        saturated: how many values were cut to fit its dtype, so far.
+        only: as given.
+        padded_lines: first and last (excluded) of the padded lines that become those that are made.
+        tally: what is worth saying of the values so far.
         into: the image, where it is to be held; else lines are new arrays.
 
     Raises:
@@ -72,6 +102,7 @@ class Divider:
         dtype: np.dtype[Any],
         channels: tuple[int, ...],
         wanted: Wanted,
+        only: Pair | None = None,
     ) -> None:
         dtype, grid, cover = dtype.newbyteorder("="), placement.grid, placement.cover
         self.placement, self.dtype, self.channels, self.wanted = placement, dtype, channels, wanted
@@ -91,13 +122,14 @@ class Divider:
                 + ("--fill" if wanted.trim else "--fill or cut the border off with --trim")
             )
         self._divisor = self.cover if divisor is cover else divisor.crop(rows, columns) if isinstance(divisor, Cover) else divisor
-        self._first = grid.margin + rows.start
+        self._first, self.only = grid.margin + rows.start, only
+        self._made = (0, self.shape[0]) if only is None else only
+        self.padded_lines = self._first + self._made[0], self._first + self._made[1]
         self._columns = slice(grid.margin + columns.start, grid.margin + columns.stop)
         most = 1 if divisor is None or isinstance(divisor, LineCover) else divisor.most
         self._limit = math.inf if dtype.kind == "f" else max(map(abs, limits(dtype))) * most
         self.into: NDArray[Any] | None = None
-        self.saturated = self._nonfinite = 0
-        self._low, self._high, self._whole = math.inf, -math.inf, True
+        self.tally = Tally()
 
     def take(self, sums: list[NDArray[Any]], line: int) -> Iterator[NDArray[Any]]:
         """The image lines of complete sums ``(n, W'[, C])``, or high and low half sums, of padded lines from ``line`` on."""
@@ -148,7 +180,7 @@ class Divider:
 
     def _spans(self, line: int, stop: int, line_bytes: int) -> Iterator[slice]:
         """Padded lines as lines of the image, those that lie in it, some at a time."""
-        first, last = max(line - self._first, 0), min(stop - self._first, self.shape[0])
+        first, last = max(line - self._first, self._made[0]), min(stop - self._first, self._made[1])
         step = max(1, DIVIDED_BYTES // max(line_bytes, COUNT_BYTES * self.shape[1]))
         for top in range(first, last, step):
             yield slice(top, min(top + step, last))
@@ -173,7 +205,7 @@ class Divider:
 
     def _blocks(self, sums: list[NDArray[Any]], out: NDArray[Any], divisor: Cover | None, cover: Cover | None) -> None:
         """Divide some lines, block by block; ``cover`` of those that may have pixels without a patch."""
-        step = max(1, BLOCK_BYTES // sums[0][0].nbytes)
+        step = max(1, BLOCK_VALUES // sums[0][0].size)
         for top in range(0, len(out), step):
             block = slice(top, top + step)
             bare = None if cover is None else cover.lines(block) == 0
@@ -185,17 +217,18 @@ class Divider:
         Raises:
             PatchcliError: values that are not finite.
         """
-        target = self.wanted.dtype
-        if self._nonfinite and (not self.wanted.allow_nonfinite or target.kind != "f"):
-            values = "1 value" if self._nonfinite == 1 else f"{self._nonfinite} values"
+        target, nonfinite = self.wanted.dtype, self.tally.nonfinite
+        if nonfinite and (not self.wanted.allow_nonfinite or target.kind != "f"):
+            values = "1 value" if nonfinite == 1 else f"{nonfinite} values"
             patches = "patches of finite values" + (", or add --allow-nonfinite" if target.kind == "f" else f" for {target}")
             raise PatchcliError(f"{values} of the image would be NaN or infinite; give {patches}")
 
     @property
     def unit_like(self) -> tuple[float, float] | None:
         """Smallest and largest of floats of about -1 to 1, as networks give them, that became integers as they were."""
-        near = self._low > UNIT_LIKE[0] and self._high < UNIT_LIKE[1] and not self._whole and not self.wanted.unit
-        return (self._low, self._high) if near else None
+        low, high = self.tally.low, self.tally.high
+        near = low > UNIT_LIKE[0] and high < UNIT_LIKE[1] and not self.tally.whole and not self.wanted.unit
+        return (low, high) if near else None
 
     def _divide(self, sums: list[NDArray[Any]], out: NDArray[Any], divisor: Cover | None, bare: NDArray[np.bool_] | None) -> None:
         """Divide some lines into the image; count the values that were saturated or are not finite."""
@@ -204,10 +237,10 @@ class Divider:
             values[bare] = 0  # which might be saturated, or infinite, before it is filled
         if self.dtype.kind == "f":
             lost = ~np.isfinite(values)
-            self._nonfinite += int(np.count_nonzero(lost))
+            self.tally.nonfinite += int(np.count_nonzero(lost))
             if out.dtype.kind != "f":
                 values[lost] = 0  # counted; check() refuses
-                self._notice(values)
+                self.tally.notice(values)
                 if self.wanted.unit:
                     values = values * float(limits(out.dtype)[1])
         mean = out.dtype == self.dtype and divisor is not None  # which lies between the values that it is of
@@ -216,15 +249,9 @@ class Divider:
         elif mean or out.dtype == values.dtype:
             np.copyto(out, values, casting="unsafe")
         else:
-            self.saturated += convert(values, out)
+            self.tally.saturated += convert(values, out)
         if bare is not None:
             out[bare] = self._filling
-
-    def _notice(self, values: NDArray[Any]) -> None:
-        """Remember how floats that become integers look."""
-        if values.size:
-            self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
-            self._whole = self._whole and bool((values == np.rint(values)).all())
 
     def _joined(self, sums: list[NDArray[Any]]) -> NDArray[Any]:
         """Sums that are not divided, in one array; halves of 64 bits in a dtype of 64 bits, saturated and counted.
@@ -243,7 +270,7 @@ class Divider:
         below, above = upper < low >> HALF, upper > high >> HALF
         total: NDArray[Any] = (upper << HALF) + (lower & (2**HALF - 1))
         total[below], total[above] = low, high
-        self.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
+        self.tally.saturated += int(np.count_nonzero(below)) + int(np.count_nonzero(above))
         return total
 
     def _mean(self, sums: list[NDArray[Any]], divisor: Cover) -> NDArray[Any]:
@@ -264,8 +291,11 @@ class Divider:
         if whole and not exact and not weighted:
             return _rounded_mean(sums, counts, self.dtype)
         total = sums[0] if len(sums) == 1 else sums[0] * 2.0**HALF + sums[1]
-        mean: NDArray[Any] = total.astype(floating)
-        mean /= counts
+        if weighted:
+            mean: NDArray[Any] = np.divide(total, counts, out=counts if counts.shape == total.shape else None, dtype=floating)
+        else:  # widened first, which is faster
+            mean = total.astype(floating)
+            mean /= counts
         if whole:
             np.rint(mean, out=mean)
         return mean
@@ -282,10 +312,11 @@ class Merged:
         shape: ``(H, W[, C])``.
         dtype: of the image.
         cover: how many patches lie on each pixel.
+        made: the lines, none of which is checked.
     """
 
     def __init__(self, divider: Divider, made: Iterator[NDArray[Any]]) -> None:
-        self._divider, self._made = divider, made
+        self._divider, self.made = divider, made
         self.shape, self.dtype, self.cover = divider.shape, divider.wanted.dtype, divider.cover
 
     def lines(self) -> Iterator[NDArray[Any]]:
@@ -294,7 +325,7 @@ class Merged:
         Raises:
             PatchcliError: behind the last of them: values that are not finite.
         """
-        yield from self._made
+        yield from self.made
         self._divider.check()
 
     def image(self) -> NDArray[Any]:
@@ -305,9 +336,14 @@ class Merged:
         return image
 
     @property
+    def tally(self) -> Tally:
+        """What is worth saying of the lines that were made."""
+        return self._divider.tally
+
+    @property
     def saturated(self) -> int:
         """How many values were cut to fit its dtype; known once all lines were taken."""
-        return self._divider.saturated
+        return self._divider.tally.saturated
 
     @property
     def unit_like(self) -> tuple[float, float] | None:

@@ -18,7 +18,8 @@ float32 first (`_add_in_pairs`); their order depends on the grid and its blocks 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from patchcli.patches.windows import Window
 
 MOST_TOGETHER = 8  # values of float32 added up before they are widened
-LESS = 4.5  # times fewer lines than patches have rows: from there on patches are added up down first
+LAID = 1 << 20  # values that are laid at once before they are weighted
+WEIGHTED = 1 << 16  # values that are weighted at once: products stay in a core's cache
+WIDENED = 1 << 11  # and that numpy widens at once: with its own 8192 they leave the fastest cache
+LESS = 7  # times fewer lines than patches have rows: from there on patches are added up down first
 
 
 class Combine(NamedTuple):
@@ -56,11 +60,15 @@ ADD = Combine(np.add, 0, sum_dtype)
 
 
 class Lines(NamedTuple):
-    """Sums of some lines of a padded image: ``sums[i, j]``, ``(n, lines, span)``, are those of line ``top + i*step + j``."""
+    """Sums of some lines of a padded image: ``sums[i, j]``, ``(n, lines, span)``, are those of line ``top + i*step + j``.
+
+    They begin ``left`` values behind the first patch column of the block.
+    """
 
     top: int
     step: int
     sums: NDArray[Any]
+    left: int = 0
 
 
 class RowFolder:
@@ -72,17 +80,14 @@ class RowFolder:
         dtype: of the patches, native byte order.
         combine: what stands for adding.
         window: weights that the patches are multiplied by before they are added, the product of one for each row and one for
-            each column; whole numbers. Sums are float64 then.
+            each column; whole numbers.
     """
 
     def __init__(
         self, grid: Grid, channels: int, dtype: np.dtype[Any], combine: Combine = ADD, window: Window | None = None
     ) -> None:
         self.grid, self.channels, self.dtype, self.combine = grid, channels, dtype, combine
-        self._rows = None if window is None else window.rows
-        self._columns = None if window is None else np.repeat(window.columns, channels)
-        # Values of 8 bits times whole weights are exact in float32, eight of them added up too.
-        self._product = np.dtype(np.float32 if dtype.itemsize == 1 or dtype == np.float32 else np.float64)
+        self._weights = None if window is None else (window.rows, np.repeat(window.columns, channels))
         self._passes: dict[tuple[int, int], list[Pass]] = {}
 
     def plan(self, first: int, stop: int) -> list[Pass]:
@@ -101,35 +106,30 @@ class RowFolder:
         first, stop = block.columns.start, block.columns.stop
         folded = []
         for run in runs(starts):
-            pixels = rows[run.index]
-            # Down first pays where it leaves few lines of sums; with weights always, as those of rows cost least there.
-            lines = (run.count - 1) * run.step + height
-            few = run.count * height >= LESS * lines if self._rows is None else run.step < height
-            if run.count > 1 and few:
-                folded.append(Lines(run.start, 1, self._fold_both(pixels, run.step, first, stop)))
+            pixels, plan, step = rows[run.index], self.plan(first, stop), run.step if run.count > 1 else height
+            if self._weights is not None and (step < height or self.dtype.kind != "f"):
+                # A lone patch at the end lies on others that overlap already: apart from it, their sums may fit 32 bits.
+                many = self.dtype.itemsize == 1 and pixels.size >= LAID
+                lone_end = many and len(plan) > 1 and plan[-1].index.step == 1
+                buffer = np.setbufsize(WIDENED)
+                try:
+                    for passes in (plan[:-1], plan[-1:]) if lone_end else (plan,):
+                        sums = fold_weighted(pixels, step, *self._weights, passes)
+                        folded.append(Lines(run.start, 1, sums, passes[0].first))
+                finally:
+                    np.setbufsize(buffer)
+            elif run.count * height >= LESS * ((run.count - 1) * step + height):  # down first leaves few lines of sums
+                deep = -(-height // step)
+                down = fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
+                dtype = self.combine.dtype(self.dtype, deep * len(plan))
+                folded.append(Lines(run.start, 1, fold_across(down, plan, dtype, self.combine)))
             else:
-                plan, across = self.plan(first, stop), pixels.transpose(0, 2, 1, 3)
-                if self._rows is not None and self._columns is not None:
-                    dtype = self.dtype if self.dtype.kind == "f" else np.dtype(np.float64)
-                    across = across * np.multiply.outer(self._rows, self._columns).astype(dtype)[:, None]
-                dtype = self.combine.dtype(across.dtype, len(plan))
+                across = pixels.transpose(0, 2, 1, 3)
+                if self._weights is not None:
+                    across = across * np.multiply.outer(*self._weights).astype(self.dtype)[:, None]
+                dtype = self.combine.dtype(self.dtype, len(plan))
                 folded.append(Lines(run.start, run.step, fold_across(across, plan, dtype, self.combine)))
         return folded
-
-    def _fold_both(self, pixels: NDArray[Any], step: int, first: int, stop: int) -> NDArray[Any]:
-        """Overlapping patch rows ``(rows, stop - first, h, width)`` of patch columns ``first`` to ``stop``, added up.
-
-        A row weight is the same along a laid line, so that it is applied before adding down; a column weight is the same down a
-        column of a patch, so that it is applied after, to far fewer values.
-        """
-        deep, plan = -(-self.grid.patch[0] // step), self.plan(first, stop)
-        if self._rows is None or self._columns is None:
-            down = fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
-            return fold_across(down, plan, self.combine.dtype(self.dtype, deep * len(plan)), self.combine)
-        down = fold_down(pixels, step, np.dtype(np.float64), self.combine, self._rows.astype(self._product))
-        lines = down.reshape(down.shape[1], -1)
-        lines *= np.tile(self._columns, pixels.shape[1])
-        return fold_across(down, plan, down.dtype, self.combine)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -142,7 +142,7 @@ def add_lines(sums: NDArray[Any], folded: Lines, top_line: int, left: int, combi
     count, lines, _ = folded.sums.shape
     step = folded.step if count > 1 else lines
     for top in range((lines - 1) // step * step, -1, -step):
-        _add_slice(sums, folded.sums[:, top : top + step], folded.top + top - top_line, step, combine, left)
+        _add_slice(sums, folded.sums[:, top : top + step], folded.top + top - top_line, step, combine, left + folded.left)
 
 
 def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int, combine: Combine = ADD, left: int = 0) -> None:
@@ -157,9 +157,7 @@ def _add_slice(sums: NDArray[Any], part: NDArray[Any], line: int, step: int, com
 # -- down ---------------------------------------------------------------------------------------------------------------------
 
 
-def fold_down(
-    pixels: NDArray[Any], step: int, dtype: np.dtype[Any], combine: Combine, weights: NDArray[Any] | None = None
-) -> NDArray[Any]:
+def fold_down(pixels: NDArray[Any], step: int, dtype: np.dtype[Any], combine: Combine) -> NDArray[Any]:
     """Add up patches that lie one below the other: ``(rows, m, h, width)`` to ``(1, lines, m, width)`` of ``dtype``.
 
     ``laid[k, r, j*width + c] = pixels[k, j, r, c]``, each row of a patch an item, then ``sums[k*step + r] += laid[k, r]``.
@@ -171,28 +169,29 @@ def fold_down(
         step: from one patch row to the next.
         dtype: of the sums.
         combine: what stands for adding.
-        weights: of each row of a patch, ``(h,)``.
     """
     rows, count, height, width = pixels.shape
-    laid = _laid(pixels, weights)
+    laid = _laid(pixels, [slice(None)])
     sums = np.full(((rows - 1) * step + height, count * width), combine.blank, dtype)
     if combine is ADD and dtype == np.float64 and laid.dtype == np.float32:
         _add_in_pairs(sums, laid, step)
         if not np.isfinite(sums).all():  # a sum of float32 overflowed, perhaps
             sums.fill(0)
-            _add_slices(sums, _laid(pixels, None if weights is None else weights.astype(dtype)), step, combine)
+            _add_slices(sums, _laid(pixels, [slice(None)]), step, combine)
     else:
         _add_slices(sums, laid, step, combine)
     return sums.reshape(1, -1, count, width)
 
 
-def _laid(pixels: NDArray[Any], weights: NDArray[Any] | None) -> NDArray[Any]:
-    """Patches ``(rows, m, h, width)`` with their rows side by side, ``(rows, h, m * width)``, each times its weight."""
-    rows, count, height, width = pixels.shape
-    laid = np.empty((rows, height, count * width), pixels.dtype)
-    items = items_of(pixels)
-    laid.view(items.dtype)[...] = items.transpose(0, 2, 1)
-    return laid if weights is None else np.multiply(laid, weights[:, None], dtype=weights.dtype)
+def _laid(pixels: NDArray[Any], indices: list[slice]) -> NDArray[Any]:
+    """Patches ``(rows, m, h, width)`` with their rows side by side, ``(rows, h, n * width)``, in the order of indices."""
+    parts = [items_of(pixels)[:, index].transpose(0, 2, 1) for index in indices]
+    (rows, _, height, width), ends = pixels.shape, [*itertools.accumulate(part.shape[2] for part in parts)]
+    laid = np.empty((rows, height, ends[-1] * width), pixels.dtype)
+    places = laid.view(parts[0].dtype)
+    for part, end in zip(parts, ends, strict=True):
+        places[:, :, end - part.shape[2] : end] = part
+    return laid
 
 
 def _add_slices(sums: NDArray[Any], laid: NDArray[Any], step: int, combine: Combine) -> None:
@@ -333,6 +332,89 @@ def _lay(strip: NDArray[Any], pixels: NDArray[Any], one: Pass, blank: float) -> 
         (*strip.shape[:2], strip.shape[2] - width + 1), items.dtype, strip, strides=(*strip.strides[:2], strip.itemsize)
     )
     windows[:, :, slice(one.first, one.stop - width + 1, one.step) if one.step else one.columns] = items[:, :, one.index]
+
+
+# -- under a window -----------------------------------------------------------------------------------------------------------
+
+
+def fold_weighted(
+    pixels: NDArray[Any], step: int, row_weights: NDArray[np.float64], column_weights: NDArray[np.float64], passes: list[Pass]
+) -> NDArray[Any]:
+    """Add up patches of ``(rows, m, h, width)`` times their weights, to ``(1, lines, span)`` from the first of them on.
+
+    A row weight is the same along a laid line, so that it is applied before adding down; a column weight is the same down a
+    column of a patch, so that it is applied after, to far fewer values. Few values are weighted at a time, and added while they
+    are in a core's cache.
+
+    Args:
+        pixels: patch rows.
+        step: from one of them to the next; ``h`` for a single one.
+        row_weights: whole numbers ``(h,)``.
+        column_weights: whole numbers ``(width,)``.
+        passes: over the patches that are added up.
+    """
+    down, left = _weighted_down(pixels, step, row_weights, passes), passes[0].first
+    most = _most(row_weights, step)
+    dtype = _weighted_dtype(pixels.dtype, most * int(column_weights.max()))
+    if dtype.kind != "f":  # one patch alone fits
+        dtype = _weighted_dtype(pixels.dtype, most * _most(column_weights, _apart(passes)))
+    sums = np.zeros((len(down), max(one.stop for one in passes) - left), dtype)
+    widest, width = max(len(one.columns) for one in passes), pixels.shape[3]
+    weights, some = np.tile(column_weights.astype(dtype), widest), max(1, WEIGHTED // (widest * width))
+    product = np.empty((min(some, len(down)), widest * width), dtype)
+    for top in range(0, len(down), some):
+        lines, last = down[top : top + some], 0
+        for one in passes:
+            first, last = last, last + len(one.columns) * width
+            own = np.multiply(lines[:, first:last], weights[: last - first], out=product[: len(lines), : last - first])
+            if one.step != width:  # there are gaps between its patches
+                only = replace(one, index=slice(None), columns=one.columns - one.first)
+                own = fold_across(own.reshape(1, len(lines), -1, width), [only], dtype, ADD)[0]
+            place = sums[top : top + some, one.first - left : one.stop - left]
+            np.add(place, own, out=place)
+    return sums[None]
+
+
+def _weighted_down(pixels: NDArray[Any], step: int, weights: NDArray[np.float64], passes: list[Pass]) -> NDArray[Any]:
+    """Like `fold_down`, rows of patches times their weights: to ``(lines, n * width)``, the patches of a pass side by side."""
+    (rows, _, height, width), indices = pixels.shape, [one.index for one in passes]
+    span = sum(len(one.columns) for one in passes) * width
+    sums = np.zeros(((rows - 1) * step + height, span), _weighted_dtype(pixels.dtype, _most(weights, step)))
+    if pixels.dtype == np.float32:
+        laid = _laid(pixels, indices)
+        laid *= weights[:, None].astype(laid.dtype)
+        _add_in_pairs(sums, laid, step)
+        if np.isfinite(sums).all():
+            return sums
+        sums.fill(0)  # a sum of float32 overflowed, perhaps
+    own, together, some = weights[:, None].astype(sums.dtype), max(1, LAID // (height * span)), max(1, WEIGHTED // span)
+    product = np.empty((min(some, height), span), sums.dtype)
+    for first in range(0, rows, together):
+        for row, laid in enumerate(_laid(pixels[first : first + together], indices), first):
+            for top in range(0, height, some):
+                part = laid[top : top + some]
+                place = sums[row * step + top :][: len(part)]
+                np.add(place, np.multiply(part, own[top : top + some], out=product[: len(part)]), out=place)
+    return sums
+
+
+def _apart(passes: list[Pass]) -> int:
+    """How far apart neighbouring patches of some passes are, all of them; else 1."""
+    steps = np.diff(np.sort(np.concatenate([one.columns for one in passes])))
+    if not len(steps):
+        return passes[0].width
+    return int(steps[0]) if (steps == steps[0]).all() else 1
+
+
+def _most(weights: NDArray[np.float64], step: int) -> int:
+    """Most weight that lies on a line, of patches that start ``step`` apart; more than that if it is less."""
+    return int(np.bincount(np.arange(len(weights)) % step, weights).max())
+
+
+def _weighted_dtype(dtype: np.dtype[Any], most: int) -> np.dtype[Any]:
+    """What holds sums of values times weights, ``most`` together: integers of 32 bits are twice as fast as float64."""
+    exact = sum_dtype(dtype, most)
+    return exact if exact.itemsize < 8 else np.dtype(np.float64)  # noqa: PLR2004
 
 
 # -- anywhere -----------------------------------------------------------------------------------------------------------------

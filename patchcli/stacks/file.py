@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
     from patchcli.geometry.grid import Part
     from patchcli.stacks.npz import ArrayStream
+    from patchcli.storage.write_behind import WriteBehind
 
 ORIGINS_AT_ONCE = 1 << 16
 IN_MEMORY_BYTES = 1 << 18  # of patches, up to which a file is put together in memory: one call instead of twenty
+SUMMED_BYTES = 1 << 22  # of a stack in memory that are summed up while those before are written
 
 
 class Stack(NamedTuple):
@@ -72,15 +74,19 @@ def write_pieces(
         part: which of the grid of ``meta`` they are.
         compress: deflate the members.
     """
-    from patchcli.storage.write_behind import WriteBehind
-
     shape = LAYOUTS[meta.layout](meta.grid, part.count, (*meta.grid.patch, *meta.channels))
-    few = math.prod(shape) * dtype.itemsize < IN_MEMORY_BYTES and file.seekable()
-    with _AtOnce(file) if few else WriteBehind(file) as sink, NpzWriter(sink, compress=compress) as writer:
+    with _sink(file, math.prod(shape) * dtype.itemsize) as sink, NpzWriter(sink, compress=compress) as writer:
         write_meta(writer, meta.to_json())
         origins = (part.origins(first, last) for first, last in _steps(part.count, meta.grid.columns.count))
         writer.write("origins", (part.count, 2), np.dtype(np.int64), origins)
         writer.write("patches", shape, dtype, pieces)
+
+
+def _sink(file: BinaryIO, nbytes: int) -> _AtOnce | WriteBehind:
+    """What a stack of so many bytes is written to: at once where it is small, else while the rest is made and summed up."""
+    from patchcli.storage.write_behind import WriteBehind
+
+    return _AtOnce(file) if nbytes < IN_MEMORY_BYTES and file.seekable() else WriteBehind(file)
 
 
 class _AtOnce(io.BytesIO):
@@ -163,11 +169,13 @@ def write_stack(file: BinaryIO | str | os.PathLike[str], stack: Stack) -> None:
     placement = Placement.at(stack.meta.grid, origins)
     placement.check_size((patches.shape[1], patches.shape[2]))
     origins = placement.origins()
-    with NpzWriter(file) as writer:
+    payload = _to_payload(patches, stack.meta)
+    step = max(1, SUMMED_BYTES // max(1, payload[:1].nbytes))
+    with _sink(file, payload.nbytes) as sink, NpzWriter(sink) as writer:
         write_meta(writer, stack.meta.to_json())
         writer.write("origins", origins.shape, origins.dtype, [origins])
-        payload = _to_payload(patches, stack.meta)
-        writer.write("patches", payload.shape, payload.dtype, [payload])
+        pieces = (payload[at : at + step] for at in range(0, len(payload), step))
+        writer.write("patches", payload.shape, payload.dtype, pieces)
 
 
 def read_stack(file: BinaryIO | str | os.PathLike[str]) -> Stack:

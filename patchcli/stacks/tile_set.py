@@ -1,4 +1,4 @@
-"""Tile files in the making: each gets its name as soon as it is whole, and the index of them its own when all have theirs.
+"""Tile files in the making: each gets its name when those made with it are whole, the index of them its own when all have theirs.
 
 Up to then there is a hidden file beside the place of the index, its beginning: the lines that the index will have, that of a tile
 before it has its name, and between them ``{"old": NAME}`` for tiles that runs before had made, and ``{"whole": N}`` once the
@@ -32,7 +32,7 @@ from patchcli.storage.paths import full
 from patchcli.threads import started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from patchcli.stacks.header import Meta
@@ -208,28 +208,44 @@ class TileSet:
         """Whether a tile was made by a run before and need not be made again."""
         return name in self._whole and os.path.lexists(os.path.join(self._folder, name))
 
-    def put(self, name: str, data: bytes | memoryview) -> None:
-        """Write a tile, and give it its name, now or, where it may replace another, at the end. Several threads may do so."""
-        with blaming(os.path.join(os.path.dirname(self._given), name)):
-            temporary = os.path.join(self._folder, atomic.temporary_name(self._name))
-            atomic.UNFINISHED.add(temporary)
-            try:
-                number = os.open(temporary, atomic.NEW, 0o666)
-                try:
-                    _write(number, data)
-                    if not self._together:
-                        os.fsync(number)
-                finally:
-                    os.close(number)
-                if self._replacing:
-                    self._check_place(name)
-                    self._waiting.append((temporary, name))
-                else:
-                    with atomic.undisturbed():  # else a signal could come before it is known that the tile is there
+    def put(self, names: Iterable[str], files: Iterable[bytes | memoryview]) -> None:
+        """Write some tiles, and give them their names, when they are written or, where they may replace others, at the end.
+
+        Several threads may do so.
+        """
+        written: list[tuple[str, str]] = []  # temporary names and names
+        try:
+            for name, data in zip(names, files, strict=True):
+                temporary = os.path.join(self._folder, atomic.temporary_name(self._name))
+                written.append((temporary, name))
+                with self._blaming(name):
+                    self._write_tile(temporary, data)
+                    if self._replacing:
+                        self._check_place(name)
+            if self._replacing:
+                self._waiting += written
+                return
+            with atomic.undisturbed():  # else a signal could come before it is known that a tile is there
+                for temporary, name in written:
+                    with self._blaming(name):
                         self._place(temporary, name)
-            except BaseException:
+        except BaseException:
+            for temporary, _ in written:
                 atomic.remove_temporary(temporary)
-                raise
+            raise
+
+    def _blaming(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return blaming(os.path.join(os.path.dirname(self._given), name))
+
+    def _write_tile(self, temporary: str, data: bytes | memoryview) -> None:
+        atomic.UNFINISHED.add(temporary)
+        number = os.open(temporary, atomic.NEW, 0o666)
+        try:
+            _write(number, data)
+            if not self._together:
+                os.fsync(number)
+        finally:
+            os.close(number)
 
     def _check_place(self, name: str) -> None:
         """Find what would stop a tile that waits from getting its name, while the old set is still there.
@@ -308,7 +324,7 @@ class TileSet:
                 atomic.remove(os.path.join(self._folder, self._name))
         while self._waiting:
             temporary, name = self._waiting[-1]
-            with blaming(os.path.join(os.path.dirname(self._given), name)):
+            with self._blaming(name):
                 self._place(temporary, name)
             self._waiting.pop()
         with blaming(self._given):

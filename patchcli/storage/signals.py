@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-WORDS, WORKERS, UPLOADS, FILES = range(4)  # who is told of the end, in this order
+WORDS, CHILDREN, WORKERS, UPLOADS, FILES = range(5)  # who is told of the end, in this order
 _ENDINGS: dict[int, Callable[[], None]] = {}
 _PUTTING_OFF: list[Callable[[int], bool]] = []
 

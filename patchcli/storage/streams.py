@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import select
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME = "standard output"  # file name of its errors
 CLOSED = -1  # a descriptor of nothing: the null device has the number of a standard stream that is closed
@@ -74,6 +78,31 @@ def mend() -> None:
 def _text(raw: _Whole, like: object) -> io.TextIOWrapper:
     encoding = getattr(like, "encoding", None) or "utf-8"
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=raw.isatty() or raw.fileno() > 1)
+
+
+_SPEAKING: list[TextIO] = []  # of a worker, whose own standard error is the null device
+
+
+def speak_to(number: int) -> None:
+    """From now on the code of a user speaks to this descriptor."""
+    _SPEAKING[:] = [_text(_Heard(number), sys.stderr)]
+
+
+def speaking() -> TextIO:
+    """Where the code of a user speaks: standard error, in a worker that of the process that started it."""
+    return _SPEAKING[0] if _SPEAKING else sys.stderr
+
+
+@contextlib.contextmanager
+def user_speaks() -> Iterator[None]:
+    """In the block what is printed, by whatever means, is said and is no result: standard output may be an image."""
+    with contextlib.redirect_stdout(speaking()), contextlib.redirect_stderr(speaking()), contextlib.ExitStack() as after:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no descriptors, as in a worker of a cluster
+            number, kept = speaking().fileno(), os.dup(1)
+            after.callback(os.close, kept)
+            os.dup2(number, 1)
+            after.callback(os.dup2, kept, 1)
+        yield
 
 
 def give_up() -> None:

@@ -21,7 +21,7 @@ from patchcli.batch.processes import KILLED, Processes
 from patchcli.batch.progress import Voice
 from patchcli.batch.run import run_tasks
 from patchcli.jobs.task import Said, Task, Tick
-from tests.helpers.runs import Run, gray, mixed, tree, write_image
+from tests.helpers.runs import Run, children, gray, mixed, tree, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,17 +138,6 @@ def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
         futures = [crew.submit([Task(source=str(number), target=f"{number}.out")]) for number in range(8)]
         assert [outcome.said for outcome in crew.outcomes(futures[0])] == [Said("0")]
     assert children(os.getpid()) == []
-
-
-def children(parent: int) -> list[int]:
-    """Processes whose parent is ``parent``, but for the one that multiprocessing keeps to tidy up."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            command = status.with_name("cmdline").read_bytes()
-            if int(status.read_text().rpartition(")")[2].split()[1]) == parent and b"resource_tracker" not in command:
-                found.append(int(status.parent.name))
-    return found
 
 
 @contextlib.contextmanager

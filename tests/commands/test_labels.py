@@ -259,7 +259,7 @@ def test_patches_without_a_border_are_refused_by_the_halo_that_fits(patchcli: Ru
     refused(patchcli("merge", "less-a.npz", "-o", "b.png"), sizes, 1)
     said = patchcli("merge", "less-a.npz", "-o", "b.png", "-n").stderr.decode()
     assert said.endswith("; or --halo 1 if they lost 1 pixel on each side\n")
-    said = "less-a.npz: --halo 1 leaves 316 of 6144 pixels covered by no patch; extract with --margin 1 to cover the border"
+    said = "less-a.npz: --halo 1 leaves 316 of 6144 pixels covered by no patch; cut with --margin 1 to cover the border"
     refused(patchcli("merge", "less-a.npz", "--halo", 1, "-o", "b.png"), said, 1)
     done(patchcli("merge", "less-a.npz", "--halo", 1, "--trim", "-o", "b.png"))
     assert np.array_equal(read_image(tmp_path / "b.png"), gray(64, 96)[1:-1, 1:-1])

@@ -37,7 +37,7 @@ def stopping(*given):
     left[0] -= 1
     if left[0] == 0:
         os.kill(os.getpid(), int(number))
-        if step == "put":
+        if step == "_write_tile":
             time.sleep(60)
     return inner(*given)
 setattr(TileSet, step, stopping)
@@ -320,7 +320,7 @@ def same_tiles(folder: Path) -> bool:
 def test_a_set_that_is_being_replaced_is_the_old_or_the_new_one(
     tmp_path: Path, old: dict[str, bytes], number: signal.Signals
 ) -> None:
-    stopped(tmp_path, "put", 30, number, *HALVES, "--overwrite")
+    stopped(tmp_path, "_write_tile", 30, number, *HALVES, "--overwrite")
     assert tree(tmp_path / "t") == old
     stopped(tmp_path, "_place", 30, number, *HALVES, "--overwrite")
     assert same_tiles(tmp_path)
@@ -332,7 +332,7 @@ def test_what_a_killed_run_left_is_known_until_a_run_ends_well(patchcli: Run, tm
     left = tree(tmp_path / "t")
     assert ".a.tiles.jsonl.begun" in left
     assert "a.tiles.jsonl" not in left
-    stopped(tmp_path, "put", 30, signal.SIGTERM, *HALVES, "--overwrite")
+    stopped(tmp_path, "_write_tile", 30, signal.SIGTERM, *HALVES, "--overwrite")
     tiles = {name for name in left if name.endswith(".png")}
     assert tree(tmp_path / "t").keys() == {*tiles, ".a.tiles.jsonl.begun"}
     done(patchcli("extract", "a.png", *OLD, "--overwrite", "--resume"))
@@ -341,7 +341,7 @@ def test_what_a_killed_run_left_is_known_until_a_run_ends_well(patchcli: Run, tm
     }
 
 
-@pytest.mark.parametrize("step", ["put", "_place"])
+@pytest.mark.parametrize("step", ["_write_tile", "_place"])
 def test_overwriting_removes_the_hidden_files_of_a_killed_run(
     patchcli: Run, tmp_path: Path, old: dict[str, bytes], step: str
 ) -> None:
@@ -406,7 +406,7 @@ def test_no_empty_folder_is_left(patchcli: Run, tmp_path: Path, image: NDArray[A
     with untouched(tmp_path):
         long = "n" * 252
         refused(patchcli("extract", "a.png", *CLIPPED, "-o", f"u/v/{{row}}/{long}{{col}}.png"), "file name too long", code=1)
-    stopped(tmp_path, "put", 3, signal.SIGTERM, "-s", 8, "-o", "u/v/{row}/{col}.png")
+    stopped(tmp_path, "_write_tile", 3, signal.SIGTERM, "-s", 8, "-o", "u/v/{row}/{col}.png")
     assert not (tmp_path / "u").exists()
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -242,7 +242,11 @@ def test_lines_are_the_same_from_the_pixels_that_they_read(
     with pytest.MonkeyPatch.context() as patch:
         for name in ("ROWS_AT_ONCE", "MID_BYTES"):
             patch.setattr(resample, name, data.draw(st.sampled_from([1 << 10, getattr(resample, name)])))
-        whole = crop(image, box[1], size, **words)
+        try:
+            whole = crop(image, box[1], size, **words)
+        except PatchcliError:  # colours over little alpha are too large for float16
+            assume(image.dtype != np.float16)
+            raise
         cut = LineCrop(plan_of(image.shape, box[1], size, sampling), image.dtype, sampling, alpha)
     assert cut.shape == whole.shape
     deep = cut.deep if np.isfinite(image).all() else len(image)

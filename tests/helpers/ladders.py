@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INPUTS = 3
-COMMANDS = {"extract": "extract in -s 8", "merge": "merge stacks", "crop": "crop in --box 1 2 20 20"}
+COMMANDS = {
+    "extract": "extract in -s 8",
+    "merge": "merge stacks",
+    "map": "map in -s 8 --func patchcli.functions:identity",
+    "crop": "crop in --box 1 2 20 20",
+}
 # the least memory is about what the interpreter and its libraries need to be loaded
 LADDERS = {"-v": range(106496, 409601, 4096), "-n": range(5, 33), "-f": (0, 1, 2, 4, 8, 16, 32, 64, 100)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ def mixed(folder: Path) -> list[str]:
 
 
 SAMPLES = Path(__file__).parent.parent.parent / "sample_images"
+# the exit code of a command, and the most kilobytes that it had resident
+MEASURE = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]);"
+    "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -47,6 +53,17 @@ def write_image(path: Path, image: NDArray[Any]) -> Path:
 
 def gray(height: int = 20, width: int = 30, dtype: str = "u1", seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (height, width)).astype(dtype)
+
+
+def children(parent: int) -> list[int]:
+    """Processes whose parent is ``parent``, but for the one that multiprocessing keeps to tidy up."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            command = status.with_name("cmdline").read_bytes()
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent and b"resource_tracker" not in command:
+                found.append(int(status.parent.name))
+    return found
 
 
 @contextmanager

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FIVE = "in/0.png in/1.png in/2.png in/3.png in/4.png"
+MAPPED = "-s 8 --stride 4 --func patchcli.functions:identity"
 # the run, and an earlier one that made other outputs of the same names
 SCENES = {
     "extract": ("extract in/0.png -s 8 -o out/a.npz", "extract in/0.png -s 10 -o out/a.npz"),
     "merge": ("merge in/s.npz -o out/a.png --cover out/c.png", "merge in/s.npz -o out/a.png --cover out/c.png --reduce max"),
+    "map": (f"map in/0.png {MAPPED} -o out/a.png --cover out/c.png", f"map in/0.png {MAPPED} -o out/a.png --reduce max"),
+    "bands": (f"map in/0.png {MAPPED} -o out/a.png -j 2", f"map in/0.png {MAPPED} -o out/a.png --reduce max"),
     "crop": ("crop in/0.png --box 1 2 20 10 -o out/a.png", "crop in/0.png --box 1 2 10 10 -o out/a.png"),
     "batch": (f"extract {FIVE} -s 8 -d out --report out/r.jsonl", f"extract {FIVE} -s 10 -d out"),
     "shards": (

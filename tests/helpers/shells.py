@@ -33,7 +33,7 @@ def environment(folder: Path) -> dict[str, str]:
     programs.mkdir(exist_ok=True)
     for name, target in (("python", f'"{sys.executable}"'), ("patchcli", f'"{sys.executable}" -m patchcli')):
         script = programs / name
-        script.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}" {target} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}" {target} "$@"\n')
         script.chmod(0o755)
     return {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
+from patchcli.images import sink
 from patchcli.images.codec import Encoding
 from patchcli.images.metadata import Metadata
 from patchcli.images.sink import check_creation, hints_of_loss, write_lines
@@ -28,6 +29,25 @@ def test_bands_make_the_same_file(name: str, code: str, channels: int) -> None:
         bands = (image[at : at + height] for at in range(0, len(image), height))
         write_lines(file, bands, name, Encoding(image.shape, image.dtype))
         assert file.getvalue() == whole
+
+
+@pytest.mark.parametrize(("name", "code", "channels"), HELD)
+def test_images_encoded_together_make_the_files_of_each(name: str, code: str, channels: int) -> None:
+    image = picture(code, channels)
+    images = [image, image[::-1], image[:, ::-1], image[:-2], image[1:-1], image]
+    how = [Encoding(one.shape, one.dtype) for one in images]
+    assert [bytes(file) for file in sink.encoded(images, name, how)] == [encoded(one, name) for one in images]
+
+
+@pytest.mark.parametrize("creation", [(), (("level", "0"),)])
+def test_indices_encoded_together_have_the_colours_of_each(creation: tuple[tuple[str, str], ...]) -> None:
+    table = tuple((257 * number, 0, 65535) for number in range(3))
+    images = [np.full((4, 5), number, np.uint8) for number in (0, 2, 9, 200)]  # some beyond the table
+    how = [Encoding((4, 5), images[0].dtype, "", Metadata(colormap=table), creation)] * len(images)
+    for image, data in zip(images, sink.encoded(images, "png", how), strict=True):
+        file = io.BytesIO()
+        write_lines(file, [image], "png", how[0])
+        assert data == file.getvalue()
 
 
 def made(image: NDArray[Any], name: str, *creation: tuple[str, str]) -> bytes:

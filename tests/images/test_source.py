@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import struct
@@ -53,6 +54,7 @@ def test_damaged_png_images_take_no_reference_to_none() -> None:
     data = bytearray(encoded(picture("u1", 1), "png"))
     data[-20] ^= 0xFF  # of the checksum of the pixels
     for color in (None, "indices"):
+        gc.collect()  # of what other tests left, each thing with its references
         before = sys.getrefcount(None)
         for _ in range(2000):
             with pytest.raises(PatchcliError, match="damaged or unsupported PNG"):

@@ -18,15 +18,10 @@ from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MergeTask
 from patchcli.stacks.file import Stack
 from patchcli.stacks.header import Meta
-from tests.helpers.runs import Run, gray, read_image, refused, tree, write_image
+from tests.helpers.runs import MEASURE, Run, gray, read_image, refused, tree, write_image
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MEASURE = (
-    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]);"
-    "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-)
 
 
 def no_tick(_now: int, _total: int) -> None:

@@ -29,7 +29,7 @@ from patchcli.jobs.settings import CropSettings, ExtractSettings, MergeSettings,
 from patchcli.jobs.task import BoxRow, Companion, CropTask, ExtractTask, MergeTask, Planned, Said
 from patchcli.patches.select import Choice
 from tests.helpers.pictures import HELD, encoded, picture
-from tests.helpers.runs import Run, gray, read_image, refused, write_image
+from tests.helpers.runs import MEASURE, Run, gray, read_image, refused, write_image
 from tests.helpers.strategies import grids, pad_modes
 
 if TYPE_CHECKING:
@@ -396,10 +396,6 @@ def test_what_a_fit_needs_is_loaded_only_when_asked_for() -> None:
 
 # -- memory -------------------------------------------------------------------------------------------------------------------
 
-MEASURE = (
-    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]);"
-    "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-)
 LEAST, MOST = 0.8, 1.6
 
 
@@ -462,6 +458,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merge columns.npz",
         "merge some.npz --fill 0",
         "merge some.npz --fill 0 --window gaussian",
+        "map gray.tif -s 64 --overlap 25% --func patchcli.functions:identity",
+        "map gray.tif -s 8 --stride 2 --func patchcli.functions:identity",
+        "map float.tif -s 64 --overlap 50% --margin 8 --window hann --func patchcli.functions:identity",
+        "map colour.ppm -s 32 --overlap 50% --reduce median --func patchcli.functions:identity",
+        "map photo.jpg -s 64 --func patchcli.functions:identity --batch 2000",
+        "map gray.tif -s 64 --overlap 50% --max-patches 90% --fill 0 --func patchcli.functions:identity",
+        "map tiles.tif -s 300 --halo 10 --margin 10 --stride 280 --exec cat",
         "crop gray.tif --box 10.5 10 2900 2900 --size 200 --resampling lanczos",
         "crop colour.ppm --box 10.5 10 2900 2900 --size 2000",
         "crop float.tif --box 10 10 2000 2000",

@@ -403,7 +403,7 @@ def test_a_place_outside_the_image(tmp_path: Path) -> None:
 def test_a_tall_image_of_tiles_is_never_held(tmp_path: Path) -> None:
     import subprocess
 
-    from tests.jobs.test_merge import MEASURE
+    from tests.helpers.runs import MEASURE
 
     peaks = []
     for name, rows in (("small", 3000), ("tall", 9000)):  # the first fills all that is read ahead

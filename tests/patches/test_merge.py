@@ -19,6 +19,7 @@ from patchcli.patches.extract import blocks, extract
 from patchcli.patches.merge import merge
 from patchcli.patches.merge_streaming import GridFold
 from patchcli.patches.normalize import Merged, Wanted
+from patchcli.patches.windows import named
 from tests.helpers import references
 from tests.helpers.merged import divider_of, streamed
 from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for, pad_modes
@@ -117,6 +118,38 @@ def test_weighted_means_of_64_bits_end_where_their_dtype_does(dtype: str, window
         image = np.full(grid.image, value, dtype)
         back = merge(extract(image, grid)[0], grid, window=window)
         assert np.abs(back.astype(float) - float(value)).max() <= 2.0**11
+
+
+@pytest.mark.parametrize("window", ["hann", "hamming"])
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "u2", "i2"])
+@pytest.mark.parametrize(
+    ("size", "patch", "stride", "edge"),
+    [
+        (64, 32, 16, "shift"),
+        (67, 32, 16, "shift"),
+        (40, 8, 1, "shift"),
+        (53, 16, 12, "shift"),
+        (40, 6, 9, "drop"),
+        (90, 90, 90, "pad"),
+    ],
+)
+def test_weighted_means_of_integers_are_exact(dtype: str, window: str, size: int, patch: int, stride: int, edge: str) -> None:
+    """Also where sums fill the integers of 32 bits that hold them, or just not: white patches, and a few black ones."""
+    grid = Grid((size, size), patch, stride, edge=edge)
+    low, high = (0, 1) if dtype == "?" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    rng = np.random.default_rng(3)
+    patches = np.full((grid.count, patch, patch), high, dtype)
+    for few in (0.0, 0.01, 0.5):
+        patches[rng.random(patches.shape) < few] = low
+        weights, sums = named(window, grid.patch).full.astype(int), np.zeros((2, *grid.padded), int)
+        for (top, left), one in zip(grid.origins() + grid.margin, patches.astype(int), strict=True):
+            sums[:, top : top + patch, left : left + patch] += np.stack([one * weights, weights])
+        total, weight = sums[:, :size, :size]
+        covered = weight > 0
+        back = merge(patches, grid, window=window, fill=0)[covered].astype(int)
+        assert (2 * np.abs(back * weight[covered] - total[covered]) <= weight[covered]).all()
+        ties = 2 * np.abs(back * weight[covered] - total[covered]) == weight[covered]
+        assert (back[ties] % 2 == 0).all()
 
 
 def test_values_of_one_patch_are_looked_at() -> None:

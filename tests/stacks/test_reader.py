@@ -130,7 +130,7 @@ def test_lines_are_those_of_the_whole(
     reduce, window = ("mean", "hann") if rule == "hann" else (rule, None)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(normalize, "DIVIDED_BYTES", size)
-        patched.setattr(normalize, "BLOCK_BYTES", max(1, size // 2))
+        patched.setattr(normalize, "BLOCK_VALUES", max(1, size // 8))
         patched.setattr(merge_streaming, "SUMS_BYTES", size)
         patched.setattr(merge_streaming, "CHUNK_BYTES", size)
         patched.setattr(merge_ranked, "BAND_BYTES", size)

@@ -52,7 +52,7 @@ def made(
             if number == stop:
                 raise StoppedError
             if not tiles.has(name):
-                tiles.put(name, content)
+                tiles.put([name], [content])
                 written.append(name)
             tiles.done(1)
             while not tile_set.CHECKPOINT_SECONDS and b'{"whole": %d}' % (number + 1) not in beginning(folder):
