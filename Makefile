@@ -1,16 +1,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
+DO := $(BIN)/patchcli
+LEVEL := --func patchcli.functions:normalize --arg mean=128 --arg deviation=45
 
-.PHONY: demo test check format samples goldens manual walks seams functions bench bench-large torture dist clean
+.PHONY: demo tutorial test check format samples goldens manual walks figures bench bench-large torture dist clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
-	@$(BIN)/patchcli extract -v --no-progress sample_images/noisy.png -s 8 --stride 1 -o demo/noisy.npz --overwrite
+	@echo "Cut into all patches of 8x8, and merged again:"
+	@$(DO) extract sample_images/noisy.png -s 8 --stride 1 -o demo/noisy.npz -v --no-progress --overwrite
+	@$(DO) merge demo/noisy.npz -o demo/noisy-back.png --compare sample_images/noisy.png -v --no-progress --overwrite
+	@$(DO) preview --triple sample_images/noisy.png demo/noisy.npz -o demo/triple.png --overwrite > /dev/null
+	@echo "Every patch denoised by a script, and merged:"
 	@$(BIN)/python examples/denoise.py demo/noisy.npz demo/clean.npz
-	@$(BIN)/patchcli merge -v --no-progress demo/clean.npz -o demo/clean.png --cover demo/cover.png --overwrite
-	@$(BIN)/patchcli crop -v sample_images/scene.png --normalized-box 0.0 -0.7 0.8 0.1 --size 400x300 -o demo/crop.png --overwrite
-	@echo "Look at demo/clean.png beside sample_images/noisy.png, at demo/cover.png and at demo/crop.png."
+	@$(DO) merge demo/clean.npz -o demo/clean.png --cover demo/cover.png --compare sample_images/scene.png -v --no-progress --overwrite
+	@$(DO) preview --compare sample_images/scene.png demo/clean.png -o demo/denoised.png --overwrite > /dev/null
+	@echo "Patches of 64x64 brought to one contrast, each by itself: side by side, and overlapping under a window:"
+	@$(DO) map sample_images/scene.png -s 64 $(LEVEL) -o demo/apart.png -v --no-progress --overwrite
+	@$(DO) map sample_images/scene.png -s 64 --overlap 50% --window hann $(LEVEL) -o demo/windowed.png -v --no-progress --overwrite
+	@$(DO) preview --compare demo/apart.png demo/windowed.png -o demo/seams.png --overwrite > /dev/null
+	@$(DO) preview demo/noisy.npz -o demo/sheet.png --overwrite
+	@$(DO) preview sample_images/scene.png --grid -s 64 --overlap 25% --margin 8 -o demo/grid.png --overwrite
+	@echo "Look, in demo/, at triple.png (source, central patch, reconstruction), denoised.png, seams.png (before and after),"
+	@echo "sheet.png (some of the patches), grid.png (where patches lie) and cover.png (how many on each pixel)."
+
+# follows docs/tutorial.md to the letter, in a clean clone of what is committed
+tutorial:
+	$(PYTHON) -m tools.pages docs/tutorial.md
 
 # all but what takes long; make check runs everything
 test: .venv/test.stamp
@@ -31,15 +48,14 @@ samples: .venv/demo.stamp
 
 manual: .venv/demo.stamp
 	$(BIN)/python tools/make_manual.py
+	$(BIN)/python tools/make_reference.py
 
 walks: .venv/demo.stamp
 	$(BIN)/python -m tools.walks --write
 
-seams: .venv/peers.stamp
-	$(BIN)/python -m tools.make_seam
-
-functions: .venv/peers.stamp
-	$(BIN)/python -m tools.make_functions
+# every picture in docs/ and README.md, with the tables that belong to some of them; NAMES='grid cover' draws some
+figures: .venv/peers.stamp
+	$(BIN)/python -m tools.make_figures $(NAMES)
 
 goldens: .venv/demo.stamp
 	$(BIN)/python tools/make_goldens.py
@@ -74,6 +90,7 @@ dist: .venv/check.stamp
 .venv/check.stamp: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[check]'
 	@command -v cc >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check ziglang  # tests/helpers/breaking.c
+	@command -v jq >/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check jq  # its library: tests/helpers/jq.py
 	@touch $@
 
 # patchify pins numpy < 2, EMPatches opencv, and SAHI an opencv that needs a display, none of which comparing needs

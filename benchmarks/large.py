@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import shutil
 import signal
 import sys
@@ -31,7 +32,7 @@ from patchcli.images import sink
 RESULTS = Path(__file__).parent / "results"
 SIDE, GIGANTIC, TILE, SMALL = 20_000, 60_000, 512, 256
 CLIP = str(Path(sys.executable).with_name("rio"))
-ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info", "tiles", "small", "join", "map")
+ROWS = ("crop", "list", "extract", "merge", "strips", "gigantic", "info", "tiles", "small", "join", "map", "preview")
 AHEAD = 4  # tiles or strips that are deflated before they are written
 BAND = 1024  # rows that are compared at once
 # bytes of disk at full scale: the images, and what is made of them beside
@@ -47,6 +48,7 @@ NEEDS = {
     "small": 1.2e9,
     "join": 4.5e9,
     "map": 0.5e9,
+    "preview": 2.3e9,
 }
 
 # Decodes a TIFF band by band, a band being a row of tiles or enough strips, in two threads, and writes so many bytes to disk.
@@ -82,7 +84,8 @@ with tifffile.TiffFile(source) as tiff, open(target, "wb") as out, ThreadPoolExe
     while written < count:  # overlapping patches, headers
         written += out.write(data[: count - written])
     out.flush()
-    os.fsync(out.fileno())
+    if count:
+        os.fsync(out.fileno())
 """
 # Reads a file, and writes so many bytes of it to disk.
 COPY = """
@@ -108,7 +111,7 @@ for y in range(0, image.height, 64):
     for x in range(0, image.width, 64):
         image.crop((x, y, x + 64, y + 64)).save(f"{folder}/{x:04}-{y:04}.png", compress_level=6)
 """
-IMPORTS = "import numpy, tifffile"
+IMPORTS, DRAWING = "import numpy, tifffile", "import numpy, PIL.Image"
 
 
 class Command:
@@ -325,6 +328,20 @@ class Large:
             mine = Command(PROGRAM, "info", file)
             name = f"info of {file.stat().st_size / 1e9:.2f} GB of {file.suffix[1:]}"
             self._time(name, f"python -c '{IMPORTS}'", mine, nothing, 1.3, least=21)
+
+    def preview(self) -> None:
+        """Pictures: of a stack, against the start of Python with two libraries; of an image, against decoding it by bands."""
+        drawn = self._folder / "drawn.png"
+        nothing = Command(sys.executable, "-c", DRAWING)
+        stack = Command(PROGRAM, "preview", self._stack, "-o", drawn, made=drawn)
+        size = f"{self._stack.stat().st_size / 1e9:.2f} GB of npz"
+        self._time(f"preview of {size}", f"python -c '{DRAWING}'", stack, nothing, 4.0, least=11)
+        self._memory(f"preview of {size}", stack, 150)
+        image = Command(PROGRAM, "preview", self._tiled, "-o", drawn, made=drawn)
+        decoded = Command(sys.executable, "-c", DECODE, self._tiled, os.devnull, 0)
+        self._time(f"preview of {self._name}", "decode by bands", image, decoded, 1.6, least=5)
+        self._memory(f"preview of {self._name}", image, 200)
+        fresh(drawn)
 
     def join(self) -> None:
         """Tile files to one image, against vips."""

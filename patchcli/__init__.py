@@ -1,7 +1,7 @@
 """Cut images into overlapping patches, rebuild images from processed ones, crop a box as PyTorch samples it.
 
 The same as the command line, for arrays: see `Grid`, `view`, `choose_patches`, `extract`, `merge`,
-`map_patches`, `crop`, `crop_gradient`, `fit_box`, `read_stack`, `write_stack`, `open_image`.
+`map_patches`, `crop`, `crop_gradient`, `fit_box`, `read_stack`, `write_stack`, `open_image`, `preview`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from patchcli.geometry.grid import Grid
     from patchcli.images.metadata import Metadata
     from patchcli.jobs.image_file import ImageFile, open_image
+    from patchcli.jobs.preview_arrays import preview
     from patchcli.patches.extract import extract, view
     from patchcli.patches.map import map_patches
     from patchcli.patches.merge import merge
@@ -43,6 +44,7 @@ _HOME = {
     "map_patches": "patches.map",
     "merge": "patches.merge",
     "open_image": "jobs.image_file",
+    "preview": "jobs.preview_arrays",
     "read_stack": "stacks.file",
     "view": "patches.extract",
     "write_stack": "stacks.file",
@@ -66,6 +68,7 @@ __all__ = [
     "map_patches",
     "merge",
     "open_image",
+    "preview",
     "read_stack",
     "view",
     "write_stack",

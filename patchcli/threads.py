@@ -139,7 +139,7 @@ def _keep_making(
         del one, future, context, item  # which may be large, while the next is waited for
 
 
-def room() -> int | None:
+def memory_left() -> int | None:
     """Bytes of memory that this process may still ask for; None where nothing limits that."""
     try:
         from resource import RLIM_INFINITY, RLIMIT_AS, getpagesize, getrlimit
@@ -151,7 +151,7 @@ def room() -> int | None:
 
 def has_room() -> bool:
     """Whether there is memory for a thread to start and to do something."""
-    left = room()
+    left = memory_left()
     return left is None or left >= THREAD_ROOM
 
 

@@ -14,13 +14,14 @@ PACKAGE = Path(patchcli.__file__).parent
 ROOT = {"errors", "arrays", "npy_header", "strided", "threads", "version"}
 MAY_IMPORT: dict[str, set[str]] = {  # beside modules of the same folder, and those of the root, which are for all
     "geometry": set(),
+    "pictures": {"geometry"},
     "patches": {"geometry"},
     "cropping": {"geometry"},
     "functions": set(),
     "storage": set(),
     "images": set(),
     "stacks": {"geometry", "patches", "storage", "images"},
-    "jobs": {"geometry", "patches", "cropping", "storage", "images", "stacks"},
+    "jobs": {"geometry", "patches", "cropping", "storage", "images", "stacks", "pictures"},
     "batch": {"storage", "images", "stacks", "jobs"},
     "cli": {"geometry", "patches", "cropping", "storage", "images", "stacks", "jobs", "batch"},
     "": {
@@ -37,7 +38,7 @@ OUTSIDE = {
     "click": {"cli"},
     "tqdm": {"batch.progress"},
     "imageio": {"images.pillow"},
-    "PIL": {"images.codec", "images.pillow"},
+    "PIL": {"images.codec", "images.pillow", "pictures.canvas"},
     "tifffile": {
         "images.tiff",
         "images.tiff_pages",
@@ -61,7 +62,7 @@ OUTSIDE = {
 SAME = {  # what several modules have each of its own kind
     *("plan_one", "recipes", "planned", "estimate"),  # of each command
     *("open_file", "open_head", "exists", "identity", "is_special", "stamp", "names", "check_name", "delete"),  # of each store
-    *("extract", "merge", "crop", "main"),  # the command and the public call
+    *("extract", "merge", "crop", "preview", "main"),  # the command and the public call
     "open_image",  # of an open file, and the public call that takes names, too
     *("Item", "Result"),  # types that vary
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,58 +12,31 @@ import click
 import pytest
 
 from patchcli.cli.main import cli
+from tests.helpers.pages import followed
+from tools.pages import blocks_in
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
+@pytest.mark.slow
 def test_shell_lines_and_python_blocks_run(tmp_path: Path) -> None:
-    for name in ("sample_images", "examples"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    (tmp_path / "bin").mkdir()
-    for name, target in (("python", f'exec "{sys.executable}" "$@"'), ("patchcli", f'exec "{sys.executable}" -m patchcli "$@"')):
-        script = tmp_path / "bin" / name
-        script.write_text(f"#!/bin/sh\n{target}\n")
-        script.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    lines = [block for block in blocks("sh") if not block.startswith("make ")]
-    assert len(lines) >= 5
-    shell = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", "\n".join(lines)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert shell.returncode == 0, shell.stderr
-    assert shell.stderr == ""
-    for name in ("clean.png", "again.png", "back.png", "crop.png", "crop224.png", "images/stacks/sample_images/cells.png"):
-        assert (tmp_path / name).stat().st_size > 100
-    for block in blocks("python"):
-        subprocess.run([sys.executable, "-W", "error", "-c", block], cwd=tmp_path, check=True)
+    with followed("../README.md", tmp_path):
+        for name in ("clean.png", "again.png", "back.png", "crop.png", "crop224.png", "images/stacks/sample_images/cells.png"):
+            assert (tmp_path / name).stat().st_size > 100
 
 
-def test_make_targets_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for block in blocks("sh"):
-        if block.startswith("make "):
-            assert re.search(rf"^{block.split()[1]}:", makefile, re.MULTILINE)
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name)
+def test_make_targets_that_are_named_exist(path: Path) -> None:
+    makefile, text = (ROOT / "Makefile").read_text(), path.read_text()
+    lines = "".join(block.text for block in blocks_in(text))
+    for target in re.findall(r"`make ([\w-]+)`", text) + re.findall(r"^make ([\w-]+)", lines, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 @pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
 def test_readme_names_every_command(name: str) -> None:
     assert f"`patchcli {name}`" in README
-
-
-def test_manual_of_options_is_what_the_program_says() -> None:
-    from tools.make_manual import MANUAL, text
-
-    assert MANUAL.read_text() == text(), "run make manual"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Make ``docs/functions.png`` and print the tables of ``docs/functions.md``: what the functions for ``map`` do to pictures."""
+"""Make ``docs/figures/functions.png`` and print the tables of ``docs/functions.md``: what functions for ``map`` do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from patchcli.images.source import open_image
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "sample_images"
-PICTURE = ROOT / "docs" / "functions.png"
+PICTURE = ROOT / "docs" / "figures" / "functions.png"
 PART = (slice(40, 160), slice(170, 290))
 Pixels = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Make ``docs/seam.png`` and print the table of ``docs/seams.md``: what merging does about seams between patches.
+"""Make ``docs/figures/seam.png`` and print the table of ``docs/seams.md``: what merging does about seams between patches.
 
 Every patch of a picture is brought to the same contrast by itself, as a method does that sees one patch at a time. The patches
 are merged without overlap, and with half of it under every window.
@@ -17,7 +17,7 @@ from patchcli.patches.windows import NAMES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "sample_images" / "scene.png"
-PICTURE = ROOT / "docs" / "seam.png"
+PICTURE = ROOT / "docs" / "figures" / "seam.png"
 PATCH, STRIDE, MARGIN = 64, 32, 16
 ZOOM_SIZE = 100
 ZOOM = (slice(40, 40 + ZOOM_SIZE), slice(190, 190 + ZOOM_SIZE))

@@ -19,7 +19,7 @@ IN_SDIST = (
     *("patchcli/py.typed", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "pyproject.toml"),
     *(
         "docs/architecture.md",
-        "docs/seam.png",
+        "docs/figures/seam.png",
         "tests/test_layers.py",
         "tests/golden",
         "tools/try_dist.py",

@@ -21,6 +21,7 @@ from patchcli.storage import atomic, paths, signals, streams
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from multiprocessing.process import BaseProcess
 
     from patchcli.batch.attempt import Work
     from patchcli.jobs.task import Task
@@ -47,6 +48,7 @@ class Processes:
         self._single: concurrent.futures.ProcessPoolExecutor | None = None  # for tasks that are done again
         self._waiting: dict[Future[list[Outcome]], tuple[Sequence[Task], concurrent.futures.ProcessPoolExecutor]] = {}
         self._asked: set[Future[list[Outcome]]] = set()  # not done yet, of both
+        self._started: dict[concurrent.futures.ProcessPoolExecutor, list[BaseProcess]] = {}  # the workers of each
         self._lost = ""  # what was short when a thread of a pool ended
         self._works = False  # workers are known to live until they are asked for something
         self.ahead = 4 * jobs  # one slow task must not leave the others without work
@@ -87,8 +89,10 @@ class Processes:
         return future
 
     def _ask(self, pool: concurrent.futures.ProcessPoolExecutor, tasks: Sequence[Task]) -> Future[list[Outcome]]:
+        before = multiprocessing.active_children()
         try:
             future = pool.submit(_do, tasks)
+            self._started[pool] += [worker for worker in multiprocessing.active_children() if worker not in before]
         except BrokenProcessPool:  # the others that were under way are seen to when they are asked for
             future = concurrent.futures.Future()
             _break(future)
@@ -108,12 +112,20 @@ class Processes:
             self._refuse_lost()
             if self._pool is pool:  # and not yet another, for what came after it
                 self._pool = None
-            pool.shutdown()  # its other workers are told to end: none may still write what is done again
+            self._give_up(pool)  # no other worker of it may still write what is done again
             return [self._alone(task) for task in tasks]
         else:
             return outcomes
         finally:
             del self._waiting[future]
+
+    def _give_up(self, pool: concurrent.futures.ProcessPoolExecutor) -> None:
+        """End the workers of a pool of which one was killed.
+
+        It has told those to end that it knew of then, and waits for all: for ever, for one that was just being started.
+        """
+        _end_all(self._started.pop(pool, []))
+        pool.shutdown()
 
     def _refuse_lost(self) -> None:
         if self._lost:
@@ -139,7 +151,7 @@ class Processes:
             return future.result()
         except BrokenProcessPool:
             self._refuse_lost()
-            self._single.shutdown()
+            self._give_up(self._single)
             self._single = None
             raise
 
@@ -161,7 +173,9 @@ class Processes:
         _quiet_tracker()
         begin: Any = _begin  # to which a number comes for what is sent
         context = multiprocessing.get_context("spawn")
-        return concurrent.futures.ProcessPoolExecutor(jobs, context, begin, (self._work, _Hearing()))
+        pool = concurrent.futures.ProcessPoolExecutor(jobs, context, begin, (self._work, _Hearing()))
+        self._started[pool] = []
+        return pool
 
 
 def _break(future: Future[list[Outcome]]) -> None:
@@ -282,8 +296,12 @@ def _end_with_parent() -> None:
 
 
 def end_workers() -> None:
-    """End all workers: by themselves, so that they remove what is unfinished, or by force."""
-    workers = multiprocessing.active_children()
+    """End all workers."""
+    _end_all(multiprocessing.active_children())
+
+
+def _end_all(workers: Sequence[BaseProcess]) -> None:
+    """End some workers: by themselves, so that they remove what is unfinished, or by force."""
     for worker in workers:
         worker.terminate()
     until = time.monotonic() + (REMOTE_GRACE if paths.world().remote else GRACE)

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from patchcli.errors import OutputError, UsageError, counted, reason
 from patchcli.jobs.task import PartFault, in_megabytes
@@ -99,9 +99,13 @@ class Report:
         page: int | None = None,
         skipped: bool = False,
         planned: Planned | None = None,
+        figures: dict[str, Any] | None = None,
         seconds: float = 0.0,
     ) -> None:
-        """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would."""
+        """Note what became of an input: what is wrong with it, or nothing, or that nothing was left to do, or what would.
+
+        ``figures``: how far what was made is from another image.
+        """
         status = "failed" if faults else "planned" if planned else "skipped" if skipped else "done"
         if status != "planned":
             setattr(self, status, getattr(self, status) + 1)
@@ -115,6 +119,8 @@ class Report:
             "hints": list(hints),
             "seconds": round(seconds, 4),
         }
+        if figures is not None:
+            record["compare"] = figures
         if planned is not None:
             self.planned.append(planned)
             record |= {name: getattr(planned, name) for name in PLAN}

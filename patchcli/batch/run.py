@@ -24,7 +24,7 @@ from patchcli.jobs.task import PartFault, Said, in_megabytes
 from patchcli.storage import paths, signals
 from patchcli.storage.files import STREAM, file_size, name_of
 from patchcli.storage.paths import is_remote
-from patchcli.threads import room, usable_cpus, usable_descriptors
+from patchcli.threads import memory_left, usable_cpus, usable_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,6 +90,7 @@ def run_tasks(
                 page=task.page,
                 skipped=outcome.skipped,
                 planned=said.planned if said else None,
+                figures=said.figures if said else None,
                 seconds=outcome.seconds,
             )
             if said:
@@ -247,7 +248,7 @@ def _tell(outcome: Outcome, name: str, target: str, voice: Voice, *, over_inputs
         if voice.verbose and outcome.seconds:
             speed = f", {in_megabytes(said.nbytes / outcome.seconds)}/s" if said.nbytes else ""
             pace = f" ({outcome.seconds:.2f} s{speed})"
-        voice.done(f"{name} -> {target}: {said.done}{pace}")
+        voice.done(f"{name}{' -> ' * bool(target)}{target}: {said.done}{pace}")
 
 
 @contextlib.contextmanager
@@ -318,7 +319,7 @@ def _sharing(tasks: Sequence[Task], band: Job, options: BatchOptions, settings: 
 
 
 def _may_start_processes() -> bool:
-    left = room()
+    left = memory_left()
     return usable_descriptors() >= LEAST_DESCRIPTORS and (left is None or left >= LEAST_ROOM)
 
 

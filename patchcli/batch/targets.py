@@ -55,6 +55,20 @@ class InputPage(NamedTuple):
         """A template with the fields of the input; a template of those that are filled later."""
         return expand(template, self.source, self.number, page=self.page, later=later, relative=self.relative)
 
+    def fill_file(self, template: str, option: str) -> str:
+        """The name of a further file that goes with the input, which ``option`` gave as a name or a template.
+
+        Raises:
+            UsageError: no name, or standard input, as that file or as what would fill the template.
+        """
+        if not template:
+            raise UsageError(f"an empty name was given to {option}; give the name of a file")
+        if template == STREAM:
+            raise UsageError(f"{option} is the name of a file; standard input (-) is not one")
+        if self.source == STREAM and has_fields(template):
+            raise UsageError("standard input has no name to fill a template with; give the name of a file")
+        return self.fill(template)
+
     def below(self, path: str) -> str:
         """The name of an output below another folder, but for its suffix: that of a file, followed by the page."""
         return below(path) + self.suffix

@@ -11,7 +11,7 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import InputPage, has_fields, place_tasks
+from patchcli.batch.targets import InputPage, place_tasks
 from patchcli.cli import environment, options, patch_options, types
 from patchcli.cli.help import option
 from patchcli.cli.patch_options import PATCHES, PatchOptions
@@ -167,8 +167,6 @@ def _settings(asked: ExtractOptions, patches: PatchOptions, reading: Reading, ba
         raise UsageError("--label-pad is for --labels, which was not given")
     if asked.pixel_order is not None and asked.layout not in UNROLLED:
         raise UsageError(f"--pixel-order is for --layout {' and '.join(UNROLLED)}, not for {asked.layout}")
-    if "" in (patches.mask, asked.labels, *asked.companion):
-        raise UsageError("an empty name was given to --mask, --labels or --companion; give names of files")
     if asked.layout == "grid":
         if asked.shard_patches is not None:
             raise UsageError("--layout grid holds all patches of an image; --shard-patches would split them")
@@ -194,23 +192,16 @@ def _task(place: InputPage, asked: ExtractOptions, mask: str | None, batch: Batc
     """A task with its labels, its companions and its mask."""
     task = ExtractTask(source=place.source, target=place.target, page=place.own_page)
     beside = [*([] if asked.labels is None else [(LABELS, asked.labels)]), *((COMPANION, name) for name in asked.companion)]
-    named = [*(name for _, name in beside), *([] if mask is None else [mask])]
-    if not named:
-        return in_tiles(task, place) if tiled else task
-    if task.source == files.STREAM and any(map(has_fields, named)):
-        raise UsageError("standard input has no name to fill a template with; give the name of a file")
-    if files.STREAM in named:
-        raise UsageError("--companion, --labels and --mask are names of files; standard input (-) is not one")
     if beside and task.target == files.STREAM:
         raise UsageError(f"--{beside[0][0]} makes several stacks; give -o the name of a file")
     root, suffix = os.path.splitext(task.target)
     companions: list[Companion] = []
     for role, template in beside:
-        path, number = place.fill(template), sum(one.role == role for one in companions)
+        path, number = place.fill_file(template, f"--{role}"), sum(one.role == role for one in companions)
         own = f"{root}.{role}{number or ''}{suffix}"
         target = own if batch.output_dir is None else os.path.join(batch.output_dir, f"{place.below(path)}.npz")
         companions.append(Companion(path, target, role))
-    task = replace(task, companions=tuple(companions), mask=None if mask is None else place.fill(mask))
+    task = replace(task, companions=tuple(companions), mask=None if mask is None else place.fill_file(mask, "--mask"))
     return in_tiles(task, place) if tiled else task
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GROUPS = (
+    "Picture",
     "Function",
     "Patches",
     "Choosing patches",

@@ -16,7 +16,8 @@ from patchcli.cli.help import option, version_option
 from patchcli.cli.types import File
 from patchcli.errors import DONE, FAILED, OutputError, fault_of, one_line, shortened
 from patchcli.images.formats import SUFFIXES
-from patchcli.jobs.info import as_json, facts_of, for_people
+from patchcli.jobs.info import facts_of
+from patchcli.jobs.info_fact import as_json, for_people
 from patchcli.stacks.tile_names import INDEX_SUFFIX
 from patchcli.storage.files import name_of
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from patchcli.batch.progress import Voice
-    from patchcli.jobs.info import Fact
+    from patchcli.jobs.info_fact import Fact
 
 STACKS_AND_ARRAYS = (".npz", ".npy", INDEX_SUFFIX)
 

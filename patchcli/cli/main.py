@@ -35,6 +35,7 @@ COMMANDS = {
     "map": "Give patches to a function, merge what it returns.",
     "crop": "Crop a box of images, sampled as PyTorch does.",
     "info": "Tell what is in images and stacks; check that they are whole.",
+    "preview": "Draw images, grids, patches, cover and differences, to look at.",
     "completion": "Print the completion script of a shell.",
 }
 HELP_NAMES = ["-h", "--help"]

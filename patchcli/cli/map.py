@@ -10,7 +10,7 @@ import click
 from patchcli.batch.attempt import Command
 from patchcli.batch.options import BatchOptions
 from patchcli.batch.run import run_batch
-from patchcli.batch.targets import InputPage, has_fields, place_tasks
+from patchcli.batch.targets import InputPage, place_tasks
 from patchcli.cli import environment, merge_options, options, patch_options, types
 from patchcli.cli.help import option
 from patchcli.cli.patch_options import PatchOptions
@@ -19,12 +19,11 @@ from patchcli.geometry.axis import CLIP
 from patchcli.images.formats import SUFFIXES
 from patchcli.images.sink import output_name
 from patchcli.jobs.map import map_band, map_one
-from patchcli.jobs.map_function import check_function, parse_function
+from patchcli.jobs.map_function import load_function, parse_function
 from patchcli.jobs.map_plan import plan_one, recipes
 from patchcli.jobs.settings import MapSettings, MergeSettings
 from patchcli.jobs.task import MapTask
 from patchcli.patches.windows import NAMES
-from patchcli.storage.files import STREAM
 
 if TYPE_CHECKING:
     from patchcli.jobs.settings import Reading
@@ -122,9 +121,7 @@ def _settings(
     """All that the job is told; what can never work is refused."""
     if (asked.func is None) == (asked.exec is None):
         raise UsageError("use only one of --func and --exec" if asked.func else "give a function: --func NAME, or --exec COMMAND")
-    names = [name for name, _ in asked.arg]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"--arg {twice} was given twice; give it once")
+    options.check_once("--arg", asked.arg)
     if asked.exec is not None and asked.arg:
         raise UsageError("--arg is for --func; write arguments of a command into --exec")
     if asked.func is not None:
@@ -171,7 +168,7 @@ def _check_loaded(settings: MapSettings) -> None:
     """Refuse, before any work, a function that cannot be had."""
     if settings.function is not None:
         try:
-            check_function(settings.function, settings.arguments)
+            load_function(settings.function, settings.arguments)
         except PatchcliError as error:
             raise UsageError(str(error)) from None
 
@@ -179,10 +176,4 @@ def _check_loaded(settings: MapSettings) -> None:
 def _task(place: InputPage, mask: str | None, cover: str | None) -> MapTask:
     """A task with its mask."""
     task = MapTask(source=place.source, target=place.target, page=place.own_page, cover=cover)
-    if mask is None:
-        return task
-    if task.source == STREAM and has_fields(mask):
-        raise UsageError("standard input has no name to fill a template with; give the name of a file")
-    if mask == STREAM:
-        raise UsageError("--mask is the name of a file; standard input (-) is not one")
-    return replace(task, mask=place.fill(mask))
+    return task if mask is None else replace(task, mask=place.fill_file(mask, "--mask"))

@@ -62,6 +62,13 @@ TILES = "Tile files"
     TILES, "--across", type=click.IntRange(1, types.MAX_SIDE), metavar="N", help="How many tiles lie side by side, for {patch}."
 )
 @options.batch_options
+@option(
+    options.OUTPUT,
+    "--compare",
+    type=types.File(),
+    metavar="FILE|TEMPLATE",
+    help="Say how far the image is from this original: RMSE, PSNR, largest difference, with -v and in --report.",
+)
 @merge_options.image_options
 @options.max_pixels_option
 @click.pass_context
@@ -79,6 +86,7 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     """
     batch = options.taken(BatchOptions, given)
     cover: str | None = given.pop("cover")
+    compare: str | None = given.pop("compare")
     image_format = options.image_format_of(given.pop("image_format"), batch)
     settings = options.taken(
         MergeSettings,
@@ -96,18 +104,20 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     merge_options.check_rule(settings)
     _check_tiles(settings, found.paths)
     tiles = {} if settings.names is None else _tiles_by_image(settings.names, found, settings, batch)
-    shards: tuple[str, ...] = ()
-    if batch.output is not None and not has_fields(batch.output) and not tiles and not any(map(is_index, found.paths)):
-        shards = tuple(found.paths[1:])
-        del found.paths[1:]
-    if shards and settings.like is not None:
-        raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
+    shards = () if tiles else _shards(found, settings, batch.output)
 
     def make(place: InputPage) -> MergeTask:
-        if place.source in tiles:
-            called, paths = tiles[place.source]
-            return MergeTask(source=called, target=place.target, tiles=tuple(paths), cover=cover)
-        return MergeTask(source=place.source, target=place.target, shards=shards, below=place.relative, cover=cover)
+        original = None if compare is None else place.fill_file(compare, "--compare")
+        called, paths = tiles.get(place.source, (place.source, []))
+        return MergeTask(
+            source=called,
+            target=place.target,
+            shards=shards,
+            tiles=tuple(paths),
+            below=place.relative,
+            cover=cover,
+            compare=original,
+        )
 
     windows = [settings.window] if settings.window not in NAMES else []
     tasks = place_tasks(
@@ -121,6 +131,17 @@ def merge(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401
     merge_options.check_cover_file(cover, settings)
     options.check_formats([task.target for task in tasks], image_format, resume=batch.resume, creation=settings.creation)
     ctx.exit(run_batch(found, tasks, Command(merge_one, plan_one, recipes, settings), options=batch, voice=voice))
+
+
+def _shards(found: Found, settings: MergeSettings, output: str | None) -> tuple[str, ...]:
+    """The inputs but the first, taken out, where all of them are one stack: for one output, and no indexes of tiles."""
+    if output is None or has_fields(output) or any(map(is_index, found.paths)):
+        return ()
+    shards = tuple(found.paths[1:])
+    del found.paths[1:]
+    if shards and settings.like is not None:
+        raise UsageError("--like is for one input, not for shards; with several use -d/--output-dir")
+    return shards
 
 
 def _tiles_of(settings: MergeSettings) -> Callable[[MergeTask], Sequence[str]]:

@@ -8,9 +8,8 @@ import click
 
 from patchcli.cli import options, types
 from patchcli.cli.help import option, together
-from patchcli.errors import UsageError
-from patchcli.images.formats import FORMATS
-from patchcli.images.sink import format_of
+from patchcli.errors import PatchcliError, UsageError
+from patchcli.jobs.merge_cover import check_shows_cover
 from patchcli.patches.reducers import REDUCERS
 from patchcli.patches.windows import NAMES
 
@@ -80,7 +79,8 @@ image_options = together(
         "--cover",
         type=types.File(),
         metavar="PATH",
-        help="Write how many patches lie on each pixel, as .npy or image; with --window their weight, 1 being a patch's most.",
+        help="Write how many patches lie on each pixel, with --window their weight: as .npy the numbers, as image gray, the most "
+        "being white.",
     ),
     options.image_format_option,
     options.creation_option,
@@ -93,10 +93,10 @@ def check_cover_file(cover: str | None, settings: MergeSettings) -> None:
     if cover is None:
         return
     options.check_formats([cover], None, resume=settings.resume)
-    if not FORMATS[format_of(cover)].lossless:
-        raise UsageError(f"{cover}: would lose counts; give --cover a lossless format")
-    if settings.window != NAMES[0] and "f4" not in FORMATS[format_of(cover)].holds:
-        raise UsageError(f"{cover}: cannot hold weights; with --window give --cover a .npy or .tif, which hold float32")
+    try:
+        check_shows_cover(cover)
+    except PatchcliError as error:
+        raise UsageError(f"--cover {cover}: {error}") from None
 
 
 def check_rule(settings: MergeSettings) -> None:

@@ -73,8 +73,7 @@ message_options = together(
     option(MESSAGES, "--debug", is_flag=True, help="Print the traceback of each error."),
 )
 
-batch_options = together(
-    click.argument("inputs", nargs=-1, type=types.File(), metavar="INPUTS..."),
+output_options = together(
     option(
         OUTPUT,
         "-o",
@@ -92,6 +91,11 @@ batch_options = together(
         help="Folder for the outputs; the path of each input is kept below it.",
     ),
     option(OUTPUT, "--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace outputs that exist."),
+)
+
+batch_options = together(
+    click.argument("inputs", nargs=-1, type=types.File(), metavar="INPUTS..."),
+    output_options,
     option(
         OUTPUT,
         "--resume",
@@ -250,6 +254,13 @@ def image_format_of(asked: str | None, batch: BatchOptions) -> str | None:
     return "png" if asked is None and batch.output == STREAM else asked
 
 
+def check_once(name: str, given: Sequence[tuple[str, str]]) -> None:
+    """Refuse a key that was given twice to an option that takes ``KEY=VALUE``."""
+    keys = [key for key, _ in given]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UsageError(f"{name} {twice} was given twice; give it once")
+
+
 def check_formats(
     paths: Sequence[str], image_format: str | None, *, resume: bool, creation: Sequence[tuple[str, str]] = ()
 ) -> None:
@@ -257,9 +268,7 @@ def check_formats(
 
     That is a place for what --resume tells one from another by, and the keys of --co, each of which is given once.
     """
-    keys = [key for key, _ in creation]
-    if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise UsageError(f"--co {twice} was given twice; give it once")
+    check_once("--co", creation)
     try:
         first: dict[str, str] = {}
         for path in paths:

@@ -139,8 +139,6 @@ class PatchOptions:
             raise UsageError("--nodata is for --min-valid and --min-std, and neither was given")
         if self.min_std is not None and not math.isfinite(self.min_std):
             raise UsageError(f"--min-std is {self.min_std}; give a finite number from 0")
-        if self.mask == "":
-            raise UsageError("an empty name was given to --mask; give the name of a file")
 
 
 def _stride(patch: tuple[int, int], stride: tuple[int, int] | None, overlap: str | None) -> tuple[int, int]:

@@ -187,6 +187,21 @@ class Point(click.ParamType[tuple[int, int]]):
         return int(parts[1]), int(parts[0])
 
 
+class NumberList(click.ParamType[tuple[int, ...]]):
+    """``N,N,...``: whole numbers from 0."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:  # noqa: ANN401
+        """Parse numbers."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.isascii() and part.isdecimal() and int(part[:20]) < 2**63 for part in parts):
+            self.fail(f"{value!r} is not a list of numbers; write whole ones from 0, as in 3,17", param, ctx)
+        return tuple(map(int, parts))
+
+
 class Amount(click.ParamType["int | Fraction"]):
     """``N`` from 1, or ``N%`` above 0 and up to 100%, which is exact."""
 

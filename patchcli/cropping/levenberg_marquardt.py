@@ -66,7 +66,7 @@ class Fit(NamedTuple):
             (Cramer and Rao's bound); infinite where the template does not say where it is from, as a plain ramp does not.
         converged: whether the last steps stood still, the crop explains at least half of the template's variance, and the
             deviation is at most one pixel.
-        curve: every step that was taken.
+        curve: every step that was taken, each with its level, iteration, box, error and damping.
         ambiguous: another box matches about as well; then the fit has not converged.
     """
 

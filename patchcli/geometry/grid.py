@@ -58,7 +58,7 @@ class Grid:
         patch: ``(h, w)`` of a patch, or one number for both.
         stride: ``(rows, columns)`` from one patch to the next, or one number; the patch itself if not given.
         offset: ``(row, column)`` of the first patch, counted from the corner of the margin.
-        edge: what happens at the far sides: a key of `EDGES`. ``drop`` leaves uncovered what does not fill a patch,
+        edge: what happens at the far sides: one of `EDGES`. ``drop`` leaves uncovered what does not fill a patch,
             ``shift`` moves one more patch back to the border, ``even`` spreads the patches, ``pad`` enlarges the image, and
             ``clip`` does, too, but cuts the tile files of what it added.
         margin: pixels added on all four sides before the grid is laid.

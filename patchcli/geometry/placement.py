@@ -61,6 +61,11 @@ class Placement:
         return cls(grid, origins.astype(np.int64, copy=False))
 
     @classmethod
+    def chosen(cls, grid: Grid, index: NDArray[np.int64] | None) -> Placement:
+        """The patches of these numbers in a grid, or all of them for None."""
+        return cls.whole_grid(grid) if index is None else cls.at(grid, grid.starts_of(index) - grid.margin)
+
+    @classmethod
     def joined(cls, parts: Sequence[Placement]) -> Placement:
         """One after the other, placements in one grid; the whole grid where that is what they add up to."""
         if len(parts) == 1:
@@ -116,6 +121,16 @@ class Placement:
             return Cover(grid.rows.cover()[:, None], grid.columns.cover()[None])
         tops, lefts = np.ascontiguousarray(self.ordered.T) - grid.margin
         return BoxCover(tops, lefts, grid.patch, grid.image)
+
+    @property
+    def central(self) -> int:
+        """Number of the patch whose middle is nearest to that of the image, the first of several."""
+        grid = self.grid
+        if self.scattered is None:
+            away = (abs(2 * (axis.starts - axis.margin) + axis.patch - axis.length) for axis in (grid.rows, grid.columns))
+            row, column = (int(distances.argmin()) for distances in away)
+            return row * grid.columns.count + column
+        return int(abs(2 * self.scattered + np.subtract(grid.patch, grid.image)).sum(axis=1).argmin())
 
     def check_size(self, patch: Pair) -> None:
         """Refuse patches of a size that cannot be merged, with whatever halo.

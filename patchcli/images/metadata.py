@@ -41,7 +41,7 @@ class Metadata(NamedTuple):
     """What the samples of a pixel are: first its colour, then extra ones.
 
     Attributes:
-        photometric: a key of `COLOURS`.
+        photometric: one of `COLOURS`.
         extrasamples: of `EXTRA`, one for each sample behind the colour.
         icc: the ICC profile; empty where there is none.
         resolution: pixels along width and height, and in what: one of `UNITS`.

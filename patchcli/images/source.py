@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 MAX_PIXELS = 178_956_970  # the number from which Pillow refuses an image
+LOST_PLACE = "its georeference is lost, for it is turned as its orientation says; --no-exif-rotate keeps it"
 PIXEL_BYTES = 32  # an image may have so many times as many bytes as it may have pixels
 
 
@@ -274,13 +275,8 @@ class _Upright(NamedTuple):
 
 def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices: bool) -> ImageSource:
     """An image as its file has it; ``indices``: those behind the colours that its library would give."""
-    said: list[str] = []
     name = _name_of(file)
-    with contextlib.nullcontext() if FORMATS[name].quiet else overheard(said):
-        opened = _open(file, name, page)
-        header: Header = guarded(name, opened.header)
-        if indices and header.indices is not None:
-            opened, header = _by_indices(opened, header, guarded(name, header.indices))
+    opened, header = _opened(file, name, page, indices=indices)
     check_real(header.dtype, "image")
     turn, hints = _turn_of(header.orientation, rotate=rotate)
     size = (opened.width, opened.height) if turn >= SIDEWAYS else (opened.height, opened.width)
@@ -303,9 +299,7 @@ def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices
     else:  # which are decoded for the least window
         segment = min(header.lines, opened.height), min(header.columns or opened.width, opened.width)
         check_size(segment, opened.pixel_bytes, max_pixels, "has strips or tiles of")
-    lost: tuple[str, ...] = ()
-    if turn > 1 and opened.metadata is not None and opened.metadata.geotiff:
-        lost = ("its georeference is lost, for it is turned as its orientation says; --no-exif-rotate keeps it",)
+    place_lost = turn > 1 and opened.metadata is not None and opened.metadata.geotiff
     return ImageSource(
         shape=shape,
         dtype=header.dtype,
@@ -323,8 +317,18 @@ def _stored(file: BinaryIO, page: int, *, rotate: bool, max_pixels: int, indices
         check_whole=check_whole,
         compression=header.compression,
         indexed=header.indices is not None,
-        lost=lost,
+        lost=(LOST_PLACE,) if place_lost else (),
     )
+
+
+def _opened(file: BinaryIO, name: str, page: int, *, indices: bool) -> tuple[Opened, Header]:
+    """What an image's header says, of its indices where they are wanted and there are any; what its library says is dropped."""
+    with contextlib.nullcontext() if FORMATS[name].quiet else overheard([]):
+        opened = _open(file, name, page)
+        header: Header = guarded(name, opened.header)
+        if indices and header.indices is not None:
+            return _by_indices(opened, header, guarded(name, header.indices))
+    return opened, header
 
 
 def _by_indices(opened: Opened, header: Header, indices: Indices) -> tuple[Opened, Header]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import tifffile
     from numpy.typing import NDArray
 
+    from patchcli.images.tiff_pages import Page
+
 AXES = ("YX", "YXS", "SYX")
 # Numbers of TIFF 6.0 and its supplements
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, MASK, YCBCR, CFA, LINEAR_RAW, DEPTH_MAP = 0, 1, 2, 3, 4, 6, 32803, 34892, 51177
@@ -71,18 +73,7 @@ def open_tiff(file: BinaryIO, page: int) -> Opened:
     channels = {"YX": (1,), "YXS": one.shape[-1:], "SYX": one.shape[:1]}[one.axes][0]
     dtype = np.dtype(one.dtype).newbyteorder("=")
     inverted = one.photometric == WHITE_IS_0 and dtype.kind in "bu"
-
-    segments = Segments(
-        page=one,
-        file=file,
-        offsets=found.offsets,
-        counts=found.counts,
-        height=one.imagelength,
-        width=one.imagewidth,
-        channels=channels,
-        dtype=dtype,
-        fill=fill_of(one.tags.valueof(NODATA), dtype),
-    )
+    segments = _segments_of(found, file, channels, dtype)
 
     def read(rows: FromTo, columns: FromTo) -> NDArray[Any]:
         pixels = segments.read(rows, columns)
@@ -118,6 +109,20 @@ def open_tiff(file: BinaryIO, page: int) -> Opened:
         decode,
         pixel,
         _metadata(one, channels, inverted=inverted)._replace(axes=found.axes),
+    )
+
+
+def _segments_of(found: Page, file: BinaryIO, channels: int, dtype: np.dtype[Any]) -> Segments:
+    return Segments(
+        page=found.page,
+        file=file,
+        offsets=found.offsets,
+        counts=found.counts,
+        height=found.page.imagelength,
+        width=found.page.imagewidth,
+        channels=channels,
+        dtype=dtype,
+        fill=fill_of(found.page.tags.valueof(NODATA), dtype),
     )
 
 

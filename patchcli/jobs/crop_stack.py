@@ -23,7 +23,7 @@ from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
 from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
-from patchcli.threads import map_in_order, usable_threads
+from patchcli.threads import map_in_order, reuse_memory, usable_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +83,7 @@ class Collector:
                 for some in _alike(task.boxes, image):
                     failed += self._crop_each(pixels, image, some)
             else:
+                reuse_memory()
                 for row, cut in _begun(_in_turn(task.boxes, image, settings), image, settings):
                     failed += self._take_window(row, cut)
             rows = made_of(task, failed)

@@ -86,6 +86,12 @@ class ExtractPlan(NamedTuple):
         given, nodata = self.settings.choice, self.images[0].image.metadata.nodata
         return given if given.nodata is not None or nodata is None else given._replace(nodata=parse_number(nodata))
 
+    @property
+    def chooses(self) -> bool:
+        """Whether some patches may be dropped."""
+        choice = self.settings.choice
+        return choice.most is not None or bool(choice.min_std or choice.min_valid is not None or self.mask)
+
     def is_banded(self, given: ImageInput) -> bool:
         """Whether an image is read in bands."""
         return _in_bands(given.image, self.settings)
@@ -277,8 +283,7 @@ def reading_of(plan: ExtractPlan) -> int:
 def choosing_of(plan: ExtractPlan) -> int:
     """A bound on what choosing patches takes beside that."""
     grid, choice, image = plan.grid, plan.settings.choice, plan.images[0].image
-    chosen = choice.most is not None or bool(choice.min_std or choice.min_valid is not None or plan.mask)
-    choosing = (DRAWN if choice.most is not None else 2 * NUMBER_BYTES) * grid.count * chosen
+    choosing = (DRAWN if choice.most is not None else 2 * NUMBER_BYTES) * grid.count * plan.chooses
     if plan.mask or choice.min_valid is not None:
         choosing += COUNTED * grid.padded[1] * (2 + grid.patch[0] // grid.stride[0])
     if choice.min_std:

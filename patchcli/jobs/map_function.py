@@ -114,15 +114,6 @@ def load_function(text: str, arguments: Sequence[tuple[str, str]]) -> Function:
     return call
 
 
-def check_function(text: str, arguments: Sequence[tuple[str, str]]) -> None:
-    """Refuse a function that cannot be imported, or keywords that it does not take; it is imported.
-
-    Raises:
-        PatchcliError: as `load_function`.
-    """
-    load_function(text, arguments)
-
-
 @contextlib.contextmanager
 def _blamed(text: str, what: str) -> Iterator[None]:
     """Whatever the code of a user raises, as a sentence that names it; what it prints is not a result."""

@@ -59,8 +59,8 @@ class MappedPatches:
     shards, by_number, channels_first = 1, True, False
 
     def __init__(self, meta: Meta, index: NDArray[np.int64] | None, returned: Returned, mapped: Mapped | None = None) -> None:
-        self.meta, grid = meta, meta.grid
-        self.placement = Placement.whole_grid(grid) if index is None else Placement.at(grid, grid.starts_of(index) - grid.margin)
+        self.meta = meta
+        self.placement = Placement.chosen(meta.grid, index)
         self.shape, self.dtype = (self.placement.count, *returned.shape), returned.dtype
         self._mapped = mapped
 

@@ -6,12 +6,11 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from patchcli.geometry.cover import COUNTS_TOGETHER
 from patchcli.images import sink
 from patchcli.images.sink import Encoding
-from patchcli.jobs.merge_plan import check_cover, cover_dtype, planned
+from patchcli.jobs.merge_plan import planned
 from patchcli.jobs.task import Said
-from patchcli.patches.merge import merge_from, merged_weights
+from patchcli.patches.merge import merge_from
 from patchcli.storage.outputs import Outputs
 from patchcli.storage.write_behind import flushing
 from patchcli.threads import ahead
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from patchcli.jobs.compare import Comparison
     from patchcli.jobs.merge_plan import MergePlan
     from patchcli.jobs.settings import MergeSettings
     from patchcli.jobs.task import MapTask, MergeTask, Tick
@@ -42,25 +42,32 @@ def merge_one(task: MergeTask, settings: MergeSettings, tick: Tick) -> Said:
 def write_merged(outputs: Outputs, task: MergeTask | MapTask, plan: MergePlan, merged: Merged, *, together: bool = False) -> None:
     """Write the cover of a merged image, where it is asked for, and the image; ``together``: lines while the next are made."""
     if task.cover is not None:
-        cover = cover_dtype(merged.cover, plan.window)
-        check_cover(task.cover, merged.cover.shape, cover)
+        shown = plan.cover_file(merged.cover)
         place = None if plan.metadata is None else plan.metadata.only_place()
-        made = Encoding(merged.cover.shape, cover, plan.records.note(task.cover), place)
-        _write(outputs, task.cover, plan.formats[1], _cover_lines(merged, plan, cover), made, together=together)
+        made = Encoding(merged.cover.shape, shown.dtype, plan.records.note(task.cover), place)
+        _write(outputs, task.cover, shown.image_format, shown.lines(), made, together=together)
     made = Encoding(merged.shape, merged.dtype, plan.records.note(task.target), plan.metadata, plan.settings.creation)
-    _write(outputs, task.target, plan.formats[0], merged.lines(), made, together=together)
+    _write(outputs, task.target, plan.formats[0], merged.lines(), made, together=together, compared=plan.compared)
 
 
 def _write(
-    outputs: Outputs, path: str, image_format: str, lines: Iterator[NDArray[Any]], made: Encoding, *, together: bool
+    outputs: Outputs,
+    path: str,
+    image_format: str,
+    lines: Iterator[NDArray[Any]],
+    made: Encoding,
+    *,
+    together: bool,
+    compared: Comparison | None = None,
 ) -> None:
-    """Encode lines, ``together`` with the making of the next, in another thread.
+    """Encode lines, ``together`` with the making of the next, in another thread; ``compared``: with an original.
 
     Nothing of them goes down a pipe before the last is there: up to then the stack may turn out to be damaged.
     """
     nbytes = math.prod(made.shape) * made.dtype.itemsize if together else 0
     with outputs.create(path, whole=True) as file, contextlib.closing(ahead(lines, nbytes)) as coming:
-        sink.write_lines(file, flushing(coming, file), image_format, made)
+        watched = coming if compared is None else compared.watched(coming)
+        sink.write_lines(file, flushing(watched, file), image_format, made)
 
 
 def said_of_merged(merged: Merged, plan: MergePlan) -> Said:
@@ -74,8 +81,12 @@ def said_of_merged(merged: Merged, plan: MergePlan) -> Said:
         notes += f", {merged.saturated} values saturated to fit {dtype}"
     if merged.cover.uncovered:
         notes += f", {merged.cover.uncovered} pixels filled"
+    if plan.compared is not None:
+        notes += f"; {plan.compared.in_words()}"
     range_hint = (_hint_of_range(*merged.unit_like, dtype),) if merged.unit_like else ()
-    return Said(notes, (*plan.hints, *range_hint), nbytes=math.prod(payload.shape) * payload.dtype.itemsize)
+    figures = None if plan.compared is None else plan.compared.fields()
+    nbytes = math.prod(payload.shape) * payload.dtype.itemsize
+    return Said(notes, (*plan.hints, *range_hint), nbytes=nbytes, figures=figures)
 
 
 def _hint_of_range(low: float, high: float, dtype: np.dtype[Any]) -> str:
@@ -84,15 +95,3 @@ def _hint_of_range(low: float, high: float, dtype: np.dtype[Any]) -> str:
     if low < SIGNED:
         return f"{said}patches = (patches + 1) / 2 makes -1 to 1 fractions for --unit-range, --dtype float32 keeps them"
     return f"{said}--unit-range takes 0 to 1 for its full range, --dtype float32 keeps them"
-
-
-def _cover_lines(merged: Merged, plan: MergePlan, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """How many patches lie on each pixel, or their weights, of a patch at most 1."""
-    if plan.window is not None:
-        most, weights = plan.window.full.max(), merged_weights(plan.placement, plan.window, trim=plan.wanted.trim)
-        yield from ((lines / most).astype(dtype) for lines in weights.lines())
-        return
-    height, width = merged.cover.shape
-    step = max(1, COUNTS_TOGETHER // width)
-    for top in range(0, height, step):
-        yield merged.cover.lines(slice(top, min(top + step, height))).astype(dtype)

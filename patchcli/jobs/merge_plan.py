@@ -13,6 +13,7 @@ from patchcli.errors import PatchcliError, counted
 from patchcli.images import sink
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
+from patchcli.jobs.merge_cover import CoverFile
 from patchcli.jobs.reading import blamed, check_pixels
 from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MapTask, MergeTask, Planned, Said, Tick, as_said
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from patchcli.geometry.grid import Grid
     from patchcli.geometry.placement import Placement
     from patchcli.images.metadata import Metadata
+    from patchcli.jobs.compare import Comparison
     from patchcli.stacks.header import Meta
     from patchcli.stacks.tile_files import TileFiles
 
@@ -88,6 +90,7 @@ class MergePlan(NamedTuple):
         window: by which they are weighed; None for equal weights.
         rule: how that is done.
         records: how each output comes to be.
+        compared: the image beside its original, where there is one.
     """
 
     settings: MergeSettings
@@ -99,6 +102,22 @@ class MergePlan(NamedTuple):
     window: Window | None
     rule: Rule | Ranking
     records: Records
+    compared: Comparison | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the image, ``(H, W[, C])``, before anything is trimmed."""
+        return (*self.placement.grid.image, *self.payload.shape[3:])
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """The rows and columns of it that are made."""
+        height, width = self.placement.grid.image
+        return self.placement.cover.box() if self.wanted.trim else (slice(0, height), slice(0, width))
+
+    def cover_file(self, cover: Cover | BoxCover) -> CoverFile:
+        """The file of what lies on the image."""
+        return CoverFile(self.formats[1], cover, self.placement, self.window, self.wanted.trim)
 
     @property
     def source(self) -> PatchSource:
@@ -108,12 +127,12 @@ class MergePlan(NamedTuple):
     @property
     def hints(self) -> tuple[str, ...]:
         """What is odd about the stack, and what the image cannot hold."""
-        shape = (*self.placement.grid.image, *self.payload.shape[3:])
-        lost = (
-            sink.hints_of_loss(self.formats[0], self.metadata, shape, self.wanted.dtype) if self.settings.keeps_metadata else ()
-        )
+        lost: tuple[str, ...] = ()
+        if self.settings.keeps_metadata:
+            lost = sink.hints_of_loss(self.formats[0], self.metadata, self.shape, self.wanted.dtype)
         mixing = *self._hints_of_mixing(), *self._hints_of_halo()
-        return (*_hints_of(self.payload), *mixing, *lost, *self._lost_nodata(), *self.records.hints())
+        original = () if self.compared is None else self.compared.hints
+        return (*_hints_of(self.payload), *mixing, *lost, *self._lost_nodata(), *original, *self.records.hints())
 
     def _hints_of_halo(self) -> Iterator[str]:
         """What to say where patches that were taken for smaller ones may as well have lost a halo, as a margin provides for."""
@@ -154,7 +173,7 @@ class MergePlan(NamedTuple):
         kept = self.settings.kept(metadata).scaled(now[1] / was[1], now[0] / was[0])
         if not self.wanted.trim:
             return kept
-        rows, columns = self.placement.cover.box()
+        rows, columns = self.box
         return kept.moved(columns.start, rows.start)
 
 
@@ -186,7 +205,13 @@ def planned(task: MergeTask, settings: MergeSettings) -> Iterator[MergePlan]:
     with contextlib.ExitStack() as opened:
         payload: Patches = _tiles_of(task, settings) if _has_tiles(task) else _payload_of(task, settings, opened)
         opened.enter_context(_missing_shards_named(payload))
-        yield merging_plan(payload, task.targets(), settings, records)
+        plan = merging_plan(payload, task.targets(), settings, records)
+        if task.compare is not None:
+            from patchcli.jobs.compare import compared_with  # loaded for nobody else
+
+            original = compared_with(task.compare, payload.meta, plan.shape, plan.box, settings.max_pixels)
+            plan = plan._replace(compared=opened.enter_context(original))
+        yield plan
 
 
 def merging_plan(payload: Patches, targets: list[str], settings: MergeSettings, records: Records) -> MergePlan:
@@ -243,12 +268,6 @@ def _wanted_of(payload: Patches, settings: MergeSettings) -> Wanted:
     if settings.allow_nonfinite and dtype.kind != "f":
         raise PatchcliError(f"becomes an image of {dtype}; --allow-nonfinite is for float images, allowed with --dtype float32")
     return Wanted(dtype, settings.fill, settings.trim, settings.allow_nonfinite, settings.unit_range)
-
-
-def check_cover(path: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse a cover that its format cannot hold."""
-    with blamed(f"--cover {path} "):
-        sink.check_holds(sink.format_of(path), shape, dtype)
 
 
 def _stack_file(
@@ -368,11 +387,6 @@ def plan_one(task: MergeTask, settings: MergeSettings, _tick: Tick) -> Said:
         return as_said(task, estimate(task, plan), plan.hints)
 
 
-def cover_dtype(cover: Cover | BoxCover, window: Window | None) -> np.dtype[Any]:
-    """Of the image that shows a cover: the narrowest unsigned one, or float32 for weights."""
-    return np.min_scalar_type(cover.most) if window is None else np.dtype(np.float32)
-
-
 def estimate(task: MergeTask | MapTask, plan: MergePlan, pieces: int | None = None) -> Planned:
     """What a plan makes; what adds up to more than 64 bits is refused.
 
@@ -385,14 +399,16 @@ def estimate(task: MergeTask | MapTask, plan: MergePlan, pieces: int | None = No
     divider = Divider(plan.placement, None, dtype=payload.dtype, channels=channels, wanted=wanted)
     images, cover = [(divider.shape, wanted.dtype)], divider.cover
     if task.cover is not None:
-        images.append((cover.shape, cover_dtype(cover, plan.window)))
-        check_cover(task.cover, *images[1])
+        images.append((cover.shape, plan.cover_file(cover).dtype))
     total = sum(math.prod(shape) * dtype.itemsize for shape, dtype in images)
     # the cover is written before the image is begun
     made = zip(plan.formats, images, (plan.settings.creation, ()), strict=False)
     writing = max(_held_by(name, *image, creation) for name, image, creation in made)
     ahead = _pieces(plan) + LINES_AHEAD * DIVIDED_BYTES if pieces is None else pieces
-    memory = base(*plan.formats) + ahead + _folding(plan, divider) + writing
+    loaded, original = plan.formats, 0
+    if plan.compared is not None:
+        loaded, original = [*loaded, plan.compared.format], plan.compared.memory
+    memory = base(*loaded) + ahead + _folding(plan, divider) + writing + original
     height, width = divider.shape[:2]
     held = "" if in_bands(payload, plan.placement, plan.rule) else ", its sums held whole"
     what = f"image of width={width} height={height} from {counted(payload.shape[0], 'patch')}{held}"

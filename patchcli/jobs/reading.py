@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from patchcli.errors import PatchcliError
 from patchcli.images import source
@@ -12,11 +13,16 @@ from patchcli.stacks.header import Source
 from patchcli.storage import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from patchcli.geometry.grid import Grid
     from patchcli.images.source import ImageSource
     from patchcli.jobs.settings import Reading
+    from patchcli.patches.padded import PixelSource
+
+DECODED_BYTES = 1 << 24  # that are decoded at once where all of an image goes by
 
 
 class ImageInput(NamedTuple):
@@ -36,12 +42,17 @@ class ImageInput(NamedTuple):
 def open_input_image(path: str, reading: Reading, label: str = "") -> Iterator[ImageInput]:
     """Open an image as asked; its header is read, and its pixels are to be taken while it is open."""
     with files.open_input(path) as file:
-        stamp = files.stamp(path, file)
-        pages = _pages_of(file, reading)
-        image = _open(file, pages, reading)
-        if reading.channel is not None:
-            image = image.channel(reading.channel)
-        yield ImageInput(image, Source(*stamp, page=pages[0], rotated=image.rotated), label)
+        yield image_in(file, path, reading, label)
+
+
+def image_in(file: BinaryIO, path: str, reading: Reading, label: str = "") -> ImageInput:
+    """The image in a file that is open, and stays so until its pixels were taken."""
+    stamp = files.stamp(path, file)
+    pages = _pages_of(file, reading)
+    image = _open(file, pages, reading)
+    if reading.channel is not None:
+        image = image.channel(reading.channel)
+    return ImageInput(image, Source(*stamp, page=pages[0], rotated=image.rotated), label)
 
 
 def number_of_pages(path: str, page: int) -> int:
@@ -79,6 +90,18 @@ def _open(file: BinaryIO, pages: Sequence[int], reading: Reading) -> ImageSource
     return image
 
 
+def decoded_bands(image: PixelSource) -> Iterator[NDArray[Any]]:
+    """All lines of an image, ``(n, W[, C])`` a piece, decoded `DECODED_BYTES` at a time where that can be; not to be changed."""
+    height, width = image.shape[:2]
+    if not image.in_bands:
+        step = height
+    else:
+        line = width * math.prod(image.shape[2:]) * image.dtype.itemsize
+        step = max(1, DECODED_BYTES // (line * image.lines)) * image.lines
+    for top in range(0, height, step):
+        yield image.read((top, min(top + step, height)), (0, width))
+
+
 @contextlib.contextmanager
 def blamed(label: str) -> Iterator[None]:
     """Errors of a file that is not the input itself begin with ``label``, which names it."""
@@ -86,6 +109,12 @@ def blamed(label: str) -> Iterator[None]:
         yield
     except PatchcliError as error:
         raise PatchcliError(str(error) if str(error).startswith(label) else f"{label}{error}") from None
+
+
+def blamed_lines(label: str, lines: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Lines as they come; errors that end them begin with ``label``, not those of what is done with them."""
+    with blamed(label):
+        yield from lines
 
 
 def check_pixels(grid: Grid, pixel_bytes: int, max_pixels: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from patchcli.jobs.pages import PageRange
 
 EVERY = Choice()
+GRID, COVER, TRIPLE, COMPARE = PICTURES = ("grid", "cover", "triple", "compare")  # what preview draws where it is asked to
 UNMIXED = "nearest"  # the resampling whose values are all of the image: of indices, say
 
 
@@ -295,3 +296,41 @@ class FitSettings(CropSettings):
 def size_in_words(size: Pair | None) -> str | None:
     """``(rows, columns)`` as options have it, WxH."""
     return None if size is None else f"{size[1]}x{size[0]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewSettings(ImageSettings):
+    """The options of ``preview``.
+
+    Attributes:
+        show: what is drawn, of `PICTURES`; None for the image, or a contact sheet of patches.
+        cutting: how patches of an image are placed and chosen; None where that was not said.
+        numbers: of the patches on a contact sheet; empty for some of all.
+        value_range: what black and white stand for; None for what the dtype, or the values, say.
+        max_size: of the picture, (rows, columns).
+        image_format: of the picture; None for what the suffix says.
+        in_json: figures are told as JSON.
+    """
+
+    show: str | None = None
+    cutting: ExtractSettings | None = None
+    numbers: tuple[int, ...] = ()
+    value_range: tuple[float, float] | None = None
+    max_size: Pair = (1280, 1280)
+    image_format: str | None = None
+    in_json: bool = False
+
+    def check_size(self) -> None:
+        """Refuse a picture on which nothing has room.
+
+        Raises:
+            PatchcliError: `max_size` is too small.
+        """
+        from patchcli.pictures.page import check_page  # loads an image library
+
+        check_page(self.max_size)
+
+    def at_page(self, page: int) -> Self:
+        """The same for a page of the image, which is what is cut, too."""
+        made = super().at_page(page)
+        return made if made.cutting is None else replace(made, cutting=made.cutting.at_page(page))

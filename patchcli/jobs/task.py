@@ -118,16 +118,18 @@ class MergeTask(Task):
         tiles: image files that make up the image, by their names; the source is then no file, but what they are called.
         below: the folder of an index below the one that was given, in which its tiles are in another folder, too.
         cover: where to write how many patches lie on each pixel.
+        compare: an image that the one that is made is compared with.
     """
 
     shards: tuple[str, ...] = ()
     tiles: tuple[str, ...] = ()
     below: str = os.curdir
     cover: str | None = None
+    compare: str | None = None
 
     def sources(self) -> list[str]:
-        """The stack and its shards, an index, or tiles."""
-        return [*self.tiles] or [self.source, *self.shards]
+        """The stack and its shards, an index, or tiles; what the image is compared with."""
+        return [*(self.tiles or (self.source, *self.shards)), *([] if self.compare is None else [self.compare])]
 
     def targets(self) -> list[str]:
         """The image and its cover."""
@@ -176,6 +178,27 @@ class BandTask(Task):
     def targets(self) -> list[str]:
         """None: lines are given back."""
         return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewTask(Task):
+    """A file that is drawn; ``target`` is empty where only figures are asked for.
+
+    Attributes:
+        other: what it is compared with, or the stack that was made of it.
+        mask: an image that says which part of the first counts.
+    """
+
+    other: str | None = None
+    mask: str | None = None
+
+    def sources(self) -> list[str]:
+        """The file, and what lies beside it."""
+        return [self.source, *(path for path in (self.other, self.mask) if path is not None)]
+
+    def targets(self) -> list[str]:
+        """The picture, if there is to be one."""
+        return [self.target] if self.target else []
 
 
 class BoxRow(NamedTuple):
@@ -284,6 +307,7 @@ class Said(NamedTuple):
         planned: what would be made, where nothing was.
         nbytes: of the patches or pixels that were made, before they were packed.
         part: what was made, where that was asked for and not a file.
+        figures: how far it is from another image, by name, where that was asked for.
     """
 
     done: str
@@ -294,6 +318,7 @@ class Said(NamedTuple):
     planned: Planned | None = None
     nbytes: int = 0
     part: Any = None
+    figures: dict[str, Any] | None = None
 
 
 def as_said(task: Task, planned: Planned, hints: tuple[str, ...] = ()) -> Said:

@@ -37,7 +37,7 @@ def tile_paths(task: MergeTask, settings: MergeSettings) -> tuple[str, ...]:
     if task.tiles:
         return task.tiles
     try:
-        paths = _Listing(task.source, _instead(task, settings)).paths(_index(task.source).files)
+        paths = Listing(task.source, _instead(task, settings)).paths(_index(task.source).files)
     except (PatchcliError, OSError):
         return (task.source,)
     return (task.source, *(path for path in paths if path is not None))
@@ -66,7 +66,7 @@ def _instead(task: MergeTask, settings: MergeSettings) -> str | None:
 def _indexed(task: MergeTask, settings: MergeSettings) -> TileFiles:
     """The tiles of an index."""
     index, instead = _index(task.source), _instead(task, settings)
-    found = _Listing(task.source, instead).paths(index.files)
+    found = Listing(task.source, instead).paths(index.files)
     there = [at for at, tile in enumerate(found) if tile is not None]
     if not there:
         where = "there" if instead is None else f"in {instead}{_no_folder(instead)}"
@@ -74,8 +74,7 @@ def _indexed(task: MergeTask, settings: MergeSettings) -> TileFiles:
     lacking = (name for name, tile in zip(index.files, found, strict=True) if tile is None)
     missing = _missing(lacking, len(found) - len(there), len(found), settings)
     paths = [tile for tile in found if tile is not None]
-    of_pages = index.meta.metadata is not None and index.meta.metadata.of_pages
-    reader = TileReader(_color_of(index.meta, paths[0], settings), settings.max_pixels, pages_are_channels=of_pages)
+    reader = reader_of(index.meta, paths[0], settings.max_pixels)
     meta = index.meta._replace(shard=None, layout="stack")
     return TileFiles(meta, reader.heads(paths), index.places[there], reader, missing, settings.halo)
 
@@ -87,19 +86,25 @@ def _no_folder(path: str) -> str:
     return ", which is not a folder" if os.path.lexists(full(path)) else ", which does not exist"
 
 
-def _color_of(meta: Meta, path: str, settings: MergeSettings) -> str | None:
+def reader_of(meta: Meta, path: str, max_pixels: int) -> TileReader:
+    """How the tiles of an index are read, of which one has this path."""
+    of_pages = meta.metadata is not None and meta.metadata.of_pages
+    return TileReader(_color_of(meta, path, max_pixels), max_pixels, pages_are_channels=of_pages)
+
+
+def _color_of(meta: Meta, path: str, max_pixels: int) -> str | None:
     """How tiles are read: those that were cut as indices as indices, unless colours were made of them."""
     of_table = meta.metadata is not None and meta.metadata.colormap is not None
     if not (of_table or meta.labels or (meta.record is not None and meta.record.settings.get("--color") == "indices")):
         return None
     try:
-        TileReader("indices", settings.max_pixels).heads([path])
+        TileReader("indices", max_pixels).heads([path])
     except PatchcliError:
         return None
     return "indices"
 
 
-class _Listing:
+class Listing:
     """Where the tiles of an index are: each folder is listed once.
 
     Args:
@@ -107,7 +112,7 @@ class _Listing:
         instead: another folder that holds tiles of the same names, whatever the suffix of their format; None for that one.
     """
 
-    def __init__(self, index: str, instead: str | None) -> None:
+    def __init__(self, index: str, instead: str | None = None) -> None:
         self._folder, self._instead = os.path.dirname(index) if instead is None else instead, instead is not None
         self._there: dict[str, set[str]] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}

@@ -74,7 +74,7 @@ def extract(
         image: ``(H, W)`` or ``(H, W, C)``, any real dtype.
         grid: where the patches lie.
         index: numbers ``(n,)`` of the patches to cut, from 0 in row-major order, as `choose_patches` gives them.
-        pad_mode: how margin and padding are filled: a key of `PAD_MODES`.
+        pad_mode: how margin and padding are filled: one of `PAD_MODES`.
         pad_value: the value for ``constant``.
 
     Returns:

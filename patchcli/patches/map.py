@@ -232,9 +232,9 @@ def map_patches(
         pad_value: the value for ``constant``.
         reduce: how overlapping values are combined, as in `merge`.
         window: weights of a mean, as in `merge`.
-        dtype: of the result; that of the image if not given. Integers are rounded to nearest, ties to even, and saturated.
-        fill: value for pixels that no patch covers; without it they are an error.
-        allow_nonfinite: let NaN and infinity through to a float image; without it they are an error.
+        dtype: of the result; that of the image if not given. It is reached as in `merge`.
+        fill: value for pixels that no patch covers, as in `merge`.
+        allow_nonfinite: let NaN and infinity through, as in `merge`.
         halo: pixels on each side of what the function returns that are not used, or that it lost, as in `merge`.
 
     Returns:

@@ -175,7 +175,7 @@ def merge(
             those of the grid, in order, if not given.
         reduce: ``mean``, ``sum``, ``min``, ``max``, ``median``, ``mode`` (the most frequent value, of several the smallest; for
             integers and bool), or ``first`` or ``last``: the patch whose origin comes first or last in row-major order.
-        window: weights of a mean: a name of `patchcli.patches.windows.NAMES`, or an array of numbers from 0, of the height and
+        window: weights of a mean: one of `patchcli.patches.windows.NAMES`, or an array of numbers from 0, of the height and
             width of what is used of a patch.
         dtype: of the image; that of the patches if not given. Integers are rounded to nearest, ties to even, and saturated.
         fill: value for pixels that no patch covers; without it they are an error.

@@ -97,7 +97,7 @@ class Padded:
             raise PatchcliError(f"pad mode is {mode!r}; allowed are {', '.join(PAD_MODES)}")
         if grid.image != source.shape[:2]:
             raise PatchcliError(f"image has shape {source.shape[:2]} but the grid is for {grid.image}")
-        self._source, self._mode = source, mode
+        self._source, self.mode = source, mode
         self._value = exact_scalar(value, source.dtype) if mode == "constant" else None
         self.grid, self.dtype = grid, source.dtype
         self.shape = (*grid.padded, *source.shape[2:])
@@ -119,7 +119,7 @@ class Padded:
         if nbytes > LINES_BYTES:
             return None
         sides = self.grid.rows.padding, self.grid.columns.padding, *[(0, 0)] * (len(self.shape) - 2)
-        return _pad(self._source.read((0, self.grid.image[0]), (0, self.grid.image[1])), sides, self._mode, self._value)
+        return _pad(self._source.read((0, self.grid.image[0]), (0, self.grid.image[1])), sides, self.mode, self._value)
 
     @property
     def reach(self) -> int:
@@ -153,11 +153,11 @@ class Padded:
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        return _index_of(self.grid.rows, self._mode)
+        return _index_of(self.grid.rows, self.mode)
 
     @cached_property
     def _columns(self) -> NDArray[np.int64]:
-        return _index_of(self.grid.columns, self._mode)
+        return _index_of(self.grid.columns, self.mode)
 
     def _lines(self, top: int, bottom: int) -> Region:
         """Lines in their whole width, from those that are held and new ones behind them."""

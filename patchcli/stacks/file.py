@@ -37,9 +37,12 @@ SUMMED_BYTES = 1 << 22  # of a stack in memory that are summed up while those be
 
 
 class Stack(NamedTuple):
-    """A stack in memory: ``patches`` ``(N, h, w[, C])``, ``origins`` int64 ``(N, 2)`` (row, column), and `Meta`.
+    """A stack in memory.
 
-    ``meta.layout`` is how the patches stand in the file; in memory they are always ``(N, h, w[, C])``.
+    Attributes:
+        patches: ``(N, h, w[, C])``, whatever the layout in the file, which ``meta.layout`` says.
+        origins: int64 ``(N, 2)``: (row, column) of each patch's top left pixel in the image.
+        meta: all else that merging needs.
     """
 
     patches: NDArray[Any]
@@ -220,7 +223,7 @@ class StackReader:
     def headers(self) -> tuple[ArrayStream, tuple[int, ...], bool]:
         """The payload, the shape ``(N, h, w[, C])`` of its patches, whether channels come first in it: from headers alone."""
         stream = self.patches()
-        return stream, *self.stack_shape(stream, self._open_origins().shape[0])
+        return stream, *self.stack_shape(stream, self.open_origins().shape[0])
 
     def lay_out(self) -> tuple[ArrayStream, Laid]:
         """The payload, ready to be streamed, and where its patches lie.
@@ -228,14 +231,14 @@ class StackReader:
         Origins are read only once the payload is known to hold as many patches; where they are just those of the grid, in
         order, they are never all held.
         """
-        stream, origins = self.patches(), self._open_origins()
+        stream, origins = self.patches(), self.open_origins()
         shape, channels_first = self.stack_shape(stream, origins.shape[0])
         grid = self.meta.grid
         if origins.shape[0] == grid.count and origins.dtype == np.int64 and not origins.fortran_order:
             return stream, Laid(shape, channels_first, self._compare(origins))
         return stream, Laid(shape, channels_first, Placement.at(grid, origins.load()))
 
-    def _open_origins(self) -> ArrayStream:
+    def open_origins(self) -> ArrayStream:
         """The origins, of which only the header was read."""
         stream = (self._like or self)._npz.open("origins")  # noqa: SLF001  another of this class
         if stream.dtype.kind not in "iu" or len(stream.shape) != 2 or stream.shape[1] != 2:  # noqa: PLR2004

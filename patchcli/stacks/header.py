@@ -33,7 +33,15 @@ MAX_COUNT = 2**48  # a size in a file; keeps every size computed from it inside 
 
 
 class Source(NamedTuple):
-    """What is known of the image file that a stack was cut from; None where there was no file."""
+    """What is known of the image file that a stack was cut from.
+
+    Attributes:
+        name: of the file, without its folder; None where there was no file.
+        size: in bytes; None where that is not known.
+        mtime_ns: time of its last change, in ns; None where that is not known.
+        page: which of its pages, from 0.
+        rotated: whether the image was turned as its EXIF orientation says.
+    """
 
     name: str | None = None
     size: int | None = None
@@ -47,10 +55,13 @@ class Meta(NamedTuple):
 
     Attributes:
         grid: where the patches lie; its ``image`` is the ``(H, W)`` of the source image.
-        layout: how the patches stand in the payload: a key of `LAYOUTS`.
+        layout: how the patches stand in the payload: one of `LAYOUTS`.
         pixel_order: "C" or "F", how a patch is unrolled in the layouts rows and columns.
         channels: ``()`` for an image ``(H, W)``, ``(C,)`` for ``(H, W, C)``.
         dtype: of the image.
+        pad_mode: how margin and padding were filled: one of `PAD_MODES`.
+        pad_value: the value for ``constant``.
+        source: the image file.
         shard: ``(number, count, mark)`` where the stack is one of several files, numbered from 0; else None. The mark is the
             CRC-32 of the origins of all of them: files of equal marks belong together.
         record: how the file was made; undoing needs nothing of it.

@@ -151,7 +151,7 @@ class Payload:
             for shard in np.unique(where).tolist():
                 here = np.flatnonzero(where == shard)
                 with self._stream(self._shards[shard]) as stream:
-                    _read_at(stream, numbers[here] - (ends[shard] - self._shards[shard].about.shape[0]), here, out)
+                    read_places(stream, numbers[here] - (ends[shard] - self._shards[shard].about.shape[0]), here, out)
             return self._arranged(out)
 
         return read
@@ -173,7 +173,7 @@ class Picker:
         """The patches of these numbers, in their order, ``(n, h, w[, C])``."""
         out = np.empty((len(numbers), *self._payload.shape[1:]), self._payload.dtype)
         if (planes := self._payload.planes()) is not None:
-            _pick_planes(planes, numbers, out)
+            pick_planes(planes, numbers, out)
             return out
         order = np.argsort(numbers, kind="stable")
         wanted = numbers[order]
@@ -196,7 +196,7 @@ class Picker:
         self._begin, self._piece = 0, np.empty((0, *patch), self._payload.dtype)
 
 
-def _read_at(stream: ArrayStream, numbers: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[Any]) -> None:
+def read_places(stream: ArrayStream, numbers: NDArray[np.int64], places: NDArray[np.intp], out: NDArray[Any]) -> None:
     """Read the patches of these numbers into places of ``out``, those at once that follow on each other in both."""
     size = math.prod(out.shape[1:])
     apart = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(places) != 1)) + 1
@@ -204,7 +204,7 @@ def _read_at(stream: ArrayStream, numbers: NDArray[np.int64], places: NDArray[np
         stream.read_at(int(numbers[first]) * size, out[places[first] : places[first] + last - first])
 
 
-def _pick_planes(planes: Iterator[Plane], numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
+def pick_planes(planes: Iterator[Plane], numbers: NDArray[np.int64], out: NDArray[Any]) -> None:
     """Fill ``out`` with the patches of these numbers."""
     for plane in planes:
         here = np.flatnonzero((numbers >= plane.first) & (numbers < plane.first + len(plane.values)))

@@ -217,7 +217,7 @@ class TileFiles:
         for head, (pixels, hints) in zip(heads, decoded, strict=True):
             for hint in hints:
                 self._odd.setdefault(hint, head.path)
-            yield _widened(pixels, self.dtype, (*self.shape, 1)[3])
+            yield widened(pixels, self.dtype, (*self.shape, 1)[3])
 
 
 def common_kind(heads: Sequence[TileHead]) -> tuple[np.dtype[Any], int]:
@@ -238,7 +238,7 @@ def common_kind(heads: Sequence[TileHead]) -> tuple[np.dtype[Any], int]:
     return dtype, max(channels) if len(channels) == 1 else colour + any(count % 2 == 0 for count in channels)
 
 
-def _widened(pixels: NDArray[Any], dtype: np.dtype[Any], channels: int) -> NDArray[Any]:
+def widened(pixels: NDArray[Any], dtype: np.dtype[Any], channels: int) -> NDArray[Any]:
     """Pixels ``(h, w[, C])`` in more channels, gray repeated and alpha opaque, one bit as 0 and the most that ``dtype`` holds."""
     most = limits(dtype)[1] if dtype.kind != "f" else 1
     if pixels.dtype != dtype:

@@ -32,8 +32,10 @@ def test_a_cluster_makes_the_same(patchcli: Run, tmp_path: Path, cluster: Loopba
         seen.append((tree(tmp_path / out), told, done.stderr))
     assert len(seen[0][0]) == 21
     assert seen[0] == seen[1]
-    done = patchcli("merge", "o2", "--trim", "-d", "back", "--executor", cluster.address, "--report", "r")
+    call = ("merge", "o2", "--trim", "-d", "back", "--executor", cluster.address, "--report", "-", "--compare", "in/{stem}")
+    done = patchcli(*call)
     assert (done.returncode, done.stderr) == (0, b"")
+    assert [json.loads(line)["compare"]["rmse"] for line in done.stdout.splitlines()[:-1]] == [0] * 21
     assert len(tree(tmp_path / "back")) == 21
     done = patchcli("crop", "in/00.png", "--box", 1, 1, 4, 4, "-o", "c.png", "--executor", cluster.address)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from patchcli.batch.processes import KILLED, Processes
 from patchcli.batch.progress import Voice
 from patchcli.batch.run import run_tasks
 from patchcli.jobs.task import Said, Task, Tick
+from tests.helpers.late import come_late
 from tests.helpers.runs import Run, children, gray, mixed, tree, write_image
 
 if TYPE_CHECKING:
@@ -104,6 +106,37 @@ def test_a_killed_worker_costs_the_input_that_killed_it(tmp_path: Path, count: i
     assert sorted(path.stem for path in tmp_path.glob("*.out")) == sorted(said)
 
 
+def test_a_worker_that_its_pool_does_not_know_when_another_is_killed_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, terminate, is_alive = SpawnProcess.start, SpawnProcess.terminate, SpawnProcess.is_alive
+    started: list[SpawnProcess] = []
+
+    def start_one(worker: SpawnProcess) -> None:
+        started.append(worker)
+        start(worker)
+
+    def overlooked(worker: SpawnProcess) -> bool:  # by the thread of the first pool, as one that is just being started is
+        return worker in started[:2] and threading.current_thread() is not threading.main_thread()
+
+    monkeypatch.setattr(SpawnProcess, "start", start_one)
+    monkeypatch.setattr(SpawnProcess, "terminate", lambda one: None if overlooked(one) else terminate(one))
+    monkeypatch.setattr(SpawnProcess, "is_alive", lambda one: not overlooked(one) and is_alive(one))
+
+    def kill_all() -> None:
+        for worker in started:
+            worker.kill()
+
+    rescue = threading.Timer(12, kill_all)
+    rescue.start()
+    errors: list[str] = []
+    tasks = [Task(source=name, target=f"{name}.out") for name in ("always", "a", "b", "c")]
+    run_tasks(tasks, Work(deadly, str(tmp_path)), Voice(errors.append, print), options=BatchOptions(jobs=2))
+    assert rescue.is_alive()
+    rescue.cancel()
+    assert errors == [f"always: {KILLED}"]
+
+
 def slowly(task: Task, folder: str, tick: Tick) -> Said:
     """The same, but not at once."""
     time.sleep(0.02)
@@ -138,6 +171,20 @@ def test_leaving_early_leaves_no_worker(tmp_path: Path) -> None:
         futures = [crew.submit([Task(source=str(number), target=f"{number}.out")]) for number in range(8)]
         assert [outcome.said for outcome in crew.outcomes(futures[0])] == [Said("0")]
     assert children(os.getpid()) == []
+
+
+def late(task: Task, _: str, _tick: Tick) -> Said:
+    """A job after which its process waits for the next, and gets a signal that came just before it waited."""
+    coming = threading.Timer(0.2, come_late, [signal.SIGTERM])
+    coming.daemon = True
+    coming.start()
+    return Said(task.source)
+
+
+def test_a_signal_just_before_a_worker_waits_ends_it(tmp_path: Path) -> None:
+    with Processes(1, Work(late, str(tmp_path))) as crew:
+        assert [outcome.said for outcome in crew.outcomes(crew.submit([Task(source="a", target="a.out")]))] == [Said("a")]
+        assert gone(children(os.getpid()))
 
 
 @contextlib.contextmanager

@@ -204,7 +204,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "endless roughness": (["--min-std", "inf"], "give a finite number"),
     "unknown field": (["--companion", "{what}"], "has the field {what}"),
     "companion is the input": (["--companion", "a.png", "--companion", "out.npz"], "is an input too"),
-    "companion from standard input": (["--companion", "-"], "are names of files"),
+    "companion from standard input": (["--companion", "-"], "--companion is the name of a file; standard input (-) is not one"),
     "negative seed": (["--max-patches", 3, "--seed", -1], "--seed"),
 }
 

@@ -20,16 +20,9 @@ from patchcli.geometry.grid import Grid
 from patchcli.images.formats import FORMATS, WRITABLE
 from patchcli.images.metadata import Metadata
 from patchcli.images.source import open_image
-from patchcli.jobs.info import (
-    Fact,
-    facts_of,
-    for_people,
-    georeference_of,
-    metadata_facts,
-    other_pages,
-    place_in_words,
-    profile_name,
-)
+from patchcli.jobs.info import facts_of
+from patchcli.jobs.info_fact import Fact, for_people
+from patchcli.jobs.info_image import georeference_of, metadata_facts, other_pages, place_in_words, profile_name
 from patchcli.stacks.file import Stack, read_stack, write_stack
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.layouts import LAYOUTS
@@ -170,7 +163,7 @@ def test_shards_and_chosen_patches(patchcli: Run, tmp_path: Path) -> None:
 
 
 def test_cover_is_counted_some_lines_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchcli.jobs.info.COUNTED_PIXELS", 70)
+    monkeypatch.setattr("patchcli.jobs.info_stack.COUNTED_PIXELS", 70)
     origins = np.random.default_rng(0).integers(0, 20, (30, 2))
     stack = Stack(np.zeros((30, 4, 6), np.uint8), origins, Meta(Grid((25, 33), (4, 6)), (), np.dtype("u1")))
     write_stack(tmp_path / "a.npz", stack)
@@ -288,7 +281,7 @@ def test_what_headers_do_not_show_is_found_by_a_check(patchcli: Run, tmp_path: P
 
 @pytest.mark.parametrize("tile", range(16))
 def test_each_tile_is_checked_band_by_band(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
-    monkeypatch.setattr("patchcli.jobs.info.CHECKED_BYTES", 100)
+    monkeypatch.setattr("patchcli.jobs.reading.DECODED_BYTES", 100)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, gray(250, 250), tile=(64, 64), compression="zlib")
     assert described(path, check=True)["check"] == "ok"

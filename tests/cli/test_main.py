@@ -40,7 +40,7 @@ def test_help_stands_in_groups(patchcli: Run, command: str, groups: list[str]) -
 
 def test_a_mistyped_command_suggests_one(patchcli: Run) -> None:
     refused(patchcli("extrct", "a.png"), "'extrct' is not a command; did you mean extract?")
-    refused(patchcli("frobnicate"), "'frobnicate' is not a command; choose extract, merge, map, crop, info, completion")
+    refused(patchcli("frobnicate"), "'frobnicate' is not a command; choose extract, merge, map, crop, info, preview, completion")
 
 
 def test_a_wrong_call_names_the_help_of_its_command(patchcli: Run) -> None:

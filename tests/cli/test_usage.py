@@ -46,13 +46,18 @@ OWN = [
     ("crop a.png --fit a.png -o -", "so the crop cannot go there; give -o FILE or -d"),
     ("crop a.png --fit a.png --report - -o x.png", "so the report cannot go there; give --report FILE"),
     ("crop a.png --fit a.png --fit-report - -o x.png", "so the steps cannot go there; give --fit-report FILE"),
-    ("extract - -s 8 --mask - -o x.npz", "--companion, --labels and --mask are names of files; standard input (-) is not one"),
+    ("extract - -s 8 --mask - -o x.npz", "--mask is the name of a file; standard input (-) is not one"),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("call", "sentence"), [*((f"{command} {call}", sentence) for command in COMMANDS for call, sentence in CALLS), *OWN]
+    ("call", "sentence"),
+    [
+        *((f"{command} {call}", sentence) for command in COMMANDS for call, sentence in CALLS),
+        *((f"preview {call}", sentence) for call, sentence in CALLS if "--report" not in call),
+        *OWN,
+    ],
 )
 def test_streams_asked_for_twice_and_nothing_to_do(call: str, sentence: str, patchcli: Run, tmp_path: Path) -> None:
     source = write_image(tmp_path / "a.png", gray())

@@ -169,6 +169,44 @@ def test_cover_of_a_window(patchcli: Run, tmp_path: Path, image: NDArray[Any]) -
     assert (weights <= counts).all()
 
 
+def in_gray(numbers: NDArray[Any]) -> NDArray[Any]:
+    """What an image of a cover shows: the most is white, no patch black, and nothing else is."""
+    most = numbers.max()
+    shown = [0 if number == 0 else max(1, round(number * 255 / most)) for number in numbers.reshape(-1).tolist()]
+    return np.array(shown, "u1").reshape(numbers.shape)
+
+
+@pytest.mark.usefixtures("image")
+@pytest.mark.parametrize("window", ["uniform", "hann", "w.npy"])
+@pytest.mark.parametrize("cut", [["--stride", "5x4"], ["--stride", 2, "--max-patches", 40], ["--stride", 1, "--edge", "drop"]])
+def test_a_cover_as_an_image_can_be_seen(cut: list[Any], window: str, patchcli: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.random.default_rng(0).random((31, 40)))
+    done(patchcli("extract", "a.png", "-s", "40x31", *cut, "-o", "b.npz"))
+    call = ("merge", "b.npz", "--fill", 0, "--window", window, "-o", "b.png", "--overwrite", "--cover")
+    for suffix in ("npy", "png", "tif", "jpg", "pgm"):
+        done(patchcli(*call, f"c.{suffix}"))
+    numbers = np.load(tmp_path / "c.npy")
+    assert numbers.dtype == (np.float32 if window != "uniform" else np.uint8)
+    expected = in_gray(numbers)
+    for suffix in ("png", "tif", "pgm"):
+        shown = read_image(tmp_path / f"c.{suffix}")
+        assert shown.dtype == np.uint8
+        apart = np.abs(shown.astype(int) - expected)
+        assert apart.max() <= (window != "uniform"), suffix  # weights in the file are rounded to float32, which may tip a half
+        assert np.array_equal(shown == 0, numbers == 0)
+    assert np.abs(read_image(tmp_path / "c.jpg").astype(int) - expected).mean() < 3
+
+
+def test_few_patches_beside_very_many_are_not_black(patchcli: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((60, 60), np.uint8))
+    done(patchcli("extract", "a.png", "-s", 25, "--stride", 1, "-o", "a.npz"))
+    done(patchcli("merge", "a.npz", "-o", "b.png", "--cover", "c.png"))
+    done(patchcli("merge", "a.npz", "-o", "d.png", "--trim", "--cover", "c.npy"))
+    counts, shown = np.load(tmp_path / "c.npy"), read_image(tmp_path / "c.png")
+    assert (counts.dtype, counts.max(), shown[0, 0], shown[30, 30]) == (np.uint16, 625, 1, 255)
+    assert np.array_equal(shown, in_gray(counts))
+
+
 def test_sampled_patches_round_trip(patchcli: Run, tmp_path: Path, image: NDArray[Any]) -> None:
     done(patchcli("extract", "a.png", "-s", "12x9", "--stride", "5x4", "--max-patches", 30, "-o", "s.npz"))
     done(patchcli("merge", "s.npz", "--fill", 0, "--cover", "c.npy", "-o", "s.png"))
@@ -185,12 +223,11 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "unit range and sum": (["--unit-range", "--reduce", "sum"], "--unit-range is for values from 0 to 1"),
     "nonfinite and integers": (["--allow-nonfinite", "--dtype", "uint8"], "--allow-nonfinite is for float images"),
     "unknown rule": (["--reduce", "vote"], "--reduce"),
-    "lossy cover": (["--cover", "c.jpg"], "would lose counts"),
+    "cover in colour": (["--cover", "c.webp"], "--cover c.webp: WEBP cannot hold uint8 with 1 channel; allowed are png, tiff"),
     "quiet and loud": (["-q", "-v"], "use only one of -q and -v"),
-    "weights in a png": (
-        ["--window", "hann", "--cover", "c.png"],
-        "c.png: cannot hold weights; with --window give --cover",
-    ),
+    "original from standard input": (["--compare", "-"], "--compare is the name of a file; standard input (-) is not one"),
+    "original without a name": (["--compare", ""], "an empty name was given to --compare; give the name of a file"),
+    "output is the original": (["--compare", "x.npy", "--image-format", "npy", "-o", "x.npy"], "is an input too"),
     "like and shards": (["a.npz", "--like", "a.npz"], "--like is for one input"),
     "output is the window": (["--window", "x.npy", "--image-format", "npy", "-o", "x.npy"], "is an input too"),
 }

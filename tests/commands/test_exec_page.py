@@ -16,9 +16,9 @@ from patchcli.errors import PatchcliError
 from patchcli.jobs import map_child
 from patchcli.jobs.map_child import Child
 from tests.helpers.breaking import compiler
-from tests.helpers.pages import blocks_of, page
+from tests.helpers.pages import blocks_of, followed, page
 from tests.helpers.runs import SAMPLES, read_image
-from tests.helpers.shells import ROOT, needs, run
+from tests.helpers.shells import ROOT, needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,17 +100,13 @@ def test_the_program_in_julia(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="not installed: cc")
 def test_every_line_of_ours_runs(tmp_path: Path) -> None:
-    for name in ("sample_images", "examples"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    (lines,) = blocks_of("exec.md", "sh")
-    ran = run("bash", f"set -e\n{lines}", tmp_path)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    scene, noisy = read_image(SAMPLES / "scene.png"), read_image(SAMPLES / "noisy.png")
-    assert np.array_equal(read_image(tmp_path / "inverted.png"), 255 - scene)
-    assert np.array_equal(read_image(tmp_path / "same.png"), scene)
-    denoised = read_image(tmp_path / "denoised.png")
-    assert denoised.shape == noisy.shape
-    assert roughness(denoised) < roughness(noisy) / 2
+    with followed("exec.md", tmp_path):
+        scene, noisy = read_image(SAMPLES / "scene.png"), read_image(SAMPLES / "noisy.png")
+        assert np.array_equal(read_image(tmp_path / "inverted.png"), 255 - scene)
+        assert np.array_equal(read_image(tmp_path / "same.png"), scene)
+        denoised = read_image(tmp_path / "denoised.png")
+        assert denoised.shape == noisy.shape
+        assert roughness(denoised) < roughness(noisy) / 2
 
 
 def roughness(image: NDArray[np.uint8]) -> float:

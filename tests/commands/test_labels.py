@@ -16,6 +16,7 @@ import pytest
 from patchcli import read_stack, write_stack
 from tests.helpers.pictures import decoded, picture, with_palette
 from tests.helpers.runs import Run, gray, read_image, refused, write_image
+from tests.helpers.shells import ROOT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def test_labels_are_padded_by_a_class_of_their_own(patchcli: Run, tmp_path: Path
         refused(patchcli(*call, "--label-pad", 256, "-o", "c.npz", *options), said, 1)
     refused(patchcli(*call[:-2], "--label-pad", 0, "-o", "c.npz"), "--label-pad is for --labels, which was not given")
     refused(patchcli(*call, "-o", "-"), "--labels makes several stacks; give -o the name of a file")
-    refused(patchcli(*call[:-1], "", "-o", "c.npz"), "an empty name was given to --mask, --labels or --companion")
+    refused(patchcli(*call[:-1], "", "-o", "c.npz"), "an empty name was given to --labels; give the name of a file")
 
 
 def test_what_labels_cannot_be(patchcli: Run, tmp_path: Path) -> None:
@@ -293,9 +294,11 @@ def test_a_size_that_means_two_things_is_a_hint(patchcli: Run, tmp_path: Path) -
 
 
 def test_the_lines_of_the_page_run(tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent.parent / "docs" / "patches.md").read_text()
+    page = (ROOT / "docs" / "patches.md").read_text()
     lines = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     write_image(tmp_path / "photo.png", picture("u1", 3, 64, 96))
+    write_image(tmp_path / "noisy.png", picture("u1", 3, 64, 96) ^ 1)
+    (tmp_path / "denoise.py").write_text((ROOT / "examples" / "denoise.py").read_text())
     with_palette(tmp_path / "mask.png", TABLE)
     np.save(tmp_path / "classes.npy", np.zeros((15, 32, 32), np.uint8))
     np.save(tmp_path / "scores.npy", np.zeros((15, 32, 32, 21), np.float32))
@@ -305,3 +308,5 @@ def test_the_lines_of_the_page_run(tmp_path: Path) -> None:
     done(subprocess.run(["bash", "-e", "lines.sh"], cwd=tmp_path, capture_output=True, check=False))
     assert np.load(tmp_path / "probabilities.npy").shape == (64, 96, 21)
     assert np.array_equal(read_image(tmp_path / "done.png"), picture("u1", 3, 64, 96))
+    figures = json.loads((tmp_path / "figures.jsonl").read_text().splitlines()[0])["compare"]
+    assert (figures["original"], figures["data_range"], figures["left_out"]) == ("photo.png", 255, 0)

@@ -229,6 +229,10 @@ def test_cover_pipes_and_metadata(patchcli: Run, folder: Path) -> None:
     assert (folder / "c.npy").read_bytes() == (folder / "d.npy").read_bytes()
     assert (folder / "b.png").read_bytes() == (folder / "d.png").read_bytes()
     for workers in ((), ("-j", 2)):
+        shown = [*call[:-3], "c.png", "-o", "b.png", "--window", "hann", "--overwrite", *workers]
+        assert patchcli(*shown).returncode == 0
+        assert patchcli("merge", "a.npz", "--window", "hann", "--cover", "d.png", "-o", "e.png", "--overwrite").returncode == 0
+        np.testing.assert_array_equal(read_image(folder / "c.png"), read_image(folder / "d.png"))
         piped = patchcli(
             "map", "-", "-s", 8, "--func", "f.py:Model.apply", "-o", "-", *workers, stdin=(folder / "a.png").read_bytes()
         )

@@ -105,9 +105,9 @@ def test_memory_that_is_not_there_is_not_kept() -> None:
 
 def test_a_thread_is_not_started_that_would_have_no_memory_but_its_stack() -> None:
     program = (
-        "import resource, threading\nfrom patchcli.threads import THREAD_ROOM, room, started\n"
+        "import resource, threading\nfrom patchcli.threads import THREAD_ROOM, memory_left, started\n"
         "from patchcli.batch.run import LEAST_ROOM, _may_start_processes\n"
-        "assert room() is None and _may_start_processes()\n"
+        "assert memory_left() is None and _may_start_processes()\n"
         "used = 4096 * int(open('/proc/self/statm').read().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + LEAST_ROOM - 8192, -1))\n"
         "assert not _may_start_processes() and started(threading.Thread(target=int))\n"

@@ -1,4 +1,4 @@
-"""``docs/shell.md``: every block is run, in the shell that it is for, and what it makes is looked at."""
+"""``docs/shell.md``, and the crontab of ``docs/cron.md``: every block is run in the shell that it is for, and looked at."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.pages import blocks_of, page
 from tests.helpers.runs import SAMPLES, read_image, write_image
-from tests.helpers.shells import ROOT, environment, needs, run, type_line
+from tests.helpers.shells import environment, needs, run, type_line
+from tools.pages import blocks_in
 
-PAGE = (ROOT / "docs" / "shell.md").read_text()
 STACKS = ["stacks/photos/a.png.npz", "stacks/photos/b.png.npz", "stacks/photos/more/my photo.png.npz"]
 Check = Callable[[Path, str], None]
 
 
 def blocks(*languages: str) -> list[tuple[str, str, str]]:
-    """``(section, language, text)`` of the blocks in these languages."""
-    found = []
-    for section in PAGE.split("\n## ")[1:]:
-        title = section.partition("\n")[0]
-        found += [(title, *block) for block in re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL) if block[0] in languages]
-    return found
+    """``(section, language, text)`` of the blocks in these languages; in all where none is given."""
+    sections = [(text.partition("\n")[0], blocks_in(text)) for text in page("shell.md").split("\n## ")[1:]]
+    return [
+        (title, one.language, one.text)
+        for title, found in sections
+        for one in found
+        if not languages or one.language in languages
+    ]
 
 
 def block(section: str, language: str = "sh", number: int = 0) -> str:
@@ -84,13 +87,6 @@ def check_words(folder: Path, said: str) -> None:
     assert said == "all of photos is cut\n"
 
 
-def check_second_try(folder: Path, said: str) -> None:
-    assert said == "some failed\n"
-    assert below(folder, "stacks") == sorted([*STACKS, "stacks/photos/broken.png.npz"])
-    again = [json.loads(line) for line in (folder / "second.jsonl").read_text().splitlines()]
-    assert [record.get("input") for record in again] == ["photos/broken.png", None]
-
-
 def made(name: str) -> Check:
     def check(folder: Path, said: str) -> None:
         assert said == ""
@@ -108,7 +104,6 @@ CHECKS: dict[str, list[Check]] = {
     "Defaults from the environment": [check_variables],
     "Pipes": [check_negative],
     "Lists of files": [check_stacks],
-    "What failed, again": [check_second_try],
     "Several processes": [check_stacks, check_reports, check_log],
     "Exit codes in scripts": [check_words],
 }
@@ -118,7 +113,7 @@ RUN = [(title, language, text) for title, language, text in blocks("sh", "bash")
 def test_every_block_has_a_check() -> None:
     sections = [title for title, _, _ in RUN]
     assert sections == [title for title, checks in CHECKS.items() for _ in checks]
-    assert {language for _, language, _ in blocks(r"\w+")} <= {"sh", "bash", "zsh", "make", "crontab"}
+    assert {language for _, language, _ in blocks()} == {"sh", "bash", "zsh", "make"}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +123,7 @@ def test_every_block_has_a_check() -> None:
             language,
             text,
             check,
-            marks=needs(language, *(program for program in ("parallel", "jq") if f"{program} " in text)),
+            marks=needs(language, *(["parallel"] if "parallel " in text else [])),
             id=title,
         )
         for (title, language, text), check in zip(RUN, [check for checks in CHECKS.values() for check in checks], strict=True)
@@ -188,7 +183,7 @@ def test_make_makes_what_is_missing_or_old(folder: Path) -> None:
 
 def run_as_cron(folder: Path) -> subprocess.CompletedProcess[bytes]:
     """Run the line as cron does: the variables above it, home, sh, and nothing else; our program first in its path."""
-    *settings, line = block("cron", "crontab").splitlines()
+    *settings, line = blocks_of("cron.md", "crontab")[0].splitlines()
     variables = dict(setting.split("=", 1) for setting in settings)
     command = re.sub(r"(?<!\\)%.*", "", line.split(maxsplit=5)[5]).replace(r"\%", "%")
     variables |= {

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.helpers.pages import blocks_of, page
+from tests.helpers.pages import blocks_of, followed, page
 from tests.helpers.runs import SAMPLES, Run, read_image, write_image
-from tests.helpers.shells import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,27 +41,20 @@ FAULTS: dict[str, list[tuple[object, ...]]] = {  # calls, one after the other, o
 }
 
 
-def test_every_line_of_ours_runs(tmp_path: Path) -> None:
-    scene = read_image(SAMPLES / "scene.png")[:150, :305]
-    write_image(tmp_path / "poster.png", scene)
-    write_image(tmp_path / "depth.png", scene[..., 0])
-    cut, *rest = blocks_of("tiles.md", "sh", "patchcli")
-    (code,) = blocks_of("tiles.md", "python")
-    copied = "mkdir done\ncp tiles/*.png done\n"
-    ran = run("bash", f"set -e\n{cut}{copied}{''.join(rest)}python - <<'END' > said\n{code}END\n", tmp_path)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    assert len(rest) == 5
-    for name in ("back.png", "result.png", "unindexed.png"):
-        assert np.array_equal(read_image(tmp_path / name), scene)
-    assert read_image(tmp_path / "clipped/poster_2_4.tif").shape == (50, 5, 3)
-    pairs = [sorted(path.name for path in (tmp_path / "pairs" / role).glob("*.png")) for role in ("image", "companion")]
-    assert pairs[0] == pairs[1] == [f"poster-{patch:02}.png" for patch in range(15)]
-    assert (tmp_path / "said").read_text() == "[64, 64] 21 poster-000-00.png\n"
-    (shown,) = blocks_of("tiles.md", "json")
-    about, *tiles = shown.splitlines()
-    first, *lines = (tmp_path / "tiles/poster.tiles.jsonl").read_text().splitlines()
-    assert re.fullmatch(".*".join(map(re.escape, about.split("..."))), first)
-    assert tiles == lines[: len(tiles)]
+@pytest.mark.slow
+def test_every_line_runs(tmp_path: Path) -> None:
+    with followed("tiles.md", tmp_path):
+        scene = read_image(SAMPLES / "scene.png")[:150, :305]
+        for name in ("back.png", "result.png", "unindexed.png", *(path.name for path in tmp_path.glob("*from-*.*"))):
+            assert np.array_equal(read_image(tmp_path / name), scene)
+        assert read_image(tmp_path / "clipped/poster_2_4.tif").shape == (50, 5, 3)
+        pairs = [sorted(path.name for path in (tmp_path / "pairs" / role).glob("*.png")) for role in ("image", "companion")]
+        assert pairs[0] == pairs[1] == [f"poster-{patch:02}.png" for patch in range(15)]
+        (shown,) = blocks_of("tiles.md", "json")
+        about, *tiles = shown.splitlines()
+        first, *lines = (tmp_path / "tiles/poster.tiles.jsonl").read_text().splitlines()
+        assert re.fullmatch(".*".join(map(re.escape, about.split("..."))), first)
+        assert tiles == lines[: len(tiles)]
 
 
 def test_all_that_goes_wrong_is_tried() -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "merge": "merge stacks",
     "map": "map in -s 8 --func patchcli.functions:identity",
     "crop": "crop in --box 1 2 20 20",
+    "preview": "preview in",
 }
 # the least memory is about what the interpreter and its libraries need to be loaded
 LADDERS = {"-v": range(106496, 409601, 4096), "-n": range(5, 33), "-f": (0, 1, 2, 4, 8, 16, 32, 64, 100)}
@@ -41,7 +42,8 @@ class Ladder:
         """Run a command within a limit; what is wrong."""
         out = self._folder / "out"
         shutil.rmtree(out, ignore_errors=True)
-        ran = breaking.limited([*COMMANDS[command].split(), "-d", "out", "-j", str(jobs)], self._folder, limit, value)
+        more = [] if command == "preview" else ["-j", str(jobs)]
+        ran = breaking.limited([*COMMANDS[command].split(), "-d", "out", *more], self._folder, limit, value)
         if ran.code is None:
             return ["hang"]
         made = [path.name for path in out.rglob("*") if path.is_file()]

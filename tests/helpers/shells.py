@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pty
 import select
@@ -31,7 +32,10 @@ def environment(folder: Path) -> dict[str, str]:
     """An environment in which `patchcli` and `python` are commands and ``folder`` is home; nothing of the caller's settings."""
     programs = folder / ".bin"
     programs.mkdir(exist_ok=True)
-    for name, target in (("python", f'"{sys.executable}"'), ("patchcli", f'"{sys.executable}" -m patchcli')):
+    targets = {"python": f'"{sys.executable}"', "patchcli": f'"{sys.executable}" -m patchcli'}
+    if shutil.which("jq") is None and importlib.util.find_spec("jq") is not None:
+        targets["jq"] = f'"{sys.executable}" -m tests.helpers.jq'
+    for name, target in targets.items():
         script = programs / name
         script.write_text(f'#!/bin/sh\nexec env PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}" {target} "$@"\n')
         script.chmod(0o755)

@@ -334,6 +334,7 @@ def test_nothing_is_written_and_failures_are_foreseen(patchcli: Run, tmp_path: P
         (["extract", "a.png", "-s", 8, "--margin", 9, "--max-pixels", 2000, "-o", "x.npz"], 1),
         (["merge", "s.npz", "-o", "x/y.png"], 1),
         (["merge", "s.npz", "-o", "x.png", "--fill", 3, "--cover", "c.png"], 1),
+        (["merge", "s.npz", "-o", "x.png", "--compare", "small.png"], 1),
         (["merge", "bad.png", "-o", "x.png"], 1),
         (["crop", "a.png", "small.png", "--box", 3, 4, 5, 6, "-d", "out", "--outside", "error"], 2),
         (["crop", "--boxes", "boxes.csv", "-o", "{stem}-{index}.png"], 2),
@@ -419,6 +420,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("floats", "float.tif", "-s", 64, "--overlap", "50%"),
         ("columns", "float.tif", "-s", 16, "--layout", "columns"),
         ("some", "gray.tif", "-s", 64, "--overlap", "50%", "--max-patches", "90%"),
+        ("large", "tiles.tif", "-s", 64),
         ("margin", "gray.tif", "-s", 64, "--overlap", "50%", "--margin", 16),
     ):
         command = ["extract", *options, "-o", f"{name}.npz"]
@@ -454,6 +456,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merge margin.npz --reduce mode",
         "merge half.npz --reduce first --dtype float32",
         "merge half.npz --trim --cover cover.tif",
+        "merge half.npz --cover cover.jpg --compare gray.tif",
+        "merge large.npz --compare tiles.tif",
+        "merge floats.npz --compare float.tif",
         "merge floats.npz",
         "merge columns.npz",
         "merge some.npz --fill 0",

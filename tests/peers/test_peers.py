@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli import Grid, crop, crop_gradient, extract, merge, view
+from patchcli.images.difference import Differences
 from patchcli.stacks.layouts import unroll
 from tests.helpers.runs import Run, read_image, write_image
 
@@ -280,3 +281,21 @@ def against_torch(
     to_image, to_box = crop_gradient(source, box, towards, outside=outside, resampling=how, align_corners=align)
     assert np.abs(to_image - image.grad.numpy()).max() < 1e-8
     assert np.abs(to_box - corners.grad.numpy()).max() < 1e-8 * max(1, np.abs(to_box).max())
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(61, 47), (61, 47, 3)])
+def test_scikit_image_figures_of_difference(dtype: str, shape: tuple[int, ...]) -> None:
+    metrics = peer("skimage.metrics")
+    rng = np.random.default_rng(1)
+    original = rng.normal(100, 30, shape).astype(dtype)
+    other = (original + rng.normal(0, 5, shape)).astype(dtype)
+    differences = Differences(original.dtype)
+    for top in range(0, len(original), 9):
+        differences.add(original[top : top + 9], other[top : top + 9])
+    found = differences.figures()
+    wide = original.astype("f8"), other.astype("f8")  # as it computes floats of 32 bits in theirs
+    data_range = float(np.ptp(wide[0])) if dtype[0] == "f" else float(np.iinfo(dtype).max - np.iinfo(dtype).min)
+    assert found.data_range == data_range
+    assert abs(found.rmse**2 - metrics.mean_squared_error(*wide)) < 1e-9
+    assert abs(found.psnr - metrics.peak_signal_noise_ratio(*wide, data_range=data_range)) < 1e-9

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.helpers.pages import blocks_of, page
+from tests.helpers.pages import page
 from tests.helpers.runs import Run, read_image, write_image
 from tests.helpers.shells import environment
 from tests.helpers.shells import run as run_shell
@@ -138,16 +138,6 @@ def in_shell(folder: Path, lines: str) -> None:
         (Path(variables["PATH"].partition(":")[0]) / program).symlink_to(path_of(program))
     ran = run_shell("bash", f"set -e\n{lines}", folder)
     assert (ran.returncode, ran.stderr) == (0, b"")
-
-
-@pytest.mark.parametrize("block", blocks_of("tiles.md", "sh", "(?!patchcli)"), ids=lambda block: block.split()[0])
-def test_lines_of_the_page_join_the_picture(block: str, tmp_path: Path) -> None:
-    for suffix in ("png", "tif", "ppm"):
-        write_image(tmp_path / f"poster.{suffix}", scene(150, 305))
-    (tmp_path / "retiled").mkdir()
-    in_shell(tmp_path, block)
-    (made,) = tmp_path.glob("*from-*.*")
-    assert np.array_equal(read_image(made), scene(150, 305))
 
 
 CALLS = dict(re.findall(r"^### (\S+) .*?\n(.*?)(?=^##|\Z)", page("coming-from.md"), re.MULTILINE | re.DOTALL))

@@ -162,13 +162,13 @@ def test_patches_of_any_order_are_read_where_they_stand(reduce: str, monkeypatch
     monkeypatch.setattr(merge_ranked, "BAND_BYTES", 9000)
     image, stack = shuffled()
     read: list[int] = []
-    plain = reader._read_at  # noqa: SLF001
+    plain = reader.read_places
 
     def noted(stream: Any, numbers: NDArray[np.int64], *rest: Any) -> None:
         read.extend(numbers.tolist())
         plain(stream, numbers, *rest)
 
-    monkeypatch.setattr(reader, "_read_at", noted)
+    monkeypatch.setattr(reader, "read_places", noted)
     rule = rule_of(REDUCERS[reduce])
     for compress in (False, True):
         payload, _ = payload_of([file_of(stack, compress=compress)])
