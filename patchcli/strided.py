@@ -31,8 +31,8 @@ def runs(starts: NDArray[np.int64]) -> list[Run]:
     [(0, 4, 3), (9, 1, 1)]
     """
     found, begin = [], 0
-    steps = np.diff(starts)
-    bends = np.flatnonzero(np.diff(steps)) + 1
+    steps = starts[1:] - starts[:-1]  # and not by diff, which takes longer than all else here
+    bends = np.flatnonzero(steps[1:] != steps[:-1]) + 1
     for bend in [*bends.tolist(), len(starts) - 1]:
         if bend < begin:
             continue

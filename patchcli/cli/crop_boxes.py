@@ -135,11 +135,12 @@ def _run_to_stack(listed: _Lists, tasks: Sequence[CropTask], voice: Voice) -> in
     """Write all crops to one file; the exit code."""
     from patchcli.jobs.crop_stack import Collector, StackPlan
 
-    with Collector(sum(len(one.rows) * max(1, len(one.inputs)) for one in listed.lists), listed.settings) as collector:
-        command = Command(collector.take, StackPlan().take, recipes, listed.settings)
+    count = sum(len(one.rows) * max(1, len(one.inputs)) for one in listed.lists)
+    with Collector(str(listed.batch.output), count, listed.settings) as collector:
+        command = Command(collector.take, StackPlan(count).take, recipes, listed.settings)
         code = run_batch(listed.found, tasks, command, options=listed.batch, voice=voice)
         if collector.complete and code != STOPPED:
-            collector.write(str(listed.batch.output))
+            collector.write()
     return code
 
 

@@ -190,18 +190,18 @@ def _settings(asked: ExtractOptions, patches: PatchOptions, reading: Reading, ba
 
 def _task(place: InputPage, asked: ExtractOptions, mask: str | None, batch: BatchOptions, *, tiled: bool) -> ExtractTask:
     """A task with its labels, its companions and its mask."""
-    task = ExtractTask(source=place.source, target=place.target, page=place.own_page)
     beside = [*([] if asked.labels is None else [(LABELS, asked.labels)]), *((COMPANION, name) for name in asked.companion)]
-    if beside and task.target == files.STREAM:
+    if beside and place.target == files.STREAM:
         raise UsageError(f"--{beside[0][0]} makes several stacks; give -o the name of a file")
-    root, suffix = os.path.splitext(task.target)
+    root, suffix = os.path.splitext(place.target)
     companions: list[Companion] = []
     for role, template in beside:
         path, number = place.fill_file(template, f"--{role}"), sum(one.role == role for one in companions)
         own = f"{root}.{role}{number or ''}{suffix}"
         target = own if batch.output_dir is None else os.path.join(batch.output_dir, f"{place.below(path)}.npz")
         companions.append(Companion(path, target, role))
-    task = replace(task, companions=tuple(companions), mask=None if mask is None else place.fill_file(mask, "--mask"))
+    masked = None if mask is None else place.fill_file(mask, "--mask")
+    task = ExtractTask(source=place.source, target=place.target, page=place.own_page, companions=tuple(companions), mask=masked)
     return in_tiles(task, place) if tiled else task
 
 

@@ -52,6 +52,9 @@ class _Commands(click.Group):
             return None
         import importlib
 
+        # Not first deep in other imports, where CPython 3.11 maps and unmaps a piece of its stack for each of hundreds of calls.
+        import numpy as np  # noqa: F401
+
         command: click.Command = getattr(importlib.import_module(f"patchcli.cli.{cmd_name}"), cmd_name)
         gc.freeze()  # what is loaded is never searched for circles
         gc.enable()

@@ -129,12 +129,12 @@ class Axis:
         """Pixels by which the last start may lie behind the first; negative where the patch does not fit."""
         return self.length + 2 * self.margin - self.offset - self.patch
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of patches along this axis."""
         return self._rule.count(self.room, self.stride, self.patch)
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """Length with both margins and, for edges ``pad`` and ``clip``, with what the far side needs."""
         length = self.length + 2 * self.margin

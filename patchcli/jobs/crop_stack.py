@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
-from typing import TYPE_CHECKING, Any, Self
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
@@ -18,15 +20,18 @@ from patchcli.jobs.crop_windows import LEAST_WINDOW, from_the_top, in_windows
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
-from patchcli.stacks.file import Stack, write_meta, write_stack
+from patchcli.stacks.file import write_meta
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
+from patchcli.storage.files import is_special
 from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
+from patchcli.storage.paths import is_remote
+from patchcli.storage.write_behind import FLUSH_BYTES, WriteBehind, start_flushing
 from patchcli.threads import map_in_order, reuse_memory, usable_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,18 +45,34 @@ TOGETHER_BYTES = 1 << 26  # bytes of crops that are made together
 PIECE = 1 << 22  # bytes written at once
 
 
+Cut = tuple[BoxRow, Cropped | PatchcliError]  # what became of a row
+
+
+class _GivenUpError(Exception):
+    """A row failed, so that the file cannot be as it was begun."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+
+
 class Collector:
-    """Crops of equal size on their way to one file, in the order of the list: kept in memory, or on disk where they are many.
+    """Crops of equal size on their way to one file, in the order of the list.
+
+    Those of windows of one image, which are made from its top to its bottom, are written where they belong in the file. Others,
+    and those left when one has failed, are held until all were made: in memory, or on disk where they are many.
 
     Args:
+        target: the file.
         count: rows of the list.
         settings: how crops are made.
     """
 
-    def __init__(self, count: int, settings: CropSettings) -> None:
-        self._settings = settings
+    def __init__(self, target: str, count: int, settings: CropSettings) -> None:
+        self._target, self._settings = target, settings
         self._file = temporary_file("--boxes")
+        self._item: tuple[tuple[int, ...], np.dtype[Any]] | None = None  # the shape and dtype of a crop, that of the first
         self._held: NDArray[Any] | None = None
+        self._written = False
         self._sources: list[Source] = []
         self._metadata: list[Metadata] = []
         self._image = np.full(count, -1, np.int64)
@@ -84,7 +105,10 @@ class Collector:
                     failed += self._crop_each(pixels, image, some)
             else:
                 reuse_memory()
-                for row, cut in _begun(_in_turn(task.boxes, image, settings), image, settings):
+                cuts = _begun(_in_turn(task.boxes, image, settings), image, settings)
+                if len(task.boxes) == len(self._image) and not is_special(self._target) and not is_remote(self._target):
+                    cuts = self._write_in_place(cuts, task.boxes)
+                for row, cut in cuts:
                     failed += self._take_window(row, cut)
             rows = made_of(task, failed)
             hints = hints_of(task.targets(), image, rows, settings)
@@ -94,7 +118,8 @@ class Collector:
         """Crop boxes of the decoded image together, or, where that fails, each by itself; those that failed."""
         try:
             made = cut_boxes(pixels, image, rows, self._settings)
-            self._room(made.shape[1:], made.dtype)[[row.place for row in rows]] = made
+            self._check(made.shape[1:], made.dtype)
+            self._room()[[row.place for row in rows]] = made
             self._keep(rows)
         except PatchcliError as error:
             if len(rows) == 1:
@@ -102,12 +127,68 @@ class Collector:
             return [one for row in rows for one in self._crop_each(pixels, image, [row])]
         return []
 
+    def _write_in_place(self, cuts: Iterator[Cut], rows: Sequence[BoxRow]) -> Iterator[Cut]:
+        """Write the file, each crop as it is made; where one fails those before it are held, and it and all others given back."""
+        row, cut = next(cuts)
+        if isinstance(cut, PatchcliError):
+            return itertools.chain([(row, cut)], cuts)
+        self._check(cut.shape, cut.dtype)
+        self._keep(rows)
+        try:
+            with create(self._target, overwrite=self._settings.overwrite) as file, NpzWriter(file) as writer:
+                fill = functools.partial(self._filled, file, itertools.chain([(row, cut)], cuts))
+                self._write_with(writer, np.arange(len(rows)), functools.partial(writer.write_filled, fill=fill))
+        except _GivenUpError as error:
+            return itertools.chain([error.cut], cuts)
+        except BaseException:
+            self._image[:] = -1
+            raise
+        self._written = True
+        return iter(())
+
+    def _filled(self, file: BinaryIO, cuts: Iterator[Cut], start: int) -> Iterator[tuple[int, int]]:
+        """Put crops where they belong in a file, the first at ``start``; the CRC-32 and the bytes of each, in order."""
+        assert self._item is not None
+        (shape, dtype), made, waiting = self._item, list[BoxRow](), 0
+        each, sums = math.prod(shape) * dtype.itemsize, [0] * len(self._image)
+        for row, cut in cuts:
+            try:
+                if isinstance(cut, PatchcliError):
+                    raise cut
+                self._check(cut.shape, cut.dtype)
+                at = start + row.place * each
+                for some in cut.lines:
+                    data = np.ascontiguousarray(some).reshape(-1).view(np.uint8).data
+                    file.seek(at)
+                    at += file.write(data)
+                    sums[row.place] = zlib.crc32(data, sums[row.place])
+            except PatchcliError as error:
+                self._hold(file, start, made)
+                raise _GivenUpError((row, error)) from None
+            made.append(row)
+            waiting += each
+            if waiting >= FLUSH_BYTES:
+                start_flushing(file, start, start + each * len(sums))
+                waiting = 0
+        return zip(sums, itertools.repeat(each))
+
+    def _hold(self, file: BinaryIO, start: int, rows: Sequence[BoxRow]) -> None:
+        """Hold the crops of these rows alone, which are in a file."""
+        self._image[:] = -1
+        self._sampled.clear()
+        held = self._room()
+        for row in rows:
+            file.seek(start + row.place * held[0].nbytes)
+            held[row.place] = np.frombuffer(file.read(held[0].nbytes), held.dtype).reshape(held.shape[1:])
+        self._keep(rows)
+
     def _take_window(self, row: BoxRow, cut: Cropped | PatchcliError) -> Failed:
         """Keep the crop of a window; what failed."""
         try:
             if isinstance(cut, PatchcliError):
                 raise cut
-            at, held = 0, self._room(cut.shape, cut.dtype)
+            self._check(cut.shape, cut.dtype)
+            at, held = 0, self._room()
             for some in cut.lines:
                 held[row.place, at : at + len(some)] = some
                 at += len(some)
@@ -123,18 +204,23 @@ class Collector:
             self._sampled[sampling_of(row, self._settings).resampling] = None
             self._image[row.place] = len(self._sources) - 1
 
-    def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The place for crops of a shape and dtype, which must be those of the crops before them."""
+    def _check(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Refuse a crop of another shape or dtype than those before it."""
+        self._item = self._item or (shape, dtype)
+        self._equal &= shape[:2] == self._item[0][:2]
+        check_alike((shape, dtype), self._item)
+
+    def _room(self) -> NDArray[Any]:
+        """The place for all crops, where they are held."""
         if self._held is None:
-            every = (len(self._image), *shape)
-            nbytes = math.prod(every) * dtype.itemsize
+            assert self._item is not None
+            (shape, dtype), count = self._item, len(self._image)
+            nbytes = count * math.prod(shape) * dtype.itemsize
             if nbytes > TOGETHER_BYTES:
                 self._file.truncate(nbytes)
-                self._held = np.memmap(self._file, dtype, "r+", shape=every)
+                self._held = np.memmap(self._file, dtype, "r+", shape=(count, *shape))
             else:
-                self._held = np.empty(every, dtype)
-        self._equal &= shape[:2] == self._held.shape[1:3]
-        check_alike((shape, dtype), (self._held.shape[1:], self._held.dtype))
+                self._held = np.empty((count, *shape), dtype)
         return self._held
 
     @property
@@ -142,39 +228,39 @@ class Collector:
         """Whether there are crops, and none was left out for its size."""
         return self._equal and bool((self._image >= 0).any())
 
-    def write(self, target: str) -> None:
-        """Write the file: a patch stack where the crops are patches of one image, else a file of crops."""
-        assert self._held is not None
+    def write(self) -> None:
+        """Write the file, unless it was: a patch stack where the crops are patches of one image, else a file of crops."""
+        if self._written:
+            return
         done = np.flatnonzero(self._image >= 0)
-        with create(target, overwrite=self._settings.overwrite) as file:
-            if self._patches(done):
-                write_stack(file, self._stack(done))
-                return
-            with NpzWriter(file) as writer:
-                write_meta(writer, self._meta())
-                for name, values in (("boxes", self._boxes), ("image", self._image), ("line", self._lines)):
-                    writer.write(name, values[done].shape, values.dtype, [values[done]])
-                writer.write("patches", (len(done), *self._held.shape[1:]), self._held.dtype, self._pieces(done))
+        out = create(self._target, overwrite=self._settings.overwrite)
+        with out as file, WriteBehind(file) as sink, NpzWriter(sink) as writer:
+            self._write_with(writer, done, functools.partial(writer.write, pieces=self._pieces(done)))
 
-    def _patches(self, done: NDArray[np.int64]) -> bool:
+    def _write_with(self, writer: NpzWriter, done: NDArray[np.int64], write: Callable[..., None]) -> None:
+        """Write what a file of these crops says of them, then themselves, as an array of a name, a shape and a dtype."""
+        assert self._item is not None
+        shape, dtype = self._item
+        if self._are_patches(done):
+            grid = Grid(self._shape, (shape[0], shape[1]), edge="pad")
+            meta = Meta(grid, shape[2:], dtype, source=self._sources[0], metadata=self._metadata[0])
+            write_meta(writer, meta.to_json())
+            members: dict[str, NDArray[Any]] = {"origins": self._boxes[done][:, [1, 0]].astype(np.int64)}
+        else:
+            write_meta(writer, self._meta())
+            members = {"boxes": self._boxes[done], "image": self._image[done], "line": self._lines[done]}
+        for name, values in members.items():
+            writer.write(name, values.shape, values.dtype, [values])
+        write("patches", (len(done), *shape), dtype)
+
+    def _are_patches(self, done: NDArray[np.int64]) -> bool:
         """Whether all crops are whole pixels, inside the only image, at their own size."""
-        boxes, held = self._boxes[done], self._held
-        assert held is not None
+        assert self._item is not None
+        boxes, (height, width) = self._boxes[done], self._item[0][:2]
         whole = (boxes == np.floor(boxes)).all() and (boxes[:, :2] >= 0).all()
-        own = (boxes[:, 2] == held.shape[2]).all() and (boxes[:, 3] == held.shape[1]).all()
+        own = (boxes[:, 2] == width).all() and (boxes[:, 3] == height).all()
         inside = (boxes[:, :2] + boxes[:, 2:] <= np.array(self._shape[::-1])).all()
         return bool(whole and own and inside and len(self._sources) == 1)
-
-    def _stack(self, done: NDArray[np.int64]) -> Stack:
-        held = self._held
-        assert held is not None
-        grid = Grid(self._shape, (held.shape[1], held.shape[2]), edge="pad")
-        origins = self._boxes[done][:, [1, 0]].astype(np.int64)
-        return Stack(
-            held if len(done) == len(held) else held[done],
-            origins,
-            Meta(grid, held.shape[3:], held.dtype, "reflect", 0, self._sources[0], metadata=self._metadata[0]),
-        )
 
     def _meta(self) -> str:
         settings = self._settings
@@ -189,19 +275,16 @@ class Collector:
         return json.dumps(about, separators=(",", ":"))
 
     def _pieces(self, done: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        held = self._held
-        assert held is not None
+        held = self._room()
         step = max(1, PIECE // max(1, int(np.prod(held.shape[1:])) * held.itemsize))
         for at in range(0, len(done), step):
             yield held[done[at : at + step]]
 
 
-def _begun(
-    rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings
-) -> Iterator[tuple[BoxRow, Cropped | PatchcliError]]:
+def _begun(rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings) -> Iterator[Cut]:
     """The crops of windows, each with its first lines made; several at once, if none is so large as to use all CPUs."""
 
-    def begun(row: BoxRow) -> tuple[BoxRow, Cropped | PatchcliError]:
+    def begun(row: BoxRow) -> Cut:
         try:
             cut = cropped(None, image, row, settings)
             lines = iter(cut.lines)
@@ -241,11 +324,12 @@ def _alike(rows: Sequence[BoxRow], image: ImageSource) -> Iterator[Sequence[BoxR
 
 
 class StackPlan:
-    """Plans of crops that go to one file, which must be alike."""
+    """Plans of crops, so many in all, that go to one file, which must be alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._first: tuple[tuple[int, ...], np.dtype[Any]] | None = None
-        self._held = 0  # bytes of all crops till now, kept in a file that is mapped into memory
+        self._held = 0  # bytes of all crops till now, but of those that are written as they are made
 
     def take(self, task: CropTask, settings: CropSettings, _tick: Tick) -> Said:
         """Say what crops would be made of one image."""
@@ -258,7 +342,7 @@ class StackPlan:
                 self._first = self._first or (shape, image.dtype)
                 check_alike((shape, image.dtype), self._first)
                 nbytes = math.prod(shape) * image.dtype.itemsize
-                self._held += nbytes
+                self._held += nbytes * (not windows or len(task.boxes) < self._count)
                 memory = base(image.format) + max(read, beside + 2 * nbytes) + self._held
                 return Planned("", shape, nbytes, memory, (task.target,), packed=False)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from patchcli.arrays import exact_scalar, nodata_in, parse_number
 from patchcli.errors import PatchcliError, counted
-from patchcli.geometry.grid import Grid, Part
+from patchcli.geometry.grid import CACHED_LENGTH, Grid, Part
 from patchcli.images.source import check_size
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.reading import blamed, check_pixels, open_input_image
-from patchcli.jobs.settings import ExtractSettings
 from patchcli.jobs.task import LABELS, ExtractTask, Planned, Said, Tick, as_said
 from patchcli.patches.extract import CUT_BYTES
 from patchcli.patches.padded import LINES_BYTES
@@ -21,7 +21,7 @@ from patchcli.stacks.file import ORIGINS_AT_ONCE, stack_file_size
 from patchcli.stacks.header import Meta
 from patchcli.stacks.tile_names import split_template
 from patchcli.storage import files
-from patchcli.storage.provenance import Recipe, Records, differing
+from patchcli.storage.provenance import Recipe, Records
 from patchcli.storage.shards import shard_name
 
 if TYPE_CHECKING:
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from patchcli.images.source import ImageSource
     from patchcli.jobs.reading import ImageInput
+    from patchcli.jobs.settings import ExtractSettings
     from patchcli.patches.select import Choice
 
 LAST_MARK = 2**32 - 1
 DRAWN = 40  # bytes of a patch among those that a draw is from: numbers, keys and copies of both
 COUNTED = 4  # bytes of a column for each patch row whose pixels are counted
+_grid = functools.lru_cache(8)(Grid)  # which the images of a folder mostly have in common
 
 
 class ExtractPlan(NamedTuple):
@@ -119,10 +121,9 @@ class ExtractPlan(NamedTuple):
 
 def recipes(task: ExtractTask, settings: ExtractSettings) -> dict[str, Recipe]:
     """What each stack of a task depends on."""
-    options = differing(settings.options(), ExtractSettings(patch=(0, 0), stride=(0, 0)).options())
-    of_all: dict[str, str | tuple[str, ...]] = {"image": task.source}
+    options, of_all = settings.changed, dict[str, str | tuple[str, ...]](image=task.source)
     if task.mask is not None:
-        options["--mask"] = True
+        options = {**options, "--mask": True}
         of_all["mask"] = task.mask
     inputs = [of_all, *({**of_all, one.role: one.path} for one in task.companions)]
     names = [{"--output": split_template(template)[1]} for template in task.tiles] or [{}] * len(inputs)
@@ -159,7 +160,8 @@ def _in_bands(image: ImageSource, settings: ExtractSettings) -> bool:
 def grid_of(image: ImageSource, settings: ExtractSettings) -> Grid:
     """The grid of an image, which margin and padding must not make too large."""
     length = image.shape[0], image.shape[1]
-    grid = Grid(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
+    make = _grid if max(length) <= CACHED_LENGTH else Grid
+    grid = make(length, settings.patch, settings.stride, offset=settings.offset, edge=settings.edge, margin=settings.margin)
     pixel, most = math.prod(image.shape[2:]) * image.dtype.itemsize, settings.reading.max_pixels
     if _in_bands(image, settings):  # of which some lines are there at a time
         lines = min(grid.patch[0] + image.lines, grid.padded[0]), grid.padded[1]

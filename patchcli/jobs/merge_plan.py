@@ -19,7 +19,7 @@ from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MapTask, MergeTask, Planned, Said, Tick, as_said
 from patchcli.npy_header import NPY_MAGIC
 from patchcli.patches.extract import FOLD_BYTES
-from patchcli.patches.merge import in_bands
+from patchcli.patches.merge import in_bands, paints
 from patchcli.patches.merge_ranked import BAND_BYTES, RankFold, Ranking
 from patchcli.patches.merge_streaming import CHUNK_BYTES, SUMS_BYTES
 from patchcli.patches.normalize import DIVIDED_BYTES, Divider, Wanted
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from patchcli.stacks.header import Meta
     from patchcli.stacks.tile_files import TileFiles
 
+READ_AHEAD = 4  # pieces that are read, wait or are laid at once, where none are folded in threads
 LINES_AHEAD = 4  # times the bytes of lines that are made at once: those that wait, and are written
 SUMMED_DOWN = 2  # times the bytes of patches, what their rows weigh, added up down the image
 PLACE_NUMBERS = (
@@ -427,7 +428,9 @@ def _pieces(plan: MergePlan) -> int:
     patch = math.prod(payload.shape[1:]) * payload.dtype.itemsize
     if payload.meta.layout == "columns":
         return PIECES * payload.shape[0] * payload.dtype.itemsize
-    pieces = min(PIECES * max(FOLD_BYTES, patch), 2 * payload.shape[0] * patch)
+    painted = isinstance(plan.rule, Ranking) and paints(payload, plan.placement, plan.rule)
+    many = READ_AHEAD if painted else PIECES
+    pieces = min(many * max(FOLD_BYTES, patch), 2 * payload.shape[0] * patch)
     return pieces + (min(max(FOLD_BYTES, used), payload.shape[0] * used) if used < patch else 0)
 
 
@@ -443,22 +446,32 @@ def _folding(plan: MergePlan, divider: Divider) -> int:
     line = grid.columns.padded * math.prod(divider.channels)
     used = 0 if placement.whole else PLACE_NUMBERS * NUMBER_BYTES * placement.count
     if isinstance(rule, Ranking):
-        bands = list(RankFold(divider, rule).bands())
-        whole = math.prod(payload.shape[1:]) * payload.dtype.itemsize if payload.meta.layout == "columns" else patch
-        held = max(last - first for _, _, first, last in bands) * whole
-        values = max(stop - top for top, stop, _, _ in bands) * line
-        layers = BAND_BYTES + payload.dtype.itemsize * values if rule.holds_all else 0
-        return used + 3 * held + layers + rule.numbers * NUMBER_BYTES * values
+        if paints(payload, placement, rule):
+            return 2 * line * payload.dtype.itemsize * _lines_of_block(grid, patch)
+        return used + _ranked(plan, divider, rule, line)
     line *= sum(rule.sums_dtype(part, placement.most).itemsize for part in rule.parts_of(payload.dtype))
     if not in_bands(payload, placement, rule):
         return used + line * grid.rows.padded
-    if placement.whole:
-        step = grid.stride[0] * (max(1, FOLD_BYTES // (patch * grid.columns.count)) - 1)
-    else:
-        step = max(grid.patch[0], SUMS_BYTES // line)
+    lines = _lines_of_block(grid, patch) if placement.whole else grid.patch[0] + max(grid.patch[0], SUMS_BYTES // line)
     together = max(2 * FOLD_BYTES if placement.whole else CHUNK_BYTES, patch)
     weighed = 0
     if rule.window is not None:  # which is a product, or makes floats of all values
         whole = placement.whole and rule.window.dense is None
         weighed = SUMMED_DOWN * together if whole else NUMBER_BYTES * together // payload.dtype.itemsize
-    return used + 2 * line * min(grid.patch[0] + step, grid.rows.padded) + weighed
+    return used + 2 * line * min(lines, grid.rows.padded) + weighed
+
+
+def _lines_of_block(grid: Grid, patch: int) -> int:
+    """Lines on which the patches of a block of a grid lie, of so many bytes each."""
+    rows = max(1, FOLD_BYTES // (patch * grid.columns.count))
+    return min(grid.patch[0] + grid.stride[0] * (rows - 1), grid.rows.padded)
+
+
+def _ranked(plan: MergePlan, divider: Divider, rule: Ranking, line: int) -> int:
+    """A bound on the patches that touch a band of lines of so many values, and what is made of them."""
+    payload, bands = plan.payload, list(RankFold(divider, rule).bands())
+    held = max(last - first for _, _, first, last in bands)
+    held *= math.prod(payload.shape[1:]) * payload.dtype.itemsize if payload.meta.layout == "columns" else _used_bytes(plan)
+    values = max(stop - top for top, stop, _, _ in bands) * line
+    layers = BAND_BYTES + payload.dtype.itemsize * values if rule.holds_all else 0
+    return 3 * held + layers + rule.numbers * NUMBER_BYTES * values

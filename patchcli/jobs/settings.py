@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from patchcli.images.metadata import KEEP
 from patchcli.images.source import MAX_PIXELS
 from patchcli.patches.select import Choice
 from patchcli.patches.windows import NAMES
+from patchcli.storage.provenance import differing
 
 if TYPE_CHECKING:
     from patchcli.geometry.axis import Pair
@@ -152,6 +154,11 @@ class ExtractSettings(ImageSettings):
             "--metadata": self.metadata,
             **self.reading.options(),
         }
+
+    @cached_property
+    def changed(self) -> dict[str, Any]:
+        """Those of them that are not at their defaults, found once for all the images of a run."""
+        return differing(self.options(), ExtractSettings(patch=(0, 0), stride=(0, 0)).options())
 
 
 @dataclass(frozen=True, kw_only=True)

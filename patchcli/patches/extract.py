@@ -139,7 +139,10 @@ def cut(padded: Padded, first: int = 0, last: int | None = None) -> Iterator[NDA
         here, end = max(first, block.first), min(stop, block.first + block.count)
         if here < end:
             part = np.empty((end - here, *grid.patch, *padded.shape[2:]), padded.dtype)
-            gather_range(padded, here, end, part)
+            if end - here == block.count:
+                gather(padded, block, part)
+            else:
+                gather_range(padded, here, end, part)
             yield part
 
 

@@ -12,7 +12,7 @@ from patchcli.errors import PatchcliError
 from patchcli.geometry.cover import LineCover
 from patchcli.geometry.placement import Placement
 from patchcli.patches.extract import blocks, check_grid, check_stack
-from patchcli.patches.merge_ranked import RankFold, Ranking
+from patchcli.patches.merge_ranked import PaintFold, RankFold, Ranking
 from patchcli.patches.merge_streaming import BandFold, GridFold, PlaneFold, ScatteredFold, chunk_patches
 from patchcli.patches.normalize import Divider, Merged, Wanted
 from patchcli.patches.reducers import REDUCERS, Rule, check_values, rule_of
@@ -39,6 +39,11 @@ def in_bands(source: PatchSource, placement: Placement, rule: Rule | Ranking) ->
     if isinstance(rule, Ranking):
         return True
     return source.planes() is None and (placement.order is None or source.by_number)
+
+
+def paints(source: PatchSource, placement: Placement, rule: Ranking) -> bool:
+    """Whether patches come in order, all of a grid, and only what is seen of the first or the last of them is laid."""
+    return rule.last is not None and placement.whole and source.planes() is None
 
 
 def merge_from(
@@ -103,7 +108,9 @@ def _lines(
 ) -> Iterator[NDArray[Any]]:
     """The lines of the image."""
     shape, dtype, placement = source.shape, source.dtype, divider.placement
-    if isinstance(rule, Ranking) or (not placement.whole and in_bands(source, placement, rule)):
+    if isinstance(rule, Ranking) and paints(source, placement, rule):
+        yield from PaintFold(divider, last=bool(rule.last)).lines(_ticked(_blocks_of(source, divider), tick))
+    elif isinstance(rule, Ranking) or (not placement.whole and in_bands(source, placement, rule)):
         pick = source.picker()
 
         def picked(numbers: NDArray[np.int64]) -> NDArray[Any]:

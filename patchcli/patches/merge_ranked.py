@@ -1,7 +1,7 @@
 """Merge by median, by mode, by the first or by the last patch: rules for which all values on a pixel, or their order, count.
 
-Works in bands of lines, each from the patches that touch it. Memory follows the image and the overlap: patches of which
-no line is left are let go.
+`RankFold` works in bands of lines, each from the patches that touch it. Memory follows the image and the overlap: patches of
+which no line is left are let go. `PaintFold` lays, of the patches of a whole grid, what is seen of the first or the last.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from patchcli.arrays import limits
 from patchcli.geometry.cover import Cover, cover_at
 from patchcli.patches.extract import BLOCK_BYTES
 from patchcli.patches.normalize import HALF, Divider
-from patchcli.strided import item_dtype, row_windows
+from patchcli.strided import item_dtype, items_of, row_windows, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from patchcli.geometry.axis import Pair
+    from patchcli.geometry.grid import Block
     from patchcli.geometry.placement import Placement
 
 BAND_BYTES = 1 << 25  # of the values that are sorted at once
@@ -40,12 +41,14 @@ class Ranking(NamedTuple):
         halved: whether that is the sum of two middle values.
         holds_all: whether all values of a pixel are held at once, `BAND_BYTES` of them at most.
         numbers: int64 that are held for each value of the band beside all that.
+        last: whether it is the value of the last patch, or of the first; None for what is made of several.
     """
 
     band: Callable[[NDArray[Any], NDArray[np.int64], Pair], list[NDArray[Any]]]
     halved: bool = False
     holds_all: bool = False
     numbers: int = 1
+    last: bool | None = None
 
     def divisor(self, placement: Placement) -> Cover | None:
         """By what the bands are divided: 2 for sums of two middle values, else nothing."""
@@ -116,6 +119,102 @@ class RankFold:
             starts = self._placement.starts(first, last) if self._placement.whole else self._placement.ordered[first:last]
             band = self._ranking.band(held[: last - first], starts - (top, 0), (stop - top, grid.columns.padded))
             yield from self._divider.take(band, top)
+
+
+class PaintFold:
+    """The image of all patches of a grid, in order, by the first or by the last patch on each pixel.
+
+    A line belongs to the last (first) patch row on it, and there a column to the last (first) patch. So a rectangle of each patch
+    is seen, which is laid where it belongs, and lines are complete with their patch row.
+
+    Args:
+        divider: makes the image; its placement is a whole grid.
+        last: whether the last patch counts, or the first.
+    """
+
+    def __init__(self, divider: Divider, *, last: bool) -> None:
+        self._divider, self._grid, self._last = divider, divider.placement.grid, last
+        self._channels = math.prod(divider.channels)
+
+    def lines(self, patches: Iterable[tuple[Block, NDArray[Any]]]) -> Iterator[NDArray[Any]]:
+        """Lay all patches of the grid, block by block; the lines of the image.
+
+        Args:
+            patches: the blocks of the grid, in order, each with its patches ``(block.count, h, w[, C])``.
+
+        Raises:
+            PatchcliError: values that are too large.
+        """
+        grid, channels, dtype = self._grid, self._channels, self._divider.dtype
+        (height, width), across, line = grid.patch, grid.columns.padded, 0
+        lines = np.empty((0, 0, 0), dtype)
+        for block, pixels in patches:
+            rows = pixels.reshape(block.rows.stop - block.rows.start, -1, height, width * channels)
+            for part in _seen(grid.rows.starts, height, block.rows, last=self._last):
+                if block.columns.start == 0:
+                    lines = np.zeros((part.patches, part.step, across * channels), dtype)
+                first = part.first - block.rows.start
+                self._lay(lines, rows[first : first + part.patches, :, part.inside], block.columns)
+                if block.columns.stop == grid.columns.count:
+                    yield from self._divider.blank(line, part.begin)
+                    line = part.begin + (part.patches - 1) * part.step + part.size
+                    done = lines.reshape(-1, across, *self._divider.channels)[: line - part.begin]
+                    yield from self._divider.take([done], part.begin)
+        yield from self._divider.blank(line, grid.rows.padded)
+
+    def _lay(self, lines: NDArray[Any], rows: NDArray[Any], columns: slice) -> None:
+        """Lay patches ``(n, m, l, w*C)`` of some columns of the grid into the first ``l`` of lines ``(n, step, W'*C)``."""
+        channels, pixel = self._channels, self._channels * lines.itemsize
+        for part in _seen(self._grid.columns.starts, self._grid.patch[1], columns, last=self._last):
+            some = slice(part.first - columns.start, part.first - columns.start + part.patches)
+            seen = rows[:, some, :, part.inside.start * channels : part.inside.stop * channels]
+            items = items_of(seen.astype(lines.dtype, copy=False))
+            place: NDArray[Any] = np.ndarray(
+                (len(rows), rows.shape[2], part.patches),
+                items.dtype,
+                lines,
+                offset=part.begin * pixel,
+                strides=(*lines.strides[:2], part.step * pixel),
+            )
+            place[...] = items.transpose(0, 2, 1)
+
+
+class _Seen(NamedTuple):
+    """What is seen of neighbours along an axis: of so many ``patches`` from ``first`` on, pixels ``inside``, ``step`` apart.
+
+    The first of these pixels lies at ``begin`` of the padded axis.
+    """
+
+    first: int
+    patches: int
+    inside: slice
+    begin: int
+    step: int
+
+    @property
+    def size(self) -> int:
+        """Pixels of each patch."""
+        return int(self.inside.stop - self.inside.start)
+
+
+def _seen(starts: NDArray[np.int64], size: int, these: slice, *, last: bool) -> Iterator[_Seen]:
+    """What is seen of some patches of ``size`` along an axis, in order, where the last or the first on a pixel counts."""
+    owned = _owned(starts, size, last=last)[these]
+    hidden = 0 if last else size - owned
+    begins = starts[these] + hidden
+    for run in runs(begins):
+        ends = np.flatnonzero(np.diff(owned[run.index])) + 1
+        for some in np.split(np.arange(run.index.start, run.index.stop), ends):
+            own = int(owned[some[0]])
+            step = run.step if len(some) > 1 else own
+            inside = slice(0, own) if last else slice(size - own, size)
+            yield _Seen(these.start + int(some[0]), len(some), inside, int(begins[some[0]]), step)
+
+
+def _owned(starts: NDArray[np.int64], size: int, *, last: bool) -> NDArray[np.int64]:
+    """How many pixels of each patch no later (earlier) one lies on: up to where the next starts, or from where the last ends."""
+    gaps = np.minimum(np.diff(starts), size)
+    return np.append(gaps, size) if last else np.insert(gaps, 0, size)
 
 
 def paint(patches: NDArray[Any], starts: NDArray[np.int64], shape: Pair, *, last: bool) -> list[NDArray[Any]]:
@@ -231,7 +330,7 @@ def _parts(layers: NDArray[Any]) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, layers.shape[1], step))
 
 
-FIRST, LAST = Ranking(partial(paint, last=False)), Ranking(partial(paint, last=True))
+FIRST, LAST = (Ranking(partial(paint, last=last), last=last) for last in (False, True))
 MEDIAN, MODE = Ranking(medians, halved=True, holds_all=True, numbers=4), Ranking(modes, holds_all=True)
 
 
@@ -266,8 +365,7 @@ def _paint_row(lines: NDArray[Any], patches: NDArray[Any], columns: NDArray[np.i
     column is written twice, and patches that write equally many columns can be written together.
     """
     width = patches.shape[2]
-    gaps = np.minimum(np.diff(columns), width)
-    owned = np.append(gaps, width) if last else np.insert(gaps, 0, width)
+    owned = _owned(columns, width, last=last)
     for size in np.unique(owned[owned > 0]).tolist():
         some = np.flatnonzero(owned == size)
         part = patches[some, :, :size] if last else patches[some, :, width - size :]

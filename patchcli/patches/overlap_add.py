@@ -39,7 +39,8 @@ MOST_TOGETHER = 8  # values of float32 added up before they are widened
 LAID = 1 << 20  # values that are laid at once before they are weighted
 WEIGHTED = 1 << 16  # values that are weighted at once: products stay in a core's cache
 WIDENED = 1 << 11  # and that numpy widens at once: with its own 8192 they leave the fastest cache
-LESS = 7  # times fewer lines than patches have rows: from there on patches are added up down first
+LESS = 7  # times fewer lines than patches have rows: from there on patches are added up down first,
+LESS_OF_BYTES = 6  # and those of bytes, which take less time to be laid out, from there on
 
 
 class Combine(NamedTuple):
@@ -104,6 +105,7 @@ class RowFolder:
         starts = self.grid.rows.starts[block.rows]
         rows = patches.reshape(len(starts), -1, height, width * self.channels)
         first, stop = block.columns.start, block.columns.stop
+        least = LESS_OF_BYTES if self.dtype.itemsize == 1 else LESS
         folded = []
         for run in runs(starts):
             pixels, plan, step = rows[run.index], self.plan(first, stop), run.step if run.count > 1 else height
@@ -118,7 +120,7 @@ class RowFolder:
                         folded.append(Lines(run.start, 1, sums, passes[0].first))
                 finally:
                     np.setbufsize(buffer)
-            elif run.count * height >= LESS * ((run.count - 1) * step + height):  # down first leaves few lines of sums
+            elif run.count * height >= least * ((run.count - 1) * step + height):  # down first leaves few lines of sums
                 deep = -(-height // step)
                 down = fold_down(pixels, step, self.combine.dtype(self.dtype, deep), self.combine)
                 dtype = self.combine.dtype(self.dtype, deep * len(plan))
@@ -264,20 +266,24 @@ def plan_passes(starts: NDArray[np.int64], width: int) -> list[Pass]:
     shifted patch at the end gets a pass of its own, so that it does not break the even steps of the others.
     """
     found = runs(starts)
-    lone_end = len(found) == 2 and found[1].count == 1  # noqa: PLR2004
-    parts = [run.index for run in found] if lone_end else [slice(0, len(starts))]
+    regular = len(found) == 1 or (len(found) == 2 and found[1].count == 1)  # noqa: PLR2004
+    parts = [(run.index, run.step) for run in found] if regular else [(slice(0, len(starts)), 0)]
     passes = []
-    for part in parts:
+    for part, apart in parts:
         own = starts[part]
         behind = np.searchsorted(own, own + width)  # for each patch, the first that no longer touches it
         depth = int((behind - np.arange(len(own))).max())
         for group in range(depth):
             columns = own[group::depth]
-            steps = np.diff(columns)
-            step = int(steps[0]) if len(steps) else width
-            step = step if (steps == step).all() else 0
+            step = (apart * depth or _even_step(columns)) if len(columns) > 1 else width
             passes.append(Pass(slice(part.start + group, part.stop, depth), columns, step, width))
     return passes
+
+
+def _even_step(columns: NDArray[np.int64]) -> int:
+    """How far apart columns are; 0 where that is not the same for all."""
+    steps = np.diff(columns)
+    return int(steps[0]) if (steps == steps[0]).all() else 0
 
 
 def fold_across(pixels: NDArray[Any], passes: list[Pass], dtype: np.dtype[Any], combine: Combine) -> NDArray[Any]:

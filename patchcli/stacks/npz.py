@@ -28,7 +28,7 @@ from patchcli.npy_header import NPY_MAGIC, read_npy_header
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -37,6 +37,7 @@ NPY_VERSION = b"\x01\x00"
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
 MAX_TEXT = 4 * (MAX_FIELDS + (1 << 18))  # of numpy, 4 bytes a character: metadata of an image, and all else
 MAX_DIRECTORY = 1 << 18  # bytes of a zip's list of members: some thousands of them
+POLYNOMIAL = 0xEDB88320  # of the CRC-32 of zip files, but for x**32, the coefficient of x**k in bit 31 - k
 READ_BYTES = 1 << 20  # read, and checked, at once
 READ_WHOLE_BYTES = 1 << 16  # up to which a file is read by a single call
 STORED, DEFLATED = 0, 8  # zip's numbers of methods
@@ -429,13 +430,39 @@ class NpzWriter:
             self._put(packer.compress(data) if packer else data)
         if packer:
             self._put(packer.flush())
-        member = member._replace(crc=crc, size=size, packed=self._position - start)
+        self._finish(member._replace(crc=crc, size=size, packed=self._position - start))
+
+    def write_filled(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[int], Iterable[tuple[int, int]]]
+    ) -> None:
+        """Write one array, stored, whose bytes are put into the file by others, in any order; it must be one that can seek.
+
+        Args:
+            name: of the array.
+            shape: of the array.
+            dtype: of the array.
+            fill: puts them there, from the place on that it is told; the CRC-32 of each piece of them, in the order in which
+                they lie there, and of how many bytes it is.
+        """
+        member = _Member(f"{name}.npy".encode(), 0, STORED, 0, 0, 0, self._position)
+        self._put(member.local())
+        header = _npy_header(shape, dtype)
+        self._put(header)
+        crc, size = zlib.crc32(header), len(header)
+        for own, nbytes in fill(self._position):
+            crc = crc_of_both(crc, own, nbytes)
+            size += nbytes
+            self._position += nbytes
+        self._finish(member._replace(crc=crc, size=size, packed=size))
+
+    def _finish(self, member: _Member) -> None:
+        """Write the header of a member, now that its data are known, or what stands behind them in its place."""
         if self._seekable:
             self._file.seek(member.offset)
             self._file.write(member.local())
             self._file.seek(self._position)
         else:
-            self._put(DESCRIPTOR.pack(b"PK\7\x08", crc, member.packed, member.size))
+            self._put(DESCRIPTOR.pack(b"PK\7\x08", member.crc, member.packed, member.size))
         self._members.append(member)
 
     def _write_directory(self) -> None:
@@ -446,6 +473,39 @@ class NpzWriter:
         self._put(END64.pack(b"PK\6\6", END64.size - 12, MADE_BY, NEEDS, 0, 0, count, count, end - start, start))
         self._put(LOCATOR64.pack(b"PK\6\7", 0, end, 1))
         self._put(END.pack(b"PK\5\6", 0, 0, count, count, FULL, FULL, 0))
+
+
+def crc_of_both(first: int, second: int, nbytes: int) -> int:
+    """The CRC-32 of two pieces of data from that of each, where the second has so many bytes.
+
+    A CRC-32 is a polynomial over GF(2) modulo `POLYNOMIAL`, so that ``crc(a + b) = crc(a) * x**(8 * len(b)) + crc(b)``. (What is
+    added before and after a piece, all ones, cancels out: it is the same for ``a`` as for what of ``a`` goes into ``b``.)
+
+    >>> crc_of_both(zlib.crc32(b"some "), zlib.crc32(b"bytes"), 5) == zlib.crc32(b"some bytes")
+    True
+    """
+    return _product(_shift(nbytes), first) ^ second
+
+
+@functools.lru_cache(16)
+def _shift(nbytes: int) -> int:
+    """``x**(8 * nbytes)``, by squaring."""
+    power, square, left = 1 << 31, 1 << 30, 8 * nbytes  # 1 and x
+    while left:
+        if left & 1:
+            power = _product(power, square)
+        square, left = _product(square, square), left >> 1
+    return power
+
+
+def _product(one: int, other: int) -> int:
+    """The product of two polynomials, the coefficient of ``x**k`` in bit ``31 - k``."""
+    total = 0
+    for bit in range(31, -1, -1):
+        if one >> bit & 1:
+            total ^= other
+        other = other >> 1 ^ (POLYNOMIAL if other & 1 else 0)
+    return total
 
 
 def npz_size(members: Iterable[tuple[str, tuple[int, ...], np.dtype[Any]]], *, seekable: bool = True) -> int:

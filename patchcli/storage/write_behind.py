@@ -82,7 +82,7 @@ class WriteBehind:
                 self._file.write(data)
                 place += len(data)
                 if place - start >= FLUSH_BYTES:
-                    _start_flushing(self._file, start, place)
+                    start_flushing(self._file, start, place)
                     start = place
             except BaseException as error:  # noqa: BLE001  raised again by the next call
                 self._error = error
@@ -94,11 +94,11 @@ def flushing(items: Iterable[Item], file: BinaryIO) -> Iterator[Item]:
     for item in items:
         yield item
         if file.seekable() and (place := file.tell()) - start >= FLUSH_BYTES:
-            _start_flushing(file, start, place)
+            start_flushing(file, start, place)
             start = place
 
 
-def _start_flushing(file: BinaryIO, start: int, stop: int) -> None:
+def start_flushing(file: BinaryIO, start: int, stop: int) -> None:
     """Have the system begin to write a finished part of a file to disk, so that the flush at the end has little to do.
 
     Linux starts writing dirty pages that it is told will not be needed (mm/fadvise.c); it can't drop them before.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,40 @@ def test_many_windows_are_read_several_at_once(patchcli: Run, place: Path, name:
     assert (done.returncode, done.stderr) == (0, b"")
     patches = read_stack(place / "out.npz").patches
     assert all(np.array_equal(patch, COLOUR[y : y + 500, x : x + 500]) for patch, (x, y) in zip(patches, places, strict=True))
+
+
+def test_what_is_not_damaged_of_a_list_goes_to_one_file(patchcli: Run, place: Path) -> None:
+    """The file is begun with room for all crops, and made again without those that failed."""
+    corners = [(800, 10), (40, 560), (10, 20), (300, 200), (200, 660), (500, 500)]
+    damaged = bytearray((place / "a.tif").read_bytes())
+    with tifffile.TiffFile(place / "a.tif") as tiff:
+        offset = tiff.pages.first.dataoffsets[4 * 15]  # x=0 y=512
+    damaged[offset : offset + 8] = bytes(8)
+    (place / "a.tif").write_bytes(damaged)
+    (place / "boxes.csv").write_text("x,y,width,height\n" + "".join(f"{x},{y},30,30\n" for x, y in corners))
+    for options in ([], ["--size", 20]):
+        done = patchcli("crop", "a.tif", "--boxes", "boxes.csv", "-o", "all.npz", "--overwrite", *options, *FEW)
+        refused(done, "a.tif: boxes.csv:3: is a damaged or unsupported TIFF image", 1)
+        assert b"in strip or tile 60 of 90 (x=0 y=512)" in done.stderr
+        assert not list(place.glob(".*"))
+        kept = [corners[number] for number in (0, 2, 3, 4, 5)]
+        with np.load(place / "all.npz") as stack:
+            assert "origins" in stack or stack["line"].tolist() == [2, 4, 5, 6, 7]
+            expected = [crop(COLOUR, (x, y, 30, 30), 20 if options else 30, normalized=False) for x, y in kept]
+            assert np.array_equal(stack["patches"], expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFO")
+def test_windows_of_a_list_go_down_a_pipe(patchcli: Run, place: Path) -> None:
+    os.mkfifo(place / "pipe.npz")
+    call = ["crop", "a.tif", "--boxes", "-", *FEW]
+    boxes = b"x,y,width,height\n500,450,30,30\n0,0,30,30\n"
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((place / "pipe.npz").read_bytes)
+        done = patchcli(*call, "-o", "pipe.npz", stdin=boxes)
+        assert (done.returncode, done.stderr) == (0, b"")
+        (place / "all.npz").write_bytes(read.result())
+    assert np.array_equal(read_stack(place / "all.npz").patches, [COLOUR[450:480, 500:530], COLOUR[:30, :30]])
 
 
 def test_boxes_of_coco_and_yolo_read_their_windows_alone(patchcli: Run, place: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
 from patchcli.geometry.placement import Placement
 from patchcli.patches import merge_ranked
-from patchcli.patches.extract import extract
+from patchcli.patches.extract import blocks, extract
 from patchcli.patches.merge import merge, merge_from
 from patchcli.patches.merge_ranked import Ranking
 from patchcli.patches.merge_streaming import PlaneFold
@@ -32,6 +34,7 @@ from tests.helpers.strategies import FLOATS, INTEGERS, grids, images_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+merge_module = sys.modules[merge.__module__]  # whose name in its package is that of the function
 COVERING = ("shift", "pad", "even")
 RANKED = [name for name, reducer in REDUCERS.items() if isinstance(reducer.how, Ranking)]
 
@@ -193,6 +196,29 @@ def test_bands_change_nothing(rule: str, size: int, monkeypatch: pytest.MonkeyPa
     assert np.allclose(merge(patches, grid, reduce=rule), expected, rtol=1e-6)
     order = np.random.default_rng(0).permutation(grid.count)
     assert np.allclose(merge(patches[order], grid, origins=grid.origins()[order], reduce=rule), expected, rtol=1e-6)
+
+
+@settings(max_examples=250)
+@given(
+    grids(largest=12),
+    st.sampled_from(("first", "last")),
+    st.sampled_from(("?", "u1", ">i2", "f4", ">f8")),
+    st.sampled_from([(), (3,)]),
+    st.sampled_from((1, 60, 500, 1 << 20)),
+    st.integers(0, 1000),
+)
+def test_what_is_seen_of_all_patches_of_a_grid(
+    grid: Grid, rule: str, dtype: str, channels: tuple[int, ...], nbytes: int, seed: int
+) -> None:
+    """In blocks of any size, of whole patch rows or parts of one, against painting them one over the other."""
+    patches = random_patches(grid, dtype, seed, channels)
+    order = np.random.default_rng(seed).permutation(grid.count)
+    expected = merge(patches[order], grid, origins=grid.origins()[order], reduce=rule, fill=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merge_module, "blocks", functools.partial(blocks, block_bytes=nbytes))
+        got = merge(patches, grid, reduce=rule, fill=1)
+    assert got.dtype == expected.dtype
+    assert np.array_equal(got, expected)
 
 
 @pytest.mark.parametrize("dtype", ["u8", "i8"])

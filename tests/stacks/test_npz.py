@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
-from patchcli.stacks.npz import NpzReader, NpzWriter
+from patchcli.stacks.npz import NpzReader, NpzWriter, crc_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,34 @@ def test_numpy_reads_what_is_written_and_bytes_repeat() -> None:
     assert np.array_equal(stack["one"], ARRAY)
     assert stack["two"] == 3
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
+
+
+@given(st.lists(st.binary(max_size=70), max_size=9))
+def test_the_checksum_of_pieces(pieces: list[bytes]) -> None:
+    joined = 0
+    for piece in pieces:
+        joined = crc_of_both(joined, zlib.crc32(piece), len(piece))
+    assert joined == zlib.crc32(b"".join(pieces))
+
+
+def test_an_array_that_is_filled_in_any_order(tmp_path: Path) -> None:
+    values = np.arange(60_000, dtype=np.uint16).reshape(6, 100, 100)
+    with (tmp_path / "a.npz").open("w+b") as file, NpzWriter(file) as writer:
+
+        def fill(start: int) -> list[tuple[int, int]]:
+            for number in (4, 0, 5, 2, 1, 3):
+                file.seek(start + number * values[0].nbytes)
+                file.write(values[number].tobytes())
+            return [(zlib.crc32(one.tobytes()), one.nbytes) for one in values]
+
+        writer.write_filled("values", values.shape, values.dtype, fill)
+        writer.write("more", (3,), np.dtype(np.int64), [np.arange(3)])
+    with (tmp_path / "b.npz").open("wb") as plain, NpzWriter(plain) as writer:
+        writer.write("values", values.shape, values.dtype, [values])
+        writer.write("more", (3,), np.dtype(np.int64), [np.arange(3)])
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz") as read:
+        assert np.array_equal(read["values"], values)
 
 
 def test_values_stream_in_pieces() -> None:
