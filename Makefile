@@ -4,7 +4,7 @@ JOBS ?= 2
 DO := $(BIN)/patchcli
 LEVEL := --func patchcli.functions:normalize --arg mean=128 --arg deviation=45
 
-.PHONY: demo tutorial test check format samples goldens manual walks figures bench bench-large torture dist clean
+.PHONY: demo tutorial test check format samples goldens manual walks figures bench bench-large bench-against torture dist clean
 
 demo: .venv/demo.stamp
 	@mkdir -p demo
@@ -68,6 +68,11 @@ bench: .venv/check.stamp .venv/peers.stamp
 bench-large: .venv/check.stamp .venv/peers.stamp
 	$(BIN)/python -m compileall -q patchcli
 	$(BIN)/python -m benchmarks.large $(ARGS)
+
+# the rows of make bench here against another checkout, in turn: TREE=../before
+bench-against: .venv/check.stamp .venv/peers.stamp
+	$(BIN)/python -m compileall -q patchcli $(TREE)/patchcli
+	$(BIN)/python -m benchmarks.against $(TREE) $(ARGS)
 
 torture: .venv/check.stamp
 	$(BIN)/python -m tools.torture

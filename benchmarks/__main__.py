@@ -30,15 +30,11 @@ def main() -> None:
             module.run(table, quick=options.quick)
     if "fits" in parts:
         crops.fits(quick=options.quick)
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        if "processes" in parts:
-            processes.run(table, Path(name), quick=options.quick)
-        if "batches" in parts:
-            batches.run(table, Path(name), quick=options.quick)
-        if "stores" in parts:
-            stores.run(table, Path(name), quick=options.quick)
-        if "growth" in parts:
-            points = processes.growth(table, Path(name), quick=options.quick)
+    with_files = {"processes": processes.run, "batches": batches.run, "stores": stores.run, "growth": processes.growth}
+    for part, run in with_files.items():
+        if part in parts:
+            with tempfile.TemporaryDirectory(dir=options.folder) as name:
+                points = run(table, Path(name), quick=options.quick) or []
     RESULTS.mkdir(exist_ok=True)
     held = {"machine": machine(), **table.as_json(), "growth": points}
     (RESULTS / "bench.json").write_text(json.dumps(held, indent=1))

@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
     def relative(self, path: str) -> str:
         """The folder of a file below the one that was given; ``.`` of a file there, or that was given itself."""
-        return os.path.dirname(path.removeprefix(self.searched.get(path, path)).lstrip("/" + os.sep)) or os.curdir
+        return relative_to(path, self.searched.get(path))
 
     @property
     def missing(self) -> list[tuple[str, str]]:
@@ -69,6 +69,11 @@ class Found(NamedTuple):
         rest = self.passed.total() - sum(count for _, count in self.passed.most_common(MANY_SUFFIXES))
         files = "file" if self.passed.total() == 1 else "files"
         return f"{self.passed.total()} {files} of folders passed over: {', '.join(kinds + [f'{rest} others'] * bool(rest))}"
+
+
+def relative_to(path: str, folder: str | None) -> str:
+    """The folder of a file below one that it was found in; ``.`` of a file there, or that was found in none."""
+    return os.curdir if folder is None else os.path.dirname(path.removeprefix(folder).lstrip("/" + os.sep)) or os.curdir
 
 
 def find(options: BatchOptions, suffixes: Sequence[str]) -> Found:

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from patchcli.batch.inputs import OWN
+from patchcli.batch.inputs import OWN, relative_to
 from patchcli.errors import UsageError
 from patchcli.jobs.reading import number_of_pages
 from patchcli.jobs.task import Task
@@ -39,7 +39,7 @@ class InputPage(NamedTuple):
         page: of the input; None where inputs have none.
         own_page: the same, where the input was found to have several of those that are asked for, each a task of its own.
         suffix: of names that are made from that of the input: the page, where several are asked for.
-        relative: the folder of the input below the one that was given.
+        searched: the folder that it was found in; None for one that was named.
         target: the output.
     """
 
@@ -48,8 +48,13 @@ class InputPage(NamedTuple):
     page: int | None = None
     own_page: int | None = None
     suffix: str = ""
-    relative: str = os.curdir
+    searched: str | None = None
     target: str = ""
+
+    @property
+    def relative(self) -> str:
+        """The folder of the input below the one that was given."""
+        return relative_to(self.source, self.searched)
 
     def fill(self, template: str, later: Sequence[str] = ()) -> str:
         """A template with the fields of the input; a template of those that are filled later."""
@@ -188,17 +193,19 @@ def place_tasks(
     _check_output(options, found.paths, also_read)
     if pages is not None and pages.several:
         _check_several(output, found.paths)
-    pages_of = _pages_of_each(found.paths, pages)
+    several = _pages_of_each(found.paths, pages) if pages is not None and pages.several else {}
+    usual: list[_Page] = [(None if pages is None else pages.first, None, "")]
+
+    def placed(path: str, number: int, page: _Page) -> InputPage:
+        if folder is not None:
+            target = os.path.join(folder, rename(below(path) + page[-1]))
+            return InputPage(path, number, *page, found.searched.get(path), target)
+        one = InputPage(path, number, *page, found.searched.get(path))
+        return one._replace(target=one.fill(str(output), later))
 
     def place() -> list[AnyTask]:
-        places = [
-            one._replace(number=number, relative=found.relative(path))
-            for number, path in enumerate(found.paths)
-            for one in pages_of[path]
-        ]
-        if folder is not None:
-            return [make(one._replace(target=os.path.join(folder, rename(one.below(one.source))))) for one in places]
-        return [make(one._replace(target=one.fill(str(output), later))) for one in places]
+        every = enumerate(found.paths)
+        return [make(placed(path, number, page)) for number, path in every for page in several.get(path, usual)]
 
     tasks = place()
     if leave_out_outputs(found, ((task.source, target) for task in tasks for target in task.made_before())):
@@ -245,20 +252,21 @@ def _check_several(output: str | None, inputs: Sequence[str]) -> None:
         )
 
 
-def _pages_of_each(paths: Sequence[str], pages: PageRange | None) -> dict[str, list[InputPage]]:
+_Page = tuple[int | None, int | None, str]  # page, own_page and suffix of an `InputPage`
+
+
+def _pages_of_each(paths: Sequence[str], pages: PageRange) -> dict[str, list[_Page]]:
     """The pages that are taken of each input.
 
     Of one that cannot be read it is the first that is asked for, with which it will fail when it is its turn.
     """
-    if pages is None or not pages.several:
-        return {path: [InputPage(path, 0, None if pages is None else pages.first)] for path in paths}
 
-    def of(path: str) -> list[InputPage]:
+    def of(path: str) -> list[_Page]:
         try:
             numbers = pages.of(number_of_pages(path, pages.first))
         except Exception:  # noqa: BLE001  one input's trouble ends that input alone, later
-            return [InputPage(path, 0, pages.first, suffix=f".p{pages.first:04}")]
-        return [InputPage(path, 0, number, number, f".p{number:04}") for number in numbers]
+            return [(pages.first, None, f".p{pages.first:04}")]
+        return [(number, number, f".p{number:04}") for number in numbers]
 
     once = dict.fromkeys(paths)
     return dict(zip(once, map_in_order(of, once, AT_ONCE_REMOTE if any(map(is_remote, once)) else 1), strict=True))

@@ -193,11 +193,10 @@ def _task(place: InputPage, asked: ExtractOptions, mask: str | None, batch: Batc
     beside = [*([] if asked.labels is None else [(LABELS, asked.labels)]), *((COMPANION, name) for name in asked.companion)]
     if beside and place.target == files.STREAM:
         raise UsageError(f"--{beside[0][0]} makes several stacks; give -o the name of a file")
-    root, suffix = os.path.splitext(place.target)
     companions: list[Companion] = []
     for role, template in beside:
         path, number = place.fill_file(template, f"--{role}"), sum(one.role == role for one in companions)
-        own = f"{root}.{role}{number or ''}{suffix}"
+        own = f".{role}{number or ''}".join(os.path.splitext(place.target))
         target = own if batch.output_dir is None else os.path.join(batch.output_dir, f"{place.below(path)}.npz")
         companions.append(Companion(path, target, role))
     masked = None if mask is None else place.fill_file(mask, "--mask")

@@ -294,7 +294,7 @@ def _filter(raw: NDArray[np.uint8], above: NDArray[np.uint8], made: Encoding, ou
         out[..., 0], out[..., 1:] = 0, raw
         return
     up = np.concatenate([above, raw[:, :-1]], axis=1)
-    left, pixel = np.zeros_like(raw), made.channels * made.dtype.itemsize
+    left, pixel = np.zeros(raw.shape, np.uint8), made.channels * made.dtype.itemsize
     left[..., pixel:] = raw[..., :-pixel]
     results, costs = [], np.empty((len(FILTERS), *raw.shape[:2]), np.uint32)
     for cost, kind in zip(costs, FILTERS, strict=True):

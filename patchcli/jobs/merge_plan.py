@@ -15,7 +15,6 @@ from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.merge_cover import CoverFile
 from patchcli.jobs.reading import blamed, check_pixels
-from patchcli.jobs.settings import MergeSettings
 from patchcli.jobs.task import MapTask, MergeTask, Planned, Said, Tick, as_said
 from patchcli.npy_header import NPY_MAGIC
 from patchcli.patches.extract import FOLD_BYTES
@@ -32,7 +31,7 @@ from patchcli.stacks.reader import Payload, StackFile
 from patchcli.stacks.tile_names import is_index
 from patchcli.storage import files
 from patchcli.storage.paths import is_remote
-from patchcli.storage.provenance import Recipe, Records, differing
+from patchcli.storage.provenance import Recipe, Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from patchcli.geometry.placement import Placement
     from patchcli.images.metadata import Metadata
     from patchcli.jobs.compare import Comparison
+    from patchcli.jobs.settings import MergeSettings
     from patchcli.stacks.header import Meta
     from patchcli.stacks.tile_files import TileFiles
 
@@ -159,8 +159,10 @@ class MergePlan(NamedTuple):
 
     def _lost_nodata(self) -> tuple[str, ...]:
         """Where the stack's dtype can hold the value that stands for no data, and that of the image cannot."""
-        nodata, was, now = None if self.metadata is None else self.metadata.nodata, self.payload.meta.dtype, self.wanted.dtype
-        number = parse_number(nodata or "")
+        said, was, now = self.payload.meta.metadata, self.payload.meta.dtype, self.wanted.dtype
+        if said is None or said.nodata is None:
+            return ()
+        nodata, number = said.nodata, parse_number(said.nodata)
         if not self.settings.keeps_metadata or nodata_in(was, number) is None or nodata_in(now, number) is not None:
             return ()
         return (f"its nodata value {nodata} is no value of {now}; --dtype {was} keeps it",)
@@ -191,7 +193,7 @@ def recipes(task: MergeTask, settings: MergeSettings) -> dict[str, Recipe]:
         inputs["like"] = settings.like
     if settings.window not in NAMES:
         inputs["window"] = settings.window
-    return dict.fromkeys(task.targets(), Recipe("merge", differing(settings.options(), MergeSettings().options()), inputs))
+    return dict.fromkeys(task.targets(), Recipe("merge", settings.changed, inputs))
 
 
 def _has_tiles(task: MergeTask) -> bool:

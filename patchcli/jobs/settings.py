@@ -216,6 +216,11 @@ class MergeSettings(JobSettings):
             "--metadata": self.metadata,
         }
 
+    @cached_property
+    def changed(self) -> dict[str, Any]:
+        """Those of them that are not at their defaults, found once for all the images of a run."""
+        return differing(self.options(), MergeSettings().options())
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings(JobSettings):

@@ -98,7 +98,7 @@ class ExtractTask(Task):
 
     def targets(self) -> list[str]:
         """A stack, or an index of tile files, of each image."""
-        return [self.target, *(one.target for one in self.companions)]
+        return [self.target, *(one.target for one in self.companions)] if self.companions else [self.target]
 
     def made_before(self) -> list[str]:
         """The stacks, or the tile files that their indexes name."""

@@ -27,7 +27,9 @@ class Folders:
 
     def __init__(self, targets: Sequence[str] = ()) -> None:
         self._expected = Counter(os.path.dirname(target) for target in targets if is_remote(target))
-        self._folders: dict[tuple[str, bool], _Local | _Remote] = {}
+        self._folders: dict[
+            str, _Local | _Remote
+        ] = {}  # by all of a name but its last part, of which thousands have it in common
         self._shards: dict[str, dict[str, list[str]]] = {}
 
     def place(self, path: str) -> str:
@@ -52,11 +54,12 @@ class Folders:
         return [os.path.join(folder, found) for found in self._shards[folder].get(name, ())]
 
     def _folder(self, path: str) -> _Local | _Remote:
-        remote, folder = is_remote(path), os.path.dirname(path)
-        known = self._folders.get((folder, remote))
+        before = path[: max(path.rfind("/"), path.rfind(os.sep)) + 1]
+        known = self._folders.get(before)
         if known is None:
-            known = _Remote(folder, self._expected[folder]) if remote else _Local(full(folder) or os.curdir)
-            self._folders[folder, remote] = known
+            folder = os.path.dirname(path)
+            known = _Remote(folder, self._expected[folder]) if is_remote(path) else _Local(full(folder) or os.curdir)
+            self._folders[before] = known
         return known
 
 
