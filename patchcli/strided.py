@@ -65,5 +65,7 @@ def row_windows(image: NDArray[Any], width: int) -> NDArray[Any]:
 
 
 def items_of(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Each patch row ``(..., width)`` as one item ``(...)``, a view."""
+    """Each patch row ``(..., width)`` as one item ``(...)``: a view, or of a copy where its pixels don't lie side by side."""
+    if pixels.strides[-1] != pixels.itemsize:  # as of patches that were unrolled by columns, or of channels that came first
+        pixels = np.ascontiguousarray(pixels)
     return pixels.view(item_dtype(pixels.shape[-1] * pixels.itemsize))[..., 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import sys
 from fractions import Fraction
@@ -157,6 +158,25 @@ def test_order_parts_and_layout_change_no_integer(
             for first, part in ((0, values[:half]), (half, values[half:])):
                 planes.add(Plane(offset, part, first))
         assert np.array_equal(Merged(divider, planes.lines()).image(), got)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2), (3, 2, 1, 0)])
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+@pytest.mark.parametrize("rule", [*RULES, "hann"])
+def test_how_patches_lie_in_memory_changes_nothing(rule: str, channels: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """As those that were unrolled by columns, or have their channels first: ``axes`` from the slowest to the fastest."""
+    options: dict[str, Any] = {"window": rule} if rule == "hann" else {"reduce": rule}
+    axes = axes if channels else tuple(axis for axis in axes if axis < 3)
+    for stride, dtype in itertools.product((2, 3, 4, 6), ("u1", ">i2") if rule == "mode" else ("u1", ">i2", "f4")):
+        grid = Grid((13, 17), 4, stride)
+        order = np.random.default_rng(0).permutation(grid.count)
+        patches = random_patches(grid, dtype, 1, channels)
+        odd = np.ascontiguousarray(patches.transpose(axes)).transpose(np.argsort(axes))
+        backwards = patches[:, :, ::-1].copy()[:, :, ::-1]
+        for index, origins in ((slice(None), None), (order, grid.origins()[order])):
+            expected = merge(patches[index], grid, origins=origins, fill=0, **options)
+            for other in (odd, backwards):
+                assert np.array_equal(merge(other[index], grid, origins=origins, fill=0, **options), expected)
 
 
 @given(st.data(), grids(edges=COVERING), st.sampled_from([*RULES[:1], *RULES[2:], *NAMES]))
