@@ -38,14 +38,16 @@ def read_npy_header(take: Callable[[int], bytes], label: str = "") -> tuple[int,
         take: gives so many of the next bytes, from the first on.
         label: what errors begin with, but those of ``take``.
     """
-    prefix = take(len(NPY_MAGIC) + 2)
-    wide = LENGTHS.get(prefix[len(NPY_MAGIC) :], 0) if prefix.startswith(NPY_MAGIC) else 0
-    length = int.from_bytes(take(wide), "little")
+    known = len(NPY_MAGIC) + 2
+    prefix = take(known + 2)  # as far as the length of version 1.0
+    wide = LENGTHS.get(prefix[len(NPY_MAGIC) : known], 0) if prefix.startswith(NPY_MAGIC) else 0
+    prefix += take(wide - 2) if wide > 2 else b""  # noqa: PLR2004
+    length = int.from_bytes(prefix[known:], "little")
     if not wide or length > MAX_NPY_HEADER:
         raise PatchcliError(f"{label}has no .npy header of version 1.0 or 2.0 and at most {MAX_NPY_HEADER} bytes")
     text = take(length)
     try:
-        return len(prefix) + wide + length, *parse_npy_header(text)
+        return len(prefix) + length, *parse_npy_header(text)
     except PatchcliError as error:
         raise type(error)(f"{label}{error}") from None
 

@@ -161,6 +161,13 @@ class Axis:
         return starts
 
     @cached_property
+    def alone(self) -> int:
+        """How many first patches overlap no other."""
+        starts = self.starts
+        touching = np.flatnonzero(starts[1:] - starts[:-1] < self.patch)
+        return int(touching[0]) if len(touching) else self.count
+
+    @cached_property
     def padded_cover(self) -> NDArray[np.int64]:
         """How many patches lie on each position of the padded axis, read-only int64 of shape ``(padded,)``."""
         change = np.zeros(self.padded + 1, np.int64)

@@ -174,6 +174,11 @@ def lines_in_parts(lines: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray
         yield kept[0] if len(kept) == 1 else np.concatenate(kept)
 
 
+def lines_at_most(lines: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    """The same lines as they come, but no more than so many at a time: views."""
+    return (some[at : at + rows] for some in lines for at in range(0, len(some), rows))
+
+
 def rows_at_once(made: Encoding, nbytes: int = 1 << 20) -> int:
     """How many rows of an image have about so many bytes."""
     return max(1, nbytes * made.shape[0] // max(1, math.prod(made.shape) * made.dtype.itemsize))

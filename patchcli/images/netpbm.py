@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import Header, Opened, check_single, lines_in_parts, rows_at_once
+from patchcli.images.codec import Header, Opened, check_single, lines_at_most, rows_at_once
 from patchcli.images.stored_rows import StoredRows
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write_netpbm(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) 
     most = "" if one_bit else f" {np.iinfo(made.dtype).max}"
     note = f" # {made.note}\n" if made.note else " "
     file.write(kind + f"{note}{made.shape[1]} {made.shape[0]}{most}\n".encode("ascii"))
-    for some in lines_in_parts(lines, rows_at_once(made)):
+    for some in lines_at_most(lines, rows_at_once(made)):
         data = np.packbits(np.invert(some), axis=1) if one_bit else np.ascontiguousarray(some, made.dtype.newbyteorder(">"))
         file.write(data.data)
 

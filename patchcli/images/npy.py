@@ -9,7 +9,7 @@ import numpy as np
 
 from patchcli.arrays import check_real
 from patchcli.errors import PatchcliError
-from patchcli.images.codec import Header, Opened, check_single, lines_in_parts, rows_at_once, sized
+from patchcli.images.codec import Header, Opened, check_single, lines_at_most, rows_at_once, sized
 from patchcli.images.metadata import Metadata
 from patchcli.images.stored_rows import StoredRows
 from patchcli.npy_header import read_npy_header
@@ -61,4 +61,4 @@ def write_npy(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) -> 
     """Write an array, some lines at a time."""
     described = {"descr": np.lib.format.dtype_to_descr(made.dtype), "fortran_order": False, "shape": made.shape}
     np.lib.format.write_array_header_1_0(file, described)
-    file.writelines(np.ascontiguousarray(some, made.dtype).data for some in lines_in_parts(lines, rows_at_once(made)))
+    file.writelines(np.ascontiguousarray(some, made.dtype).data for some in lines_at_most(lines, rows_at_once(made)))

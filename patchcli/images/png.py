@@ -265,7 +265,7 @@ def _raw(lines: NDArray[Any], made: Encoding) -> NDArray[np.uint8]:
 
 
 def _filtered(lines: Iterable[NDArray[Any]], made: Encoding) -> tuple[bytearray, int]:
-    """The bytes of an image as they are deflated, a filter and its line in turn, and the largest of the bytes."""
+    """The bytes of an image as they are deflated, a filter and its line in turn, and the largest index of indices."""
     height, width = made.shape[:2]
     nbytes = -(-width // 8) if made.dtype.kind == "b" else width * made.channels * made.dtype.itemsize
     held, row, largest = bytearray(height * (1 + nbytes)), 0, 0
@@ -274,7 +274,9 @@ def _filtered(lines: Iterable[NDArray[Any]], made: Encoding) -> tuple[bytearray,
     for some in lines_in_parts(lines, rows_at_once(made, FILTERED_BYTES)):
         raw = _raw(some, made)[None]
         _filter(raw, above, made, filtered[:, row : row + raw.shape[1]])
-        above, row, largest = raw[:, -1:].copy(), row + raw.shape[1], max(largest, int(raw.max()))
+        above, row = raw[:, -1:].copy(), row + raw.shape[1]
+        if _is_indexed(made):
+            largest = max(largest, int(raw.max()))
     return held, largest
 
 
@@ -296,17 +298,16 @@ def _filter(raw: NDArray[np.uint8], above: NDArray[np.uint8], made: Encoding, ou
     up = np.concatenate([above, raw[:, :-1]], axis=1)
     left, pixel = np.zeros(raw.shape, np.uint8), made.channels * made.dtype.itemsize
     left[..., pixel:] = raw[..., :-pixel]
-    results, costs = [], np.empty((len(FILTERS), *raw.shape[:2]), np.uint32)
-    for cost, kind in zip(costs, FILTERS, strict=True):
-        result = raw if kind == 0 else np.subtract(raw, up if kind == 2 else left if kind == 1 else _halfway(left, up))  # noqa: PLR2004
-        # differences go around, 255 is -1; the absolute of -128 is itself, as a byte 128
-        np.einsum("ijk->ij", np.abs(result.view(np.int8)).view(np.uint8), out=cost, dtype=np.uint32, casting="safe")
-        results.append(result)
-    best = costs.argmin(axis=0)
-    for number, (kind, result) in enumerate(zip(FILTERS, results, strict=True)):
-        chosen = best == number
-        if chosen.any():
-            out[chosen, 0], out[chosen, 1:] = kind, result[chosen]
+    results = np.empty((len(FILTERS), *raw.shape), np.uint8)
+    results[0] = raw
+    for number, guess in enumerate((left, up, _halfway(left, up)), start=1):
+        np.subtract(raw, guess, out=results[number])
+    results = results.reshape(len(FILTERS), -1, raw.shape[2])
+    # differences go around, 255 is -1; the absolute of -128 is itself, as a byte 128
+    sizes = np.abs(results.view(np.int8)).view(np.uint8)
+    best = np.einsum("ijk->ij", sizes, dtype=np.uint32, casting="safe").argmin(axis=0)
+    out[..., 0] = best.reshape(raw.shape[:2])  # the first filters, so that their place is their number
+    out[..., 1:] = results[best, np.arange(len(best))].reshape(raw.shape)
 
 
 def _halfway(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:

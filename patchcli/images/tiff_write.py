@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from patchcli.images.codec import ORIENTATION, lines_in_parts, rows_at_once
+from patchcli.images.codec import ORIENTATION, lines_at_most, lines_in_parts, rows_at_once
 from patchcli.images.metadata import GEO_DOUBLES, GEO_KEYS, GEO_TEXT, PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, Metadata
 from patchcli.threads import map_in_order, usable_threads
 
@@ -54,7 +54,7 @@ def write_tiff(file: BinaryIO, lines: Iterable[NDArray[Any]], made: Encoding) ->
         place = tifffile.imwrite(handle, None, shape=shape, dtype=native, returnoffset=True, **options)
         assert place is not None
         file.seek(place[0])
-        file.writelines(np.ascontiguousarray(some, native).data for some in lines_in_parts(lines, rows_at_once(made)))
+        file.writelines(np.ascontiguousarray(some, native).data for some in lines_at_most(lines, rows_at_once(made)))
         return
     rows = tile or _rows_of_strip(made, compression)
     if not tile:

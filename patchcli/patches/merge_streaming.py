@@ -160,12 +160,6 @@ class _Strip:
         yield from self._divider.laid(lone[:stop], crowd[:stop], int(self._tops[0]))
 
 
-def _untouched(starts: NDArray[np.int64], size: int) -> int:
-    """How many first patches of an axis overlap no other."""
-    touching = np.flatnonzero(np.diff(starts) < size)
-    return int(touching[0]) if len(touching) else len(starts)
-
-
 class GridFold:
     """The image of all patches of a grid, in order.
 
@@ -185,9 +179,9 @@ class GridFold:
         product = None if rule.window is None or rule.window.dense is not None else rule.window
         self._dense = None if rule.window is None or product is not None else rule.window.full[..., None]
         self._folders = [RowFolder(self._grid, self._channels, part, rule.combine(part), product) for part in self._sums.parts]
-        (height, width), columns = self._grid.patch, self._grid.columns
-        self._alone = _untouched(self._grid.rows.starts, height), _untouched(columns.starts, width)
-        mostly = 2 * width * self._alone[1] >= columns.padded and rule.window is None
+        rows, columns = self._grid.rows, self._grid.columns
+        self._alone = rows.alone, columns.alone
+        mostly = 2 * columns.patch * columns.alone >= columns.padded and rule.window is None
         if not mostly or self._sums.parts != [divider.dtype]:
             self._alone = 0, 0
         self._divider = divider
