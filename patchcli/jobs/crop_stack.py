@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import math
-import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
@@ -20,6 +19,7 @@ from patchcli.jobs.crop_windows import LEAST_WINDOW, from_the_top, in_windows
 from patchcli.jobs.estimate import base
 from patchcli.jobs.reading import open_input_image
 from patchcli.jobs.task import BoxRow, CropTask, Planned, Said, Tick
+from patchcli.stacks.crc import crc_of
 from patchcli.stacks.file import write_meta
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
@@ -161,7 +161,7 @@ class Collector:
                     data = np.ascontiguousarray(some).reshape(-1).view(np.uint8).data
                     file.seek(at)
                     at += file.write(data)
-                    sums[row.place] = zlib.crc32(data, sums[row.place])
+                    sums[row.place] = crc_of(data, sums[row.place])
             except PatchcliError as error:
                 self._hold(file, start, made)
                 raise _GivenUpError((row, error)) from None

@@ -148,7 +148,7 @@ class Divider:
         # padded column from which on there are sums
         left = min(max(lone.shape[1] - crowd.shape[1], self._columns.start), self._columns.stop)
         sides = slice(left - self._columns.start), slice(left - self._columns.start, None)
-        for these in self._spans(line, line + len(lone), lone.strides[0]):
+        for these in self._spans(line, line + len(lone), lone.strides[0], crowd.shape[1]):
             inner = slice(these.start + self._first - line, these.stop + self._first - line)
             cover = self.cover.band(these) if self._uncovered else None
             bare = [None if cover is None else cover.crop(slice(None), side) for side in sides]
@@ -178,10 +178,10 @@ class Divider:
             out[...] = self._filling
             yield out
 
-    def _spans(self, line: int, stop: int, line_bytes: int) -> Iterator[slice]:
-        """Padded lines as lines of the image, those that lie in it, some at a time."""
+    def _spans(self, line: int, stop: int, line_bytes: int, counted: int | None = None) -> Iterator[slice]:
+        """Padded lines as lines of the image, those that lie in it, some at a time; ``counted``: pixels of each, if not all."""
         first, last = max(line - self._first, self._made[0]), min(stop - self._first, self._made[1])
-        step = max(1, DIVIDED_BYTES // max(line_bytes, COUNT_BYTES * self.shape[1]))
+        step = max(1, DIVIDED_BYTES // max(line_bytes, COUNT_BYTES * (self.shape[1] if counted is None else counted)))
         for top in range(first, last, step):
             yield slice(top, min(top + step, last))
 

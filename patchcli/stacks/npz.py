@@ -25,6 +25,7 @@ import numpy as np
 from patchcli.errors import PatchcliError, reason
 from patchcli.images.metadata import MAX_FIELDS
 from patchcli.npy_header import NPY_MAGIC, read_npy_header
+from patchcli.stacks.crc import crc_of, crc_of_both
 
 if TYPE_CHECKING:
     import zipfile
@@ -37,7 +38,6 @@ NPY_VERSION = b"\x01\x00"
 MAX_DEFLATE_RATIO = 1032  # what one byte of a deflate stream can expand to at most
 MAX_TEXT = 4 * (MAX_FIELDS + (1 << 18))  # of numpy, 4 bytes a character: metadata of an image, and all else
 MAX_DIRECTORY = 1 << 18  # bytes of a zip's list of members: some thousands of them
-POLYNOMIAL = 0xEDB88320  # of the CRC-32 of zip files, but for x**32, the coefficient of x**k in bit 31 - k
 READ_BYTES = 1 << 20  # read, and checked, at once
 READ_WHOLE_BYTES = 1 << 16  # up to which a file is read by a single call
 STORED, DEFLATED = 0, 8  # zip's numbers of methods
@@ -76,7 +76,7 @@ class _Bytes:
         while done < len(buffer):
             part = buffer[done : done + READ_BYTES]  # checked while it is still in the core's cache
             got = self._got(part)
-            self.crc = zlib.crc32(part[:got], self.crc)
+            self.crc = crc_of(part[:got], self.crc)
             done += got
 
     def read_at(self, place: int, buffer: memoryview) -> None:
@@ -425,7 +425,7 @@ class NpzWriter:
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS) if self._compress else None
         crc = size = 0
         for data in _parts(shape, dtype, pieces):
-            crc = zlib.crc32(data, crc)
+            crc = crc_of(data, crc)
             size += len(data)
             self._put(packer.compress(data) if packer else data)
         if packer:
@@ -448,7 +448,7 @@ class NpzWriter:
         self._put(member.local())
         header = _npy_header(shape, dtype)
         self._put(header)
-        crc, size = zlib.crc32(header), len(header)
+        crc, size = crc_of(header), len(header)
         for own, nbytes in fill(self._position):
             crc = crc_of_both(crc, own, nbytes)
             size += nbytes
@@ -473,39 +473,6 @@ class NpzWriter:
         self._put(END64.pack(b"PK\6\6", END64.size - 12, MADE_BY, NEEDS, 0, 0, count, count, end - start, start))
         self._put(LOCATOR64.pack(b"PK\6\7", 0, end, 1))
         self._put(END.pack(b"PK\5\6", 0, 0, count, count, FULL, FULL, 0))
-
-
-def crc_of_both(first: int, second: int, nbytes: int) -> int:
-    """The CRC-32 of two pieces of data from that of each, where the second has so many bytes.
-
-    A CRC-32 is a polynomial over GF(2) modulo `POLYNOMIAL`, so that ``crc(a + b) = crc(a) * x**(8 * len(b)) + crc(b)``. (What is
-    added before and after a piece, all ones, cancels out: it is the same for ``a`` as for what of ``a`` goes into ``b``.)
-
-    >>> crc_of_both(zlib.crc32(b"some "), zlib.crc32(b"bytes"), 5) == zlib.crc32(b"some bytes")
-    True
-    """
-    return _product(_shift(nbytes), first) ^ second
-
-
-@functools.lru_cache(16)
-def _shift(nbytes: int) -> int:
-    """``x**(8 * nbytes)``, by squaring."""
-    power, square, left = 1 << 31, 1 << 30, 8 * nbytes  # 1 and x
-    while left:
-        if left & 1:
-            power = _product(power, square)
-        square, left = _product(square, square), left >> 1
-    return power
-
-
-def _product(one: int, other: int) -> int:
-    """The product of two polynomials, the coefficient of ``x**k`` in bit ``31 - k``."""
-    total = 0
-    for bit in range(31, -1, -1):
-        if one >> bit & 1:
-            total ^= other
-        other = other >> 1 ^ (POLYNOMIAL if other & 1 else 0)
-    return total
 
 
 def npz_size(members: Iterable[tuple[str, tuple[int, ...], np.dtype[Any]]], *, seekable: bool = True) -> int:

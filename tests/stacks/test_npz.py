@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from patchcli.errors import PatchcliError
-from patchcli.stacks.npz import NpzReader, NpzWriter, crc_of_both
+from patchcli.stacks import crc
+from patchcli.stacks.crc import crc_of, crc_of_both
+from patchcli.stacks.npz import NpzReader, NpzWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +88,17 @@ def test_the_checksum_of_pieces(pieces: list[bytes]) -> None:
     for piece in pieces:
         joined = crc_of_both(joined, zlib.crc32(piece), len(piece))
     assert joined == zlib.crc32(b"".join(pieces))
+
+
+@pytest.mark.parametrize("left", [0, 1 << 15, 1 << 26])
+@pytest.mark.parametrize("size", [0, 1, 7, (1 << 14) - 1, 1 << 14, (1 << 14) + 1, 100_003])
+def test_the_checksum_of_bytes(size: int, left: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crc, "_LEFT", [left])
+    data = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+    for before in (0, 1, 0xFFFFFFFF):
+        for some in (data.tobytes(), data.data, data[::-1].copy().data):
+            assert [crc_of(some, before) for _ in range(4)] == [zlib.crc32(some, before)] * 4
+    assert crc_of(data.data) == zlib.crc32(data.data)
 
 
 def test_an_array_that_is_filled_in_any_order(tmp_path: Path) -> None:
