@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
-from patchcli.errors import PatchcliError
+from patchcli.errors import OutputError, PatchcliError
 from patchcli.geometry.grid import Grid
 from patchcli.jobs.crop import Cropped, cropped, crops_in_words, cut_boxes
+from patchcli.jobs.crop_held import HELD_BYTES, HeldCrops
 from patchcli.jobs.crop_plan import Failed, check_alike, faults_of, held_for, hints_of, made_of, said_of
 from patchcli.jobs.crop_rows import boxes_on, in_pixels, sampling_of
 from patchcli.jobs.crop_windows import LEAST_WINDOW, from_the_top, in_windows
@@ -24,7 +25,6 @@ from patchcli.stacks.file import write_meta
 from patchcli.stacks.header import Meta, Source
 from patchcli.stacks.npz import NpzWriter
 from patchcli.storage.files import is_special
-from patchcli.storage.local import temporary_file
 from patchcli.storage.outputs import create
 from patchcli.storage.paths import is_remote
 from patchcli.storage.write_behind import FLUSH_BYTES, WriteBehind, start_flushing
@@ -69,9 +69,8 @@ class Collector:
 
     def __init__(self, target: str, count: int, settings: CropSettings) -> None:
         self._target, self._settings = target, settings
-        self._file = temporary_file("--boxes")
         self._item: tuple[tuple[int, ...], np.dtype[Any]] | None = None  # the shape and dtype of a crop, that of the first
-        self._held: NDArray[Any] | None = None
+        self._held: HeldCrops | None = None
         self._written = False
         self._sources: list[Source] = []
         self._metadata: list[Metadata] = []
@@ -86,8 +85,8 @@ class Collector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held = None
-        self._file.close()
+        if self._held is not None:
+            self._held.close()
 
     def take(self, task: CropTask, _settings: CropSettings, _tick: Tick) -> Said:
         """Crop all boxes of one image."""
@@ -119,8 +118,10 @@ class Collector:
         try:
             made = cut_boxes(pixels, image, rows, self._settings)
             self._check(made.shape[1:], made.dtype)
-            self._room()[[row.place for row in rows]] = made
+            self._room().put(np.array([row.place for row in rows]), made)
             self._keep(rows)
+        except OutputError:
+            raise
         except PatchcliError as error:
             if len(rows) == 1:
                 return [(rows[0], error)]
@@ -176,10 +177,12 @@ class Collector:
         """Hold the crops of these rows alone, which are in a file."""
         self._image[:] = -1
         self._sampled.clear()
-        held = self._room()
+        assert self._item is not None
+        shape, dtype = self._item
+        each = math.prod(shape) * dtype.itemsize
         for row in rows:
-            file.seek(start + row.place * held[0].nbytes)
-            held[row.place] = np.frombuffer(file.read(held[0].nbytes), held.dtype).reshape(held.shape[1:])
+            file.seek(start + row.place * each)
+            self._room().put_lines(row.place, 0, np.frombuffer(file.read(each), dtype).reshape(shape))
         self._keep(rows)
 
     def _take_window(self, row: BoxRow, cut: Cropped | PatchcliError) -> Failed:
@@ -190,9 +193,11 @@ class Collector:
             self._check(cut.shape, cut.dtype)
             at, held = 0, self._room()
             for some in cut.lines:
-                held[row.place, at : at + len(some)] = some
+                held.put_lines(row.place, at, some)
                 at += len(some)
             self._keep([row])
+        except OutputError:
+            raise
         except PatchcliError as error:
             return [(row, error)]
         return []
@@ -210,17 +215,11 @@ class Collector:
         self._equal &= shape[:2] == self._item[0][:2]
         check_alike((shape, dtype), self._item)
 
-    def _room(self) -> NDArray[Any]:
+    def _room(self) -> HeldCrops:
         """The place for all crops, where they are held."""
         if self._held is None:
             assert self._item is not None
-            (shape, dtype), count = self._item, len(self._image)
-            nbytes = count * math.prod(shape) * dtype.itemsize
-            if nbytes > TOGETHER_BYTES:
-                self._file.truncate(nbytes)
-                self._held = np.memmap(self._file, dtype, "r+", shape=(count, *shape))
-            else:
-                self._held = np.empty((count, *shape), dtype)
+            self._held = HeldCrops(len(self._image), *self._item)
         return self._held
 
     @property
@@ -275,10 +274,11 @@ class Collector:
         return json.dumps(about, separators=(",", ":"))
 
     def _pieces(self, done: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        held = self._room()
-        step = max(1, PIECE // max(1, int(np.prod(held.shape[1:])) * held.itemsize))
+        assert self._item is not None
+        shape, dtype = self._item
+        step = max(1, PIECE // max(1, math.prod(shape) * dtype.itemsize))
         for at in range(0, len(done), step):
-            yield held[done[at : at + step]]
+            yield self._room().take(done[at : at + step])
 
 
 def _begun(rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings) -> Iterator[Cut]:
@@ -343,7 +343,8 @@ class StackPlan:
                 check_alike((shape, image.dtype), self._first)
                 nbytes = math.prod(shape) * image.dtype.itemsize
                 self._held += nbytes * (not windows or len(task.boxes) < self._count)
-                memory = base(image.format) + max(read, beside + 2 * nbytes) + self._held
+                held = self._held if self._count * nbytes <= HELD_BYTES else 0  # else on disk
+                memory = base(image.format) + max(read, beside + 2 * nbytes) + held
                 return Planned("", shape, nbytes, memory, (task.target,), packed=False)
 
             return said_of(task, image, settings, one)

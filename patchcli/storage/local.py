@@ -12,9 +12,10 @@ from patchcli.errors import OutputError, PatchcliError, reason
 from patchcli.storage.paths import full
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 IN_MEMORY = 1 << 25
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})  # that only writing runs into
 NOT_REGULAR = "is {}; give a regular file, or - for standard input"
 
 
@@ -55,14 +56,24 @@ def spooled(name: str, copy: Callable[[BinaryIO], object]) -> BinaryIO:
     """
     spool = temporary_file(name)
     try:
-        copy(spool)
-        spool.seek(0)
-    except BaseException as error:
+        with keeping(name, NO_ROOM):
+            copy(spool)
+            spool.seek(0)
+    except BaseException:
         spool.close()
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
         raise
     return spool
+
+
+@contextlib.contextmanager
+def keeping(name: str, only: frozenset[int] | None = None) -> Iterator[None]:
+    """What the system raises while something goes to a temporary file, in a sentence; ``only`` errors of these numbers."""
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
 
 
 def temporary_file(name: str) -> BinaryIO:
@@ -71,10 +82,12 @@ def temporary_file(name: str) -> BinaryIO:
 
     try:
         return cast("BinaryIO", tempfile.TemporaryFile())
-    except OSError as error:
+    except FileNotFoundError:
         raise OutputError(
-            f"{name}: needs a temporary file, and there is no folder for it ({reason(error):.60}); set TMPDIR to one"
+            f"{name}: needs a temporary file, and no folder for it can be written to; set TMPDIR to one that can"
         ) from None
+    except OSError as error:
+        raise OutputError(f"{name}: needs a temporary file, which cannot be made: {reason(error)}") from None
 
 
 def kept_beside() -> BinaryIO:

@@ -241,9 +241,28 @@ def test_no_folder_for_temporary_files_is_named(mixed: Path) -> None:
     line = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']; from patchcli.__main__ import main; main()"
     ran = shell(mixed, f'cat a.png | {sys.executable} -c "{line}" extract - -s 8 -o a.npz')
     assert ran.returncode == 3
-    said = "patchcli: standard input: needs a temporary file, and there is no folder for it (no usable temporary directory"
-    assert ran.stderr.decode().startswith(said)
-    assert ran.stderr.decode().endswith("set TMPDIR to one\n")
+    said = (
+        "patchcli: standard input: needs a temporary file, and no folder for it can be written to; set TMPDIR to one that can\n"
+    )
+    assert ran.stderr.decode() == said
+
+
+def test_many_crops_without_room_for_a_temporary_file(mixed: Path) -> None:
+    write_image(mixed / "large.png", gray(300, 300))
+    (mixed / "list.csv").write_text("input,x,y,width,height\n" + "large.png,0,0,300,300\n" * 800)  # 72 MB
+    before = sorted(mixed.iterdir())
+    ran = shell(mixed, "ulimit -f 60000; $P crop --boxes list.csv -o a.npz")
+    assert ran.returncode == 3
+    assert ran.stderr == b"patchcli: --boxes: cannot be kept in a temporary file: file too large\n"
+    assert sorted(mixed.iterdir()) == before
+
+
+def test_few_crops_need_no_temporary_file(mixed: Path) -> None:
+    (mixed / "list.csv").write_text("input,x,y,width,height\na.png,0,0,4,4\na.png,1,2,4,4\n")
+    line = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere']; from patchcli.__main__ import main; main()"
+    ran = shell(mixed, f'{sys.executable} -c "{line}" crop --boxes list.csv -o a.npz')
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert np.load(mixed / "a.npz")["patches"].shape[:3] == (2, 4, 4)
 
 
 # -- one file, several names -------------------------------------------------------------------------------------------
