@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import zlib
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 POLYNOMIAL = 0xEDB88320  # but for x**32, the coefficient of x**k in bit 31 - k
 LEAST_SUMMED = 1 << 14  # bytes that zlib sums up before another function has looked what it was given
+LIBDEFLATE = "imagecodecs._deflate"
 WORTH = 1 << 26  # bytes that zlib sums up while libdeflate would be loaded
 _LEFT = [WORTH]
 
@@ -27,7 +29,7 @@ def crc_of(data: bytes | memoryview, before: int = 0) -> int:
     """
     if len(data) < LEAST_SUMMED:
         return zlib.crc32(data, before)
-    if _LEFT[0] > 0:
+    if _LEFT[0] > 0 and LIBDEFLATE not in sys.modules:
         _LEFT[0] -= len(data)
         return zlib.crc32(data, before)
     return _fast()(data, before)
