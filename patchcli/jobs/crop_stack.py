@@ -343,8 +343,10 @@ class StackPlan:
                 check_alike((shape, image.dtype), self._first)
                 nbytes = math.prod(shape) * image.dtype.itemsize
                 self._held += nbytes * (not windows or len(task.boxes) < self._count)
-                held = self._held if self._count * nbytes <= HELD_BYTES else 0  # else on disk
-                memory = base(image.format) + max(read, beside + 2 * nbytes) + held
+                on_disk = self._count * nbytes > HELD_BYTES
+                held = min(self._held, 4 * PIECE) if on_disk else self._held  # what of it is being written
+                together = 0 if windows or row.size is None else min(self._held, TOGETHER_BYTES)
+                memory = base(image.format) + max(read, beside + 2 * nbytes) + held + together
                 return Planned("", shape, nbytes, memory, (task.target,), packed=False)
 
             return said_of(task, image, settings, one)

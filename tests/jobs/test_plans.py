@@ -415,6 +415,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_image(place / "float.tif", smooth.astype(np.float32))
     write_image(place / "part.tif", np.ascontiguousarray(smooth[900:1400, 700:1200], np.float32))
     PIL.Image.fromarray(np.stack([small] * 3, -1)).save(place / "photo.jpg")
+    for name, image, count in (("few", "photo.jpg", 90), ("many", "photo.jpg", 400), ("windows", "tiles.tif", 400)):
+        lines = [f"{image},{5 * number},{3 * number},400,300\n" for number in range(count)]
+        (place / f"{name}.csv").write_text("".join(["input,x,y,width,height\n", *lines]))
     for name, *options in (
         ("half", "gray.tif", "-s", 64, "--overlap", "50%"),
         ("floats", "float.tif", "-s", 64, "--overlap", "50%"),
@@ -477,10 +480,15 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "crop tiles.tif --box 0 0 5000 5000 --size 500 --resampling area",
         "crop tiles.tif --box 10.5 10 4900 4900 --size 4000",
         "crop float.tif --fit part.tif --box 690 905 500 500",
+        "crop --boxes few.csv",
+        "crop --boxes few.csv --size 300x400",
+        "crop --boxes many.csv",
+        "crop --boxes many.csv --size 300x400",
+        "crop --boxes windows.csv",
     ],
 )
 def test_memory_is_near_what_a_run_takes(call: str, large: Path) -> None:
-    command = [*call.split(), "-o", "out.npz" if call.startswith("extract") else "out.tif", "--overwrite"]
+    command = [*call.split(), "-o", "out.npz" if call.startswith(("extract", "crop --boxes")) else "out.tif", "--overwrite"]
     plan = [sys.executable, "-m", "patchcli", *command, "-n", "--report", "plan.jsonl"]
     subprocess.run(plan, cwd=large, check=True, capture_output=True)
     planned = json.loads((large / "plan.jsonl").read_text().splitlines()[0])["memory"]
