@@ -122,7 +122,11 @@ class Segments:
     @property
     def scratch(self) -> int:
         """About how many bytes decoding holds beside the pixels that come out."""
-        return RUN_BYTES * 4 if self.by_rows else 6 * max(self.nbytes, RUN_BYTES)
+        if self.by_rows:
+            return RUN_BYTES * 4
+        if self.down * self.across == 1:  # one at a time: what is stored, what it becomes, and some more
+            return max(self.counts) + max(self.nbytes * 3 // 2, RUN_BYTES)
+        return 6 * max(self.nbytes, RUN_BYTES)
 
     def place(self, number: int) -> str:
         """Which strip or tile it is, for a message."""
@@ -204,7 +208,7 @@ class Segments:
                     target[...] = self._stored_rows(plane, first, last, columns)
             return window
         with self._lock:
-            self.page.decode  # noqa: B018  made here, because it is not made by several threads at once
+            self._coded.decode  # noqa: B018  made here, because it is not made by several threads at once
         met = list(self._meeting(rows, columns))
         each = max(1, RUN_BYTES // max(1, self.nbytes))
         parts = [met[start : start + each] for start in range(0, len(met), each)]
@@ -223,6 +227,13 @@ class Segments:
         """Pixels that are in the file as they are in memory."""
         stored = self.dtype.newbyteorder(self.page.parent.byteorder)
         return StoredRows(self.file, self.offsets[0], (self.height, self.width, self.channels), stored)
+
+    @cached_property
+    def _coded(self) -> tifffile.TiffPage:
+        """The page as its decoder takes it: planes of colour that are JPEG are gray images each, and not RGB without JFIF."""
+        if not self.in_planes or self.page.compression not in JPEG:
+            return self.page
+        return _page_like(self.page, photometric=1)
 
     def _plane(self, window: NDArray[Any], plane: int) -> NDArray[Any]:
         """What of a window ``(h, w, C)`` the strips or tiles of a plane hold."""
@@ -294,7 +305,7 @@ class Segments:
 
     def _decode(self, number: int) -> NDArray[Any]:
         """Read and decode a strip or tile."""
-        data, page = self._bytes(self.offsets[number], self.counts[number], number), self.page
+        data, page = self._bytes(self.offsets[number], self.counts[number], number), self._coded
         rows, columns = self.inside(number)
         part = Filled(self.rows if page.is_tiled else rows, self.columns, (rows, columns), self.row_bytes)
         tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in JPEG else {}
@@ -331,10 +342,15 @@ def fill_of(text: object, dtype: np.dtype[Any]) -> int | float:
 
 def _page_of_rows(page: tifffile.TiffPage, rows: int) -> tifffile.TiffPage:
     """A page of so many rows in one strip, stored as those of another."""
-    other = copy.copy(page)
+    shaped = (page.shaped[0], 1, rows, *page.shaped[3:])
+    return _page_like(page, imagelength=rows, rowsperstrip=rows, tilewidth=0, tilelength=0, shaped=shaped)
+
+
+def _page_like(page: tifffile.TiffPage, **other: Any) -> tifffile.TiffPage:  # noqa: ANN401  values of tags
+    """A page as another, but for these of its attributes."""
+    like = copy.copy(page)
     for name in ("hash", "decode"):  # which tifffile keeps once they were asked for
-        other.__dict__.pop(name, None)
-    other.imagelength = other.rowsperstrip = rows
-    other.tilewidth = other.tilelength = 0
-    other.shaped = (page.shaped[0], 1, rows, *page.shaped[3:])
-    return other
+        like.__dict__.pop(name, None)
+    for name, value in other.items():
+        setattr(like, name, value)
+    return like

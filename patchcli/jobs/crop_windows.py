@@ -27,11 +27,11 @@ MADE_AT_ONCE = 1 << 25  # bytes of a window and of the lines that are made from 
 def in_windows(image: ImageSource, rows: Sequence[BoxRow], settings: CropSettings) -> bool:
     """Whether boxes are cropped each from its window; else the image is decoded once, whole.
 
-    They are where windows can be read and are together no larger than the image, or it must not be decoded whole. What
-    a box has of the image counts, and at least `LEAST_WINDOW`.
+    They are where windows can be read and there is but one, or are together no larger than the image, or it must not be decoded
+    whole. What a box has of the image counts, and at least `LEAST_WINDOW`.
     """
-    if not image.in_bands:
-        return False
+    if not image.in_bands or len(rows) == 1:
+        return image.in_bands
     height, width = image.shape[:2]
     wanted = 0.0
     for row in rows:

@@ -28,6 +28,7 @@ def array_facts(file: BinaryIO, *, check: bool) -> list[Fact]:
     else:
         facts = _of_others(npz, nbytes)
     if check:
+        npz.check_headers()
         for name in npz.names():
             try:
                 drain(npz.open(name))

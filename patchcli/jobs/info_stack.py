@@ -45,7 +45,7 @@ def stack_facts(file: BinaryIO, npz: NpzReader, about: dict[str, Any], nbytes: i
     words, fields = size_and_kind(shape[2], shape[1], (*shape, 1)[3], stream.dtype)
     recorded, cut = size_and_kind(grid.patch[1], grid.patch[0], (*meta.channels, 1)[0], meta.dtype)
     image, pixels = size_and_kind(grid.image[1], grid.image[0], (*meta.channels, 1)[0], meta.dtype)
-    some = "" if shape[0] == grid.count else f" of the {grid.count} of its grid"
+    some = "" if shape[0] == grid.count else f" {'of' if shape[0] < grid.count else 'and not'} the {grid.count} of its grid"
     facts = [
         Fact(
             "format",
@@ -59,6 +59,7 @@ def stack_facts(file: BinaryIO, npz: NpzReader, about: dict[str, Any], nbytes: i
         ),
         Fact("cut as" if fields != cut else "", recorded, {"cut_as": cut}),
         *_of_grid(meta),
+        *([] if placement is None else [_elsewhere(placement)]),
         _cover_fact(grid, shape[0], placement),
         _layout_fact(meta, compressed=any(map(npz.is_deflated, npz.names()))),
         *_origin_facts(meta),
@@ -77,6 +78,20 @@ def _checked(reader: StackReader) -> Placement:
     _, laid = reader.lay_out()
     laid.placement.check_size((laid.shape[1], laid.shape[2]))
     return laid.placement
+
+
+def _elsewhere(placement: Placement) -> Fact:
+    """How many patches lie where the grid has none, and how many where another one does, which ``merge`` takes, too."""
+    grid, origins = placement.grid, placement.origins()
+    off = repeated = 0
+    if not placement.whole:
+        on = [np.isin(origins[:, axis], of.starts - grid.margin) for axis, of in ((0, grid.rows), (1, grid.columns))]
+        off = int(np.count_nonzero(~(on[0] & on[1])))
+        starts = placement.starts()
+        places = np.sort(starts[:, 0] * grid.columns.padded + starts[:, 1])
+        repeated = int(np.count_nonzero(places[1:] == places[:-1]))
+    words = ", ".join([f"{off} not of its grid"] * bool(off) + [f"{repeated} repeated"] * bool(repeated))
+    return Fact("origins" if words else "", words, {"origins": {"off_grid": off, "repeated": repeated}})
 
 
 def tile_facts(file: BinaryIO, folder: str, *, check: bool, max_pixels: int) -> list[Fact]:

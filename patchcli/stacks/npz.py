@@ -52,6 +52,7 @@ MADE_BY = 3 << 8 | NEEDS  # Unix, on every system: the same bytes
 MEMBER_MODE = 0o600 << 16
 MEMBER_DATE = 1 << 5 | 1  # 1 January 1980, as numpy.savez has it
 LATER = 1 << 3  # flag: CRC and sizes follow the data
+UTF8 = 1 << 11  # flag: names are UTF-8, not code page 437
 FULL = 0xFFFFFFFF  # the size stands in the zip64 field
 
 
@@ -260,7 +261,7 @@ class NpzReader:
             raise PatchcliError(f"is truncated or damaged: it is not a whole zip file ({str(error).splitlines()[0]})") from None
 
     def _check(self, archive: zipfile.ZipFile) -> None:
-        end = 0
+        end, self._comment = 0, archive.comment
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
             if info.filename in self._members:
                 raise PatchcliError(f"has two members {info.filename!r}; give each name once")
@@ -312,13 +313,41 @@ class NpzReader:
         if not data.at_end() or data.crc != info.CRC:
             raise PatchcliError(f"{self._label}member {name!r} is damaged: its checksum is not the recorded one")
 
-    def _data_of(self, name: str, info: zipfile.ZipInfo) -> _Bytes:
-        """The bytes of a member, behind the header that it has of its own."""
+    def check_headers(self) -> None:
+        """Compare what stands twice in a zip file: of each member, before its data and in the directory, which is the end.
+
+        Raises:
+            PatchcliError: a difference.
+        """
+        if self.bare:
+            return
+        end = END.size + len(self._comment)
+        self._file.seek(self._size - end)
+        if self._file.read(4) != b"PK\5\6":
+            raise PatchcliError(f"{self._label}has bytes behind its end; the file is damaged")
+        for info in self._members.values():
+            _, _, flags, method, _, _, crc, packed, size, _, _ = self._local(info.filename, info)
+            known = not flags & LATER
+            same = (flags, method) == (info.flag_bits, info.compress_type) and (not known or crc == info.CRC)
+            sizes = ((packed, info.compress_size), (size, info.file_size))
+            if not same or (known and any(one not in (FULL, other) for one, other in sizes)):
+                raise PatchcliError(f"{self._label}member {info.filename!r} has another header than the directory says")
+
+    def _local(self, name: str, info: zipfile.ZipInfo) -> tuple[Any, ...]:
+        """The fields of the header that a member has of its own, behind whose name the file stands then."""
         self._file.seek(info.header_offset)
         raw = self._file.read(LOCAL.size)
         if len(raw) < LOCAL.size or raw[:4] != b"PK\x03\x04":
             raise PatchcliError(f"member {name!r} has no header where the directory says; the file is damaged")
-        *_, name_length, extra_length = LOCAL.unpack(raw)
+        fields = LOCAL.unpack(raw)
+        own = self._file.read(fields[-2]).decode("utf-8" if fields[2] & UTF8 else "cp437", "replace")
+        if own != info.orig_filename:
+            raise PatchcliError(f"member {name!r} is called {own!r:.40} in the header of its own; the file is damaged")
+        return fields
+
+    def _data_of(self, name: str, info: zipfile.ZipInfo) -> _Bytes:
+        """The bytes of a member, behind the header that it has of its own."""
+        *_, name_length, extra_length = self._local(name, info)
         offset = info.header_offset + LOCAL.size + name_length + extra_length
         deflated = info.compress_type == DEFLATED
         return _Bytes(self._file, offset, info.compress_size, deflated=deflated, label=self._label)

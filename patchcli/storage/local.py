@@ -73,7 +73,12 @@ def keeping(name: str, only: frozenset[int] | None = None) -> Iterator[None]:
     except OSError as error:
         if only is not None and error.errno not in only:
             raise
-        raise OutputError(f"{name}: cannot be kept in a temporary file: {reason(error)}") from None
+        import tempfile
+
+        place = tempfile.gettempdir()
+        raise OutputError(
+            f"{name}: cannot be kept in a temporary file in {place}: {reason(error)}; TMPDIR names another"
+        ) from None
 
 
 def temporary_file(name: str) -> BinaryIO:

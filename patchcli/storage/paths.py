@@ -8,6 +8,8 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from patchcli.errors import PatchcliError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,10 +56,15 @@ def anywhere() -> World:
 def full(path: str) -> str:
     """A local name as the system takes it.
 
+    Raises:
+        PatchcliError: a name that no system takes.
+
     >>> with within(World("/data")):
     ...     full("a/b.png")
     '/data/a/b.png'
     """
+    if "\0" in path:
+        raise PatchcliError(f"{path!r:.60} is no name: it holds a NUL byte")
     folder = world().folder
     return os.path.join(folder, path) if folder else path
 

@@ -129,7 +129,7 @@ def test_a_stack_of_each_layout(patchcli: Run, tmp_path: Path, layout: str) -> N
     counts = grid.cover()
     assert list(plain) == STACK_KEYS
     assert list(plain["grid"]) == GRID_KEYS
-    assert checked == {**plain, "nonfinite": 0, "check": "ok"}
+    assert checked == {**plain, "origins": {"off_grid": 0, "repeated": 0}, "nonfinite": 0, "check": "ok"}
     assert plain["patch"] == plain["cut_as"] == {"width": 8, "height": 6, "channels": 3, "dtype": "uint16"}
     assert plain["image"] == {"width": 31, "height": 20, "channels": 3, "dtype": "uint16"}
     assert (plain["patches"], plain["grid"]["rows"], plain["grid"]["columns"]) == (grid.count, *grid.shape)
@@ -177,7 +177,49 @@ def test_origins_that_are_not_those_of_the_grid_are_found_by_a_check(tmp_path: P
     origins = np.full((grid.count, 2), 3)
     write_stack(tmp_path / "a.npz", Stack(np.zeros((grid.count, 5, 11), np.uint8), origins, Meta(grid, (), np.dtype("u1"))))
     assert described(tmp_path / "a.npz")["cover"] == {"least": 1, "most": 1, "uncovered": 0}
-    assert described(tmp_path / "a.npz", check=True)["cover"] == {"least": 0, "most": 15, "uncovered": 25 * 33 - 55}
+    checked = described(tmp_path / "a.npz", check=True)
+    assert checked["cover"] == {"least": 0, "most": 15, "uncovered": 25 * 33 - 55}
+    assert checked["origins"] == {"off_grid": 15, "repeated": 14}
+
+
+def test_origins_of_other_places_are_counted_by_a_check(patchcli: Run, tmp_path: Path) -> None:
+    grid = Grid((20, 31), (5, 8), (3, 4), offset=(1, 2), margin=2)
+    meta = Meta(grid, (), np.dtype("u1"))
+    whole = grid.origins()
+    odd, fewer = whole.copy(), whole[[5, 3, 4, 3, 5, 5]]
+    odd[1] += (0, 1)
+    odd[2] = odd[3]
+    for origins, off, repeated in (
+        (whole, 0, 0),
+        (whole[::-1], 0, 0),
+        (odd, 1, 1),
+        (fewer, 0, 3),
+        (np.concatenate([whole, whole]), 0, len(whole)),
+    ):
+        write_stack(tmp_path / "a.npz", Stack(np.zeros((len(origins), 5, 8), np.uint8), origins, meta))
+        assert described(tmp_path / "a.npz", check=True)["origins"] == {"off_grid": off, "repeated": repeated}
+    said = patchcli("info", "--check", "a.npz").stdout.decode()
+    assert f"  patches   {2 * len(whole)} and not the {len(whole)} of its grid, width=8 height=5, 1 channel, uint8\n" in said
+    assert f"  origins   {len(whole)} repeated\n" in said
+
+
+@pytest.mark.parametrize("damage", ["name", "crc", "end"])
+def test_a_zip_file_that_contradicts_itself_fails_a_check(patchcli: Run, tmp_path: Path, damage: str) -> None:
+    write_image(tmp_path / "a.png", gray(20, 31))
+    cut(patchcli, "-o", "a.npz")
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    place = data.find(b"patches.npy")
+    said = "member 'patches' is called 'pauches.npy' in the header of its own; the file is damaged"
+    if damage == "name":
+        data[place + 2] ^= 1
+    elif damage == "crc":
+        data[place - 16] ^= 1
+        said = "member 'patches.npy' has another header than the directory says"
+    else:
+        data += b"\n"
+        said = "has bytes behind its end; the file is damaged"
+    (tmp_path / "a.npz").write_bytes(data)
+    refused(patchcli("info", "--check", "a.npz"), f"a.npz: {said}", 1)
 
 
 def test_processed_patches_are_told_beside_those_that_were_cut(patchcli: Run, tmp_path: Path) -> None:

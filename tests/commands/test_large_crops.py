@@ -120,6 +120,17 @@ def test_what_is_not_damaged_of_a_list_goes_to_one_file(patchcli: Run, place: Pa
             assert np.array_equal(stack["patches"], expected)
 
 
+def test_one_box_of_a_small_image_does_not_meet_what_is_damaged(patchcli: Run, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", COLOUR[:200, :300], photometric="rgb", tile=(32, 48), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        offset = tiff.pages.first.dataoffsets[24]
+    damaged = bytearray((tmp_path / "a.tif").read_bytes())
+    damaged[offset : offset + 8] = bytes(8)
+    (tmp_path / "a.tif").write_bytes(damaged)
+    assert np.array_equal(cropped(patchcli, tmp_path, "a.tif", "--box", 0, 0, 40, 30), COLOUR[:30, :40])
+    refused(patchcli("crop", "a.tif", "--box", 150, 100, 40, 30, "-o", "b.tif"), "a.tif: is a damaged or unsupported TIFF", 1)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFO")
 def test_windows_of_a_list_go_down_a_pipe(patchcli: Run, place: Path) -> None:
     os.mkfifo(place / "pipe.npz")

@@ -197,6 +197,20 @@ def test_a_tile_whose_jpeg_has_no_end_is_named() -> None:
         image.read((128, 130), (64, 70))
 
 
+@pytest.mark.parametrize("places", [TILES, STRIPS])
+def test_planes_of_colour_that_are_jpeg_are_gray_images(places: dict[str, Any]) -> None:
+    """As GDAL writes them. Their decoder would take each for RGB."""
+    files = []
+    for photometric in ("rgb", "minisblack"):
+        file = io.BytesIO()
+        options = {**places, "photometric": photometric, "planarconfig": "separate", "metadata": None}
+        tifffile.imwrite(file, np.moveaxis(picture("u1", 3, 128, 128), 2, 0), compression="jpeg", **options)
+        files.append(open_image(file))
+    colour, gray = (image.pixels() for image in files)
+    assert np.array_equal(colour, gray)
+    assert np.array_equal(files[0].read((30, 71), (10, 99)), colour[30:71, 10:99])
+
+
 @pytest.mark.parametrize(("nodata", "value"), [(None, 0), ("-7", -7), ("70000", 0), ("nan", 0), ("2.5", 0), ("3.0", 3)])
 @pytest.mark.parametrize("compression", ["deflate", None])
 def test_missing_tiles_hold_nodata_or_zero(nodata: str | None, value: int, compression: str | None) -> None:

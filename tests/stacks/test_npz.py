@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 ARRAY = np.arange(24, dtype="<u2").reshape(4, 3, 2)
 
 
+class Forward(io.BytesIO):
+    """A file that says that it cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def saved(**arrays: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -80,6 +87,39 @@ def test_numpy_reads_what_is_written_and_bytes_repeat() -> None:
     assert np.array_equal(stack["one"], ARRAY)
     assert stack["two"] == 3
     assert zipfile.ZipFile(io.BytesIO(data)).testzip() is None
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("by", ["numpy", "here", "a pipe"])
+def test_both_headers_of_a_member_agree(by: str, deflate: bool, comment: bytes) -> None:
+    file = Forward() if by == "a pipe" else io.BytesIO()
+    if by == "numpy":
+        (np.savez_compressed if deflate else np.savez)(file, a=ARRAY, b=ARRAY[0])
+    else:
+        with NpzWriter(file, compress=deflate) as writer:
+            for name, values in (("a", ARRAY), ("b", ARRAY[0])):
+                writer.write(name, values.shape, values.dtype, [values])
+    file = io.BytesIO(file.getvalue())
+    if comment:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = comment
+    data = file.getvalue()
+    NpzReader(file).check_headers()
+    known = (6, 7, 8, *(range(14, 26) if by != "a pipe" else ()))  # flags, method; CRC-32 and sizes
+    for place in (0, data.index(b"PK\3\4", 1)):
+        for at in known:
+            wrong = bytearray(data)
+            wrong[place + at] ^= 1
+            with pytest.raises(PatchcliError, match=r"has another header than the directory says$"):
+                NpzReader(io.BytesIO(wrong)).check_headers()
+    for more in (b"\0", bytes(70), comment or b"PK"):
+        with pytest.raises(PatchcliError, match=r"(has bytes behind its end|is truncated or damaged)"):
+            NpzReader(io.BytesIO(data + more)).check_headers()
+    wrong = bytearray(data)
+    wrong[data.index(b"a.npy")] ^= 1
+    with pytest.raises(PatchcliError, match=r"^member 'a' is called '`.npy' in the header of its own; the file is damaged$"):
+        NpzReader(io.BytesIO(wrong)).open("a")
 
 
 @given(st.lists(st.binary(max_size=70), max_size=9))

@@ -147,7 +147,7 @@ def test_info_of_a_remote_file_is_that_of_the_same_on_disk(
     call = ("info", path, "--json", "--remote", path.partition(":")[0])
     here, there, checked = (json.loads(patchcli(*one).stdout) for one in (("info", "a.npz", "--json"), call, (*call, "--check")))
     assert there == {**here, "file": path}
-    assert checked == {**there, "nonfinite": 0, "check": "ok"}
+    assert checked == {**there, "origins": {"off_grid": 0, "repeated": 0}, "nonfinite": 0, "check": "ok"}
     ran = patchcli("info", path + "x", "--remote", path.partition(":")[0])
     refused(ran, f"{path}x: cannot be read: no such file", 1)
 
