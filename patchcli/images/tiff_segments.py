@@ -124,7 +124,7 @@ class Segments:
         """About how many bytes decoding holds beside the pixels that come out."""
         if self.by_rows:
             return RUN_BYTES * 4
-        if self.down * self.across == 1:  # one at a time: what is stored, what it becomes, and some more
+        if self.count == 1:  # what is stored, what it becomes, and some more
             return max(self.counts) + max(self.nbytes * 3 // 2, RUN_BYTES)
         return 6 * max(self.nbytes, RUN_BYTES)
 

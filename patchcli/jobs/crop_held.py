@@ -24,6 +24,9 @@ class HeldCrops:
 
     On disk they are written and read, not mapped: a full disk stops a process that writes to a map without a word.
 
+    Attributes:
+        shape, dtype, nbytes: of each.
+
     Args:
         count: how many there are at most.
         shape: of each, ``(h, w[, C])``.
@@ -34,10 +37,10 @@ class HeldCrops:
     """
 
     def __init__(self, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._shape, self._dtype, self._each = shape, dtype, math.prod(shape) * dtype.itemsize
+        self.shape, self.dtype, self.nbytes = shape, dtype, math.prod(shape) * dtype.itemsize
         self._file: BinaryIO | None = None
         self._array: NDArray[Any] = np.empty((0, *shape), dtype)
-        if count * self._each > HELD_BYTES:
+        if count * self.nbytes > HELD_BYTES:
             self._file = temporary_file("--boxes")
         else:
             self._array = np.empty((count, *shape), dtype)
@@ -54,23 +57,23 @@ class HeldCrops:
             self._array[numbers] = crops
             return
         for run in _runs_of(numbers):
-            self._write(int(numbers[run.start]) * self._each, crops[run])
+            self._write(int(numbers[run.start]) * self.nbytes, crops[run])
 
     def put_lines(self, number: int, first: int, lines: NDArray[Any]) -> None:
         """Put lines ``(n, w[, C])`` of one crop there, from its line ``first`` on."""
         if self._file is None:
             self._array[number, first : first + len(lines)] = lines
         else:
-            self._write(number * self._each + first * (self._each // self._shape[0]), lines)
+            self._write(number * self.nbytes + first * (self.nbytes // self.shape[0]), lines)
 
     def take(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """New array ``(n, h, w[, C])`` of crops."""
         if self._file is None:
             return self._array[numbers]
-        crops = np.empty((len(numbers), *self._shape), self._dtype)
+        crops = np.empty((len(numbers), *self.shape), self.dtype)
         for run in _runs_of(numbers):
             with keeping("--boxes"):
-                self._file.seek(int(numbers[run.start]) * self._each)
+                self._file.seek(int(numbers[run.start]) * self.nbytes)
                 self._file.readinto(crops[run].reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
         return crops
 
@@ -78,7 +81,7 @@ class HeldCrops:
         assert self._file is not None
         with keeping("--boxes"):
             self._file.seek(place)
-            self._file.write(np.ascontiguousarray(values, self._dtype).reshape(-1).view(np.uint8).data)
+            self._file.write(np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8).data)
             self._file.flush()
 
 

@@ -177,12 +177,10 @@ class Collector:
         """Hold the crops of these rows alone, which are in a file."""
         self._image[:] = -1
         self._sampled.clear()
-        assert self._item is not None
-        shape, dtype = self._item
-        each = math.prod(shape) * dtype.itemsize
+        held = self._room()
         for row in rows:
-            file.seek(start + row.place * each)
-            self._room().put_lines(row.place, 0, np.frombuffer(file.read(each), dtype).reshape(shape))
+            file.seek(start + row.place * held.nbytes)
+            held.put_lines(row.place, 0, np.frombuffer(file.read(held.nbytes), held.dtype).reshape(held.shape))
         self._keep(rows)
 
     def _take_window(self, row: BoxRow, cut: Cropped | PatchcliError) -> Failed:
@@ -274,11 +272,10 @@ class Collector:
         return json.dumps(about, separators=(",", ":"))
 
     def _pieces(self, done: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
-        assert self._item is not None
-        shape, dtype = self._item
-        step = max(1, PIECE // max(1, math.prod(shape) * dtype.itemsize))
+        held = self._room()
+        step = max(1, PIECE // max(1, held.nbytes))
         for at in range(0, len(done), step):
-            yield self._room().take(done[at : at + step])
+            yield held.take(done[at : at + step])
 
 
 def _begun(rows: Sequence[BoxRow], image: ImageSource, settings: CropSettings) -> Iterator[Cut]:

@@ -82,12 +82,11 @@ def _checked(reader: StackReader) -> Placement:
 
 def _elsewhere(placement: Placement) -> Fact:
     """How many patches lie where the grid has none, and how many where another one does, which ``merge`` takes, too."""
-    grid, origins = placement.grid, placement.origins()
-    off = repeated = 0
-    if not placement.whole:
-        on = [np.isin(origins[:, axis], of.starts - grid.margin) for axis, of in ((0, grid.rows), (1, grid.columns))]
-        off = int(np.count_nonzero(~(on[0] & on[1])))
+    grid, off, repeated = placement.grid, 0, 0
+    if not placement.whole:  # whose origins are never all held
         starts = placement.starts()
+        on = np.isin(starts[:, 0], grid.rows.starts) & np.isin(starts[:, 1], grid.columns.starts)
+        off = len(on) - int(np.count_nonzero(on))
         places = np.sort(starts[:, 0] * grid.columns.padded + starts[:, 1])
         repeated = int(np.count_nonzero(places[1:] == places[:-1]))
     words = ", ".join([f"{off} not of its grid"] * bool(off) + [f"{repeated} repeated"] * bool(repeated))

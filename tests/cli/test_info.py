@@ -17,6 +17,7 @@ import tifffile
 
 from patchcli.errors import PatchcliError
 from patchcli.geometry.grid import Grid
+from patchcli.geometry.placement import Placement
 from patchcli.images.formats import FORMATS, WRITABLE
 from patchcli.images.metadata import Metadata
 from patchcli.images.source import open_image
@@ -201,6 +202,16 @@ def test_origins_of_other_places_are_counted_by_a_check(patchcli: Run, tmp_path:
     said = patchcli("info", "--check", "a.npz").stdout.decode()
     assert f"  patches   {2 * len(whole)} and not the {len(whole)} of its grid, width=8 height=5, 1 channel, uint8\n" in said
     assert f"  origins   {len(whole)} repeated\n" in said
+
+
+def test_a_check_does_not_hold_the_origins_of_a_whole_grid(
+    patchcli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "a.png", gray(20, 31))
+    cut(patchcli, "-o", "a.npz")
+    for held in ("starts", "origins"):
+        monkeypatch.setattr(Placement, held, None)
+    assert described(tmp_path / "a.npz", check=True)["origins"] == {"off_grid": 0, "repeated": 0}
 
 
 @pytest.mark.parametrize("damage", ["name", "crc", "end"])
