@@ -219,7 +219,7 @@ def _name(path: str, settings: CropSettings) -> str:
     """The name of a crop, from that of its image."""
     if settings.image_format is not None:
         return path + FORMATS[settings.image_format].suffixes[0]
-    return output_name(path, None, noted=settings.resume)
+    return output_name(path, None, lossless=settings.reading.color == "indices", noted=settings.resume)
 
 
 def _run_box(asked: CropOptions, settings: CropSettings, found: Found, *, batch: BatchOptions, pages: PageRange | None) -> int:

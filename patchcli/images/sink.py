@@ -69,13 +69,18 @@ def check_holds(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], way_out
     )
 
 
+def keeps_values(name: str, creation: Iterable[tuple[str, str]]) -> bool:
+    """Whether a format, written as ``--co`` says, keeps each value as it is."""
+    return FORMATS[name].lossless and "quality" not in dict(creation)  # which all formats have that can lose something
+
+
 def check_keeps_classes(name: str, creation: Iterable[tuple[str, str]]) -> None:
     """Check that a format, written as ``--co`` says, keeps each value as it is.
 
     Raises:
         PatchcliError: it changes some.
     """
-    if not FORMATS[name].lossless or "quality" in dict(creation):  # which all formats have that can lose something
+    if not keeps_values(name, creation):
         raise PatchcliError(f"holds class numbers, which {name.upper()} changes; give a lossless format, as .png or .tif")
 
 

@@ -175,6 +175,8 @@ class ImageSource:
         """
         if len(self.shape) > 2 or self.dtype.kind == "f":  # noqa: PLR2004
             kind = f"dtype {self.dtype}" if self.dtype.kind == "f" else f"samples {self.metadata.in_words()}"
+            if self.format == "gif":  # of which Pillow composes frames behind the first so where they bring a palette
+                kind = "a palette of its own and is composed in colours with the frames before it"
             raise PatchcliError(f"has {kind}, so no indices; --color indices and --labels take palettes and gray of integers")
         if self.dtype.kind != "b":
             return self

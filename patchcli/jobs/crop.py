@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from patchcli.cropping.crop import crop
 from patchcli.errors import OutputError, PatchcliError, counted
 from patchcli.images import sink
-from patchcli.jobs.crop_plan import check_cut, faults_of, hints_of, made_of, meaning_of, planned
+from patchcli.jobs.crop_plan import check_cut, faults_of, format_for, hints_of, made_of, meaning_of, planned
 from patchcli.jobs.crop_rows import boxes_on, sampling_of
 from patchcli.jobs.crop_windows import from_the_top, in_windows, lines_of, window_of
 from patchcli.jobs.task import Said
@@ -90,8 +90,7 @@ def cut_boxes(pixels: NDArray[Any], image: ImageSource, rows: Sequence[BoxRow], 
 
 def save(target: str, made: Cropped, metadata: Metadata, settings: CropSettings, records: Records, *, replace: bool) -> None:
     """Write a crop, which means this, as an image."""
-    name = sink.format_of(target, settings.image_format)
-    sink.check_holds(name, made.shape, made.dtype)
+    name = format_for(target, made.shape, made.dtype, settings)
     encoding = sink.Encoding(made.shape, made.dtype, records.note(target), settings.kept(metadata), settings.creation)
     with create(target, overwrite=settings.overwrite or replace, whole=True) as file:
         sink.write_lines(file, flushing(made.lines, file), name, encoding)

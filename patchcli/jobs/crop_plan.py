@@ -119,6 +119,19 @@ def check_crop(size: Pair, pixel_bytes: int, most: int) -> None:
     source.check_size(size, pixel_bytes, most, "crop would have")
 
 
+def format_for(target: str, shape: tuple[int, ...], dtype: np.dtype[Any], settings: CropSettings) -> str:
+    """The format of a crop in a file of its own.
+
+    Raises:
+        PatchcliError: it cannot hold the crop, or changes indices.
+    """
+    name = sink.format_of(target, settings.image_format)
+    if settings.reading.color == "indices":
+        sink.check_keeps_classes(name, settings.creation)
+    sink.check_holds(name, shape, dtype)
+    return name
+
+
 def check_alike(got: tuple[tuple[int, ...], np.dtype[Any]], wanted: tuple[tuple[int, ...], np.dtype[Any]]) -> None:
     """Refuse a crop of another shape or dtype than those that were put into the same file."""
     if got == wanted:
@@ -260,8 +273,8 @@ class Held(NamedTuple):
 
 def plan_file(target: str, image: ImageSource, held: Held, settings: CropSettings) -> Planned:
     """The plan of a crop in a file of its own."""
-    name, shape = sink.format_of(target, settings.image_format), held.shape
-    sink.check_holds(name, shape, image.dtype)
+    shape = held.shape
+    name = format_for(target, shape, image.dtype, settings)
     nbytes = math.prod(shape) * image.dtype.itemsize
     encoding = nbytes + FORMATS[name].encoding(shape, image.dtype, settings.creation)
     if FORMATS[name].by_lines:

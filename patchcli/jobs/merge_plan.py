@@ -147,21 +147,24 @@ class MergePlan(NamedTuple):
             )
 
     def _hints_of_mixing(self) -> Iterator[str]:
-        """What to say where values are numbers of classes, and the rule makes others of them."""
-        meta, reducer = self.payload.meta, REDUCERS[self.reduce]
-        if not (self.settings.reduce is None and reducer.mixes and self.placement.cover.most > 1):
-            return
+        """What to say where values may be numbers of classes, and the rule, or the format, makes others of them."""
+        meta = self.payload.meta
         of_table = meta.metadata is not None and meta.metadata.colormap is not None
-        if of_table or (meta.record is not None and meta.record.settings.get("--color") == "indices"):
-            what = "indices of a colour table" if of_table else "indices (--color indices)"
+        if not (of_table or (meta.record is not None and meta.record.settings.get("--color") == "indices")):
+            return
+        what = "indices of a colour table" if of_table else "indices (--color indices)"
+        if self.settings.reduce is None and REDUCERS[self.reduce].mixes and self.placement.cover.most > 1:
             keeping = _unmixed(self.payload.dtype)
             yield f"its values are {what}, which {self.reduce} mixes; --reduce {keeping} keeps them"
+        name = self.formats[0]
+        if len(self.shape) == 2 and not sink.keeps_values(name, self.settings.creation):  # noqa: PLR2004  else they are colours
+            yield f"its values are {what}, which {name.upper()} changes; a lossless format, as .png or .tif, keeps them"
 
     def _lost_nodata(self) -> tuple[str, ...]:
         """Where the stack's dtype can hold the value that stands for no data, and that of the image cannot."""
         said, was, now = self.payload.meta.metadata, self.payload.meta.dtype, self.wanted.dtype
-        if said is None or said.nodata is None:
-            return ()
+        if said is None or said.nodata is None or "nodata" not in FORMATS[self.formats[0]].keeps:
+            return ()  # of the last, `hints_of_loss` tells
         nodata, number = said.nodata, parse_number(said.nodata)
         if not self.settings.keeps_metadata or nodata_in(was, number) is None or nodata_in(now, number) is not None:
             return ()

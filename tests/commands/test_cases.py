@@ -262,6 +262,38 @@ def test_indices_that_a_merge_mixes_are_a_hint(patchcli: Run, tmp_path: Path) ->
     done(patchcli("merge", "a.npz", "-o", "back.png", "--overwrite"))
 
 
+@pytest.mark.parametrize(("name", "of"), [("voc.png", " of a colour table"), ("gray.png", " (--color indices)")])
+def test_a_format_that_changes_indices_is_refused_or_a_hint(patchcli: Run, tmp_path: Path, name: str, of: str) -> None:
+    with_palette(tmp_path / "voc.png", np.random.default_rng(1).integers(0, 256, (256, 3)))
+    write_image(tmp_path / "gray.png", gray(64, 96))
+    for plan in ([], ["-n"]):
+        ran = patchcli("crop", name, "--box", 0, 0, 9, 9, "--color", "indices", "-o", "a.jpg", *plan)
+        refused(ran, f"{name}: holds class numbers, which JPEG changes; give a lossless format, as .png or .tif", 1)
+    assert not (tmp_path / "a.jpg").exists()
+    done(patchcli("extract", name, "-s", 32, "--color", "indices", "-o", "a.npz"))
+    ran = patchcli("merge", "a.npz", "-o", "back.jpg")
+    said = f"patchcli: a.npz: its values are indices{of}, which JPEG changes; a lossless format, as .png or .tif, keeps them\n"
+    assert ran.returncode == 0
+    assert said in ran.stderr.decode()
+
+
+def test_crops_of_indices_of_a_jpeg_get_a_lossless_format(patchcli: Run, tmp_path: Path) -> None:
+    PIL.Image.fromarray(gray()).save(tmp_path / "a.jpg")
+    done(patchcli("crop", "a.jpg", "--box", 0, 0, 4, 4, "--color", "indices", "-d", "o"))
+    assert np.array_equal(read_image(tmp_path / "o" / "a.jpg.png"), read_image(tmp_path / "a.jpg")[:4, :4])
+
+
+def test_a_frame_with_a_palette_of_its_own_has_no_indices(patchcli: Run, tmp_path: Path) -> None:
+    frames = [PIL.Image.fromarray(np.full((8, 8), number, np.uint8)) for number in range(2)]
+    for number, frame in enumerate(frames):
+        frame.putpalette([number, 50, 60, 70, 80, 90])
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], optimize=False)
+    ran = patchcli("extract", "a.gif", "--page", "all", "-s", 8, "--color", "indices", "-d", "o")
+    has = "has a palette of its own and is composed in colours with the frames before it, so no indices"
+    refused(ran, f"a.gif page 1: {has}; --color indices and --labels take palettes and gray of integers", 1)
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["a.gif.p0000.npz"]
+
+
 def test_folders_of_all_kinds_agree_as_rgb(patchcli: Run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     table = np.random.default_rng(1).integers(0, 256, (256, 3))

@@ -333,6 +333,8 @@ def test_nodata_that_another_dtype_cannot_hold_is_a_hint(patchcli: Run, tmp_path
     merge = ("merge", "m.npz", "--dtype", "uint8", "--overwrite", "-o", "m.tif")
     told(patchcli(*merge), "m.npz", hint)
     quiet(patchcli(*merge, "--metadata", "none"))
+    lost = "PNG cannot hold its georeference and nodata value; write TIFF to keep them"
+    told(patchcli("merge", "m.npz", "--dtype", "uint8", "-o", "m.png"), "m.npz", lost)  # and no dtype keeps it there
 
 
 def test_a_large_profile_is_kept_but_in_a_stack(patchcli: Run, tmp_path: Path) -> None:
