@@ -13,6 +13,8 @@ from patchcli.npy_header import NotPlainError
 if TYPE_CHECKING:
     from patchcli.stacks.npz import NpzReader
 
+STACK_MEMBERS = {"meta", "origins", "patches"}  # a stack, be its meta damaged; crops have boxes in place of origins
+
 
 def array_facts(file: BinaryIO, *, check: bool) -> list[Fact]:
     """What a .npz or .npy holds."""
@@ -21,7 +23,7 @@ def array_facts(file: BinaryIO, *, check: bool) -> list[Fact]:
     npz = NpzReader(file)
     nbytes = file.seek(0, 2)
     about = _about(npz)
-    if about.get("format") == "patchcli.stack":
+    if about.get("format") == "patchcli.stack" or STACK_MEMBERS.issubset(npz.names()):
         facts = stack_facts(file, npz, about, nbytes, check=check)
     elif about.get("format") == "patchcli.crops":
         facts = _of_crops(npz, about, nbytes)

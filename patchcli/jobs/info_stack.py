@@ -74,8 +74,11 @@ def stack_facts(file: BinaryIO, npz: NpzReader, about: dict[str, Any], nbytes: i
 
 
 def _checked(reader: StackReader) -> Placement:
-    """Where the patches of a stack lie, once all of its origins fit its grid, and the size of its patches does."""
+    """Where the patches of a stack lie, once its grid fits their number, all of its origins the grid, and so does their size."""
+    from patchcli.jobs.reading import check_canvas
+
     _, laid = reader.lay_out()
+    check_canvas(reader.meta.grid, laid.shape[0])
     laid.placement.check_size((laid.shape[1], laid.shape[2]))
     return laid.placement
 

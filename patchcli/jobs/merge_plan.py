@@ -14,7 +14,7 @@ from patchcli.images import sink
 from patchcli.images.formats import FORMATS
 from patchcli.jobs.estimate import NUMBER_BYTES, PIECES, base
 from patchcli.jobs.merge_cover import CoverFile
-from patchcli.jobs.reading import blamed, check_pixels
+from patchcli.jobs.reading import FREE_PIXELS, blamed, check_canvas, check_pixels
 from patchcli.jobs.task import MapTask, MergeTask, Planned, Said, Tick, as_said
 from patchcli.npy_header import NPY_MAGIC
 from patchcli.patches.extract import FOLD_BYTES
@@ -51,7 +51,6 @@ SUMMED_DOWN = 2  # times the bytes of patches, what their rows weigh, added up d
 PLACE_NUMBERS = (
     9  # numbers for each patch that lies anywhere: its origin, in its place and in order, its place there, for two covers
 )
-FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
 
 
 class Patches(PatchSource, Protocol):
@@ -336,20 +335,15 @@ def _check_covered(payload: Patches, wanted: Wanted) -> None:
     What ``fill`` or ``trim`` ask for may be larger than the patches, but a margin and the padding behind the last patch, which
     are only added up in, may not.
     """
-    grid = payload.meta.grid
-    (height, width), patch = grid.image, grid.patch
-    covered = payload.shape[0] * patch[0] * patch[1]
-    pixels, canvas = height * width, grid.padded[0] * grid.padded[1]
+    grid, count = payload.meta.grid, payload.shape[0]
+    covered = count * math.prod(grid.patch)
+    pixels = math.prod(grid.image)
     if pixels > max(FREE_PIXELS, covered) and wanted.fill is None and not wanted.trim:
         raise PatchcliError(
             f"{pixels - covered} of {pixels} pixels or more are covered by no patch; give them a value with --fill or cut the "
             "border off with --trim"
         )
-    if canvas > max(FREE_PIXELS, (height + 2 * patch[0]) * (width + 2 * patch[1]) + 4 * covered):
-        raise PatchcliError(
-            f"needs a canvas of {canvas} pixels, with a margin of {grid.margin} and padding, but its {payload.shape[0]} patches "
-            f"cover at most {covered}"
-        )
+    check_canvas(grid, count)
 
 
 def _window_of(window: str, grid: Grid) -> Window | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from patchcli.jobs.settings import Reading
     from patchcli.patches.padded import PixelSource
 
+FREE_PIXELS = 1 << 22  # a canvas up to this size is made whatever the patches cover
 DECODED_BYTES = 1 << 24  # that are decoded at once where all of an image goes by
 
 
@@ -115,6 +116,17 @@ def blamed_lines(label: str, lines: Iterable[NDArray[Any]]) -> Iterator[NDArray[
     """Lines as they come; errors that end them begin with ``label``, not those of what is done with them."""
     with blamed(label):
         yield from lines
+
+
+def check_canvas(grid: Grid, count: int) -> None:
+    """Refuse a large canvas, with margin and padding, that so many patches cannot fill."""
+    (height, width), patch = grid.image, grid.patch
+    covered, canvas = count * patch[0] * patch[1], math.prod(grid.padded)
+    if canvas > max(FREE_PIXELS, (height + 2 * patch[0]) * (width + 2 * patch[1]) + 4 * covered):
+        raise PatchcliError(
+            f"needs a canvas of {canvas} pixels, with a margin of {grid.margin} and padding, but its {count} patches "
+            f"cover at most {covered}"
+        )
 
 
 def check_pixels(grid: Grid, pixel_bytes: int, max_pixels: int) -> None:

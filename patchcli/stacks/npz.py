@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 
-from patchcli.errors import PatchcliError, reason
+from patchcli.errors import PatchcliError, counted, reason
 from patchcli.images.metadata import MAX_FIELDS
 from patchcli.npy_header import NPY_MAGIC, read_npy_header
 from patchcli.stacks.crc import crc_of, crc_of_both
@@ -276,6 +276,11 @@ class NpzReader:
             if end > archive.start_dir:
                 raise PatchcliError(f"member {info.filename!r} reaches beyond the file; the file is truncated or damaged")
             self._members[info.filename] = info
+        first = min((info.header_offset for info in self._members.values()), default=0)
+        if first:  # the offsets of another file before it are moved, and what it holds would not be missed
+            raise PatchcliError(
+                f"has {counted(first, 'byte')} before its first member, as files one behind the other; give each alone"
+            )
 
     def names(self) -> list[str]:
         """Names of the arrays, without ``.npy``."""

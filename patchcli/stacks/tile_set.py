@@ -238,8 +238,7 @@ class TileSet:
         return blaming(os.path.join(os.path.dirname(self._given), name))
 
     def _write_tile(self, temporary: str, data: bytes | memoryview) -> None:
-        atomic.UNFINISHED.add(temporary)
-        number = os.open(temporary, atomic.NEW, 0o666)
+        number = atomic.make_temporary(temporary)
         try:
             _write(number, data)
             if not self._together:

@@ -34,6 +34,7 @@ LOCAL_FILE_SYSTEMS = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2F
 
 _PUBLISHING = threading.Lock()  # outputs are getting their names; a signal waits for the last
 _waiting: list[int] = []  # signals that wait
+_MAKING = threading.RLock()  # held while a temporary file is made, and by a process that ends, after which none is
 
 
 def temporary_name(name: str) -> str:
@@ -60,8 +61,9 @@ def elsewhere() -> Iterator[tuple[BinaryIO, str]]:
     """A temporary file in the system's folder for such, and its name; gone if the block does not end well."""
     import tempfile
 
-    number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
-    UNFINISHED.add(temporary)
+    with _MAKING:
+        number, temporary = tempfile.mkstemp(prefix=".patchcli.", suffix=".tmp")
+        UNFINISHED.add(temporary)
     with _gone_by_error(temporary), os.fdopen(number, "w+b") as file:
         yield file, temporary
 
@@ -73,7 +75,6 @@ def _created(folder: str, name: str) -> tuple[int, str]:
     """
     while True:
         temporary = os.path.join(folder, temporary_name(name))
-        UNFINISHED.add(temporary)
         with _gone_by_error(temporary):
             number = _opened(temporary)
             if claim(number):
@@ -92,14 +93,21 @@ def claim(number: int) -> bool:
 
 def _opened(temporary: str) -> int:
     try:
-        return os.open(temporary, NEW, 0o666)
+        return make_temporary(temporary)
     except FileNotFoundError:
         make_folder(os.path.dirname(temporary))
-        return os.open(temporary, NEW, 0o666)
+        return make_temporary(temporary)
     except OSError as error:
         if error.errno == errno.EINVAL:  # as FAT answers to a name with a colon
             raise OSError(errno.EILSEQ, "its file system takes no such name") from None
         raise
+
+
+def make_temporary(temporary: str) -> int:
+    """Make a temporary file that has this name, and open it; other threads of a process that is ending do not come back."""
+    with _MAKING:
+        UNFINISHED.add(temporary)
+        return os.open(temporary, NEW, 0o666)
 
 
 def make_folder(folder: str) -> list[str]:
@@ -146,7 +154,11 @@ def remove(path: str) -> None:
 
 
 def discard_unfinished() -> None:
-    """Remove the temporary files of outputs in the making, and their folders; for a process that ends at once."""
+    """Remove the temporary files of outputs in the making, and their folders; for a process that ends at once.
+
+    Other threads go on until it does, but make no more of them.
+    """
+    _MAKING.acquire()  # of which the main thread, where this runs, may be the holder
     for temporary in list(UNFINISHED):
         remove_temporary(temporary)
     remove_empty(list(FOLDERS))

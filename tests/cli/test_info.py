@@ -233,6 +233,23 @@ def test_a_zip_file_that_contradicts_itself_fails_a_check(patchcli: Run, tmp_pat
     refused(patchcli("info", "--check", "a.npz"), f"a.npz: {said}", 1)
 
 
+@pytest.mark.parametrize("damage", ["swapped", "format", "margin"])
+def test_a_check_refuses_a_damaged_meta_as_merge_does(patchcli: Run, tmp_path: Path, damage: str) -> None:
+    write_image(tmp_path / "a.png", gray(20, 31))
+    cut(patchcli, "-o", "a.npz")
+    members = dict(np.load(tmp_path / "a.npz"))
+    if damage == "swapped":
+        members["meta"], members["origins"] = members["origins"], members["meta"]
+    else:
+        was, now = ('"patchcli.stack"', "1") if damage == "format" else ('"margin": 0', '"margin": 1000000')
+        assert was in str(members["meta"])
+        members["meta"] = np.array(str(members["meta"]).replace(was, now))
+    np.savez(tmp_path / "a.npz", **members)
+    said = patchcli("merge", "a.npz", "-o", "b.png", "--max-pixels", 0).stderr.decode().removeprefix("patchcli: ").rstrip("\n")
+    assert ("canvas" if damage == "margin" else "meta") in said
+    refused(patchcli("info", "--check", "a.npz"), said, 1)
+
+
 def test_processed_patches_are_told_beside_those_that_were_cut(patchcli: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", gray(20, 31))
     cut(patchcli, "-o", "a.npz")

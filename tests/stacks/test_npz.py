@@ -122,6 +122,20 @@ def test_both_headers_of_a_member_agree(by: str, deflate: bool, comment: bytes) 
         NpzReader(io.BytesIO(wrong)).open("a")
 
 
+@pytest.mark.parametrize("before", ["another", "zip"])
+def test_files_one_behind_the_other_are_refused(before: str) -> None:
+    files = []
+    for _ in range(2):
+        file = io.BytesIO()
+        with NpzWriter(file) as writer:
+            writer.write("a", ARRAY.shape, ARRAY.dtype, [ARRAY])
+        files.append(file.getvalue())
+    front = files[0] if before == "another" else b"PK\3\4"
+    says = f"^has {len(front)} bytes before its first member, as files one behind the other; give each alone$"
+    with pytest.raises(PatchcliError, match=says):
+        NpzReader(io.BytesIO(front + files[1]))
+
+
 @given(st.lists(st.binary(max_size=70), max_size=9))
 def test_the_checksum_of_pieces(pieces: list[bytes]) -> None:
     joined = 0

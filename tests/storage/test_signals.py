@@ -128,3 +128,22 @@ assert signal.set_wakeup_fd(-1) == -1
 os.kill(os.getpid(), signal.SIGTERM)
 """
     assert run_code(code) == (-signal.SIGTERM, b"", b"")
+
+
+def test_a_thread_makes_no_more_files_once_they_are_removed(tmp_path: Path) -> None:
+    """Tiles and images are written by several threads, which go on while the main one removes what is unfinished."""
+    making = f"""
+import threading
+from patchcli.storage import atomic
+def make():
+    while True:
+        os.close(atomic.make_temporary(os.path.join({str(tmp_path)!r}, atomic.temporary_name("a"))))
+for _ in range(2):
+    threading.Thread(target=make, daemon=True).start()
+while len(os.listdir({str(tmp_path)!r})) < 500:
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(10)
+"""
+    assert run_code(ENDING + making) == (-signal.SIGTERM, b"", b"")
+    assert list(tmp_path.iterdir()) == []
